@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+# Holdfast. `make` builds, `make check` tests, `make demo` shows; see README.md.
+
+# What the whole project is compiled with. SAN=1 builds apart, under ASan and UBSan.
+CC      ?= gcc
+CLANG   ?= clang
+BPFTOOL ?= $(firstword $(wildcard /usr/sbin/bpftool /usr/local/sbin/bpftool) bpftool)
+SAN     ?=
+B       := build$(if $(SAN),/san)
+VERSION := 0.1.0
+
+PREFIX  ?= /usr/local
+DESTDIR ?=
+
+WARN    := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
+           -Wwrite-strings -Wundef -Wformat=2 -Wno-unused-parameter -Wno-missing-field-initializers
+CFLAGS  ?= -O2 -g
+CFLAGS  += -std=gnu11 $(WARN) -fstack-protector-strong -D_GNU_SOURCE -DHF_VERSION=\"$(VERSION)\" -I. -I$(B) -MMD -MP
+ifneq ($(SAN),)
+CFLAGS  += -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+LDFLAGS += -fsanitize=address,undefined
+else
+CFLAGS  += -D_FORTIFY_SOURCE=2
+endif
+
+# One folder, one library of objects. What each program may link says which way includes point.
+objects = $(patsubst %.c,$(B)/%.o,$(wildcard $(1)))
+LIB_O    := $(call objects,lib/*.c)
+POLICY_O := $(call objects,policy/*.c)
+KMS_O    := $(call objects,kms/*.c)
+LINK_O   := $(B)/kms/link.o
+PKI_O    := $(B)/kms/pki.o
+DAEMON_O := $(call objects,loader/*.c)
+CLI_O    := $(call objects,loader/cli/*.c)
+
+PROGRAMS := $(B)/holdfastd $(B)/holdfast-kms $(B)/holdfast
+
+all: $(PROGRAMS)
+
+$(B)/holdfastd: $(DAEMON_O) $(LINK_O) $(POLICY_O) $(LIB_O)
+$(B)/holdfastd: LDLIBS = -lxdp -lbpf -lelf -lmnl -levent -ljansson -lsystemd
+$(B)/holdfast-kms: $(filter-out $(PKI_O),$(KMS_O)) $(LIB_O)
+$(B)/holdfast-kms: LDLIBS = -lssl -lcrypto -levent_openssl -levent
+$(B)/holdfast: $(CLI_O) $(PKI_O) $(POLICY_O) $(LIB_O)
+$(B)/holdfast: LDLIBS = -lcrypto -ljansson
+
+$(PROGRAMS):
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LDLIBS)
+
+$(B)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -c -o $@ $<
+
+# The datapath and its skeleton.
+BPF_CFLAGS := -target bpf -D__TARGET_ARCH_x86 -O2 -g -std=gnu11 -mcpu=v3 -Wall -Werror -I.
+$(B)/bpf/holdfast.bpf.o: bpf/holdfast.bpf.c $(wildcard bpf/*.h) vmlinux.h
+	@mkdir -p $(@D)
+	$(CLANG) $(BPF_CFLAGS) -c -o $@ $<
+$(B)/bpf/holdfast.skel.h: $(B)/bpf/holdfast.bpf.o
+	$(BPFTOOL) gen skeleton $< name holdfast_bpf > $@.tmp && mv $@.tmp $@
+$(DAEMON_O): | $(B)/bpf/holdfast.skel.h
+
+# Unit tests: selftests/unit/test_X.c, one program each (cmocka).
+UNIT_SRC  := $(wildcard selftests/unit/test_*.c)
+UNIT_BIN  := $(patsubst %.c,$(B)/%,$(UNIT_SRC))
+PROG_SRC  := $(wildcard selftests/prog/test_*.c)
+PROG_BIN  := $(patsubst %.c,$(B)/%,$(PROG_SRC))
+# Everything but main() functions.
+TESTED_O  := $(filter-out $(B)/loader/holdfastd.o $(B)/kms/holdfast-kms.o,$(LIB_O) $(POLICY_O) $(KMS_O) $(DAEMON_O))
+$(UNIT_BIN) $(PROG_BIN): $(B)/%: $(B)/%.o $(TESTED_O)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka -lxdp -lbpf -lelf -lmnl -lssl -lcrypto -levent_openssl -levent -ljansson -lsystemd
+$(UNIT_BIN:=.o) $(PROG_BIN:=.o): | $(B)/bpf/holdfast.skel.h
+
+tests: all $(UNIT_BIN) $(PROG_BIN)
+
+clean:
+	rm -rf build
+
+.PHONY: all tests clean
+.SECONDARY:
+-include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The link between holdfastd and holdfast-kms: one SOCK_SEQPACKET socketpair,
+ * one record a message, host byte order (both ends are one build). Each message
+ * is a struct kms_link_head followed by the body of its type; file descriptors
+ * travel beside it (SCM_RIGHTS). The receiver checks version, type, length and
+ * number of descriptors of every record before it reads a field.
+ *
+ * holdfast-kms has no privileges: every socket that it uses is made, marked
+ * (HF_MARK) and bound by holdfastd and passed over this link, and so are its
+ * certificate, key and trust anchors, as open files.
+ *
+ * The way of a session, gateway (responder) side: KMS_INSTALL -> holdfastd
+ * installs the inbound SA -> KMS_INSTALLED -> the KMS answers the peer; the
+ * peer confirms -> KMS_ACTIVATE -> holdfastd installs the outbound SA. Client
+ * (initiator) side: KMS_INSTALL -> holdfastd installs inbound, then outbound ->
+ * KMS_INSTALLED -> the KMS confirms to the peer.
+ */
+#ifndef HF_KMS_LINK_H
+#define HF_KMS_LINK_H
+
+#include <linux/types.h>
+
+#include "lib/addr.h"
+
+#define KMS_LINK_VERSION 1
+#define KMS_LINK_FD 3 /* the link's descriptor in a holdfast-kms that holdfastd started */
+
+#define KMS_MAX_GATEWAYS 64
+#define KMS_MAX_INNER 16
+#define KMS_MAX_PEERS 256 /* [PEER] ranges in one KMS_PEERS message */
+#define KMS_NAME_MAX 64
+#define KMS_TEXT_MAX 192
+#define KMS_KEY_MAX 36 /* AES-256-GCM or ChaCha20-Poly1305: 32 bytes of key, 4 of salt (RFC 4106, 8.1; RFC 7634, 2) */
+
+enum kms_link_type {
+	/* holdfastd -> holdfast-kms */
+	KMS_IDENTITY = 1, /* struct kms_identity; descriptors: certificate, key, anchors[, CRL], all PEM */
+	KMS_PEERS,	  /* struct kms_peers: the [PEER] statements; replaces what was said before */
+	KMS_LISTEN,	  /* no body; descriptors: listening TCP sockets; replaces those before (none: stop) */
+	KMS_REQUEST,	  /* struct kms_request; descriptors: per gateway, one unconnected non-blocking TCP socket */
+	KMS_CANCEL,	  /* struct kms_cancel */
+	KMS_INSTALLED,	  /* struct kms_installed */
+
+	/* holdfast-kms -> holdfastd */
+	KMS_READY,	    /* struct kms_ready: the answer to KMS_IDENTITY */
+	KMS_INSTALL,	    /* struct kms_session, with keys; wiped by the receiver after use */
+	KMS_ACTIVATE,	    /* struct kms_session_ref: the initiator has confirmed */
+	KMS_ABANDON,	    /* struct kms_session_ref: the exchange broke off after KMS_INSTALL; remove it */
+	KMS_ATTEMPT_FAILED, /* struct kms_failure: one gateway of a request */
+	KMS_REJECTED,	    /* struct kms_failure: the whole request; nothing of it is under way any more */
+	KMS_REFUSED,	    /* struct kms_failure: somebody dialled us and was not let in */
+};
+
+struct kms_link_head {
+	__u32 version;
+	__u32 type;
+};
+
+/* IDs of the cryptographic algorithms, as on the wire (PROTOCOL.md). */
+enum kms_algorithm {
+	KMS_AES_256_GCM = 1,
+	KMS_AES_128_GCM = 2,
+	KMS_CHACHA20_POLY1305 = 3,
+};
+
+enum kms_encapsulation { KMS_ENCAP_AUTO = 0, KMS_ENCAP_ESP = 1, KMS_ENCAP_UDP = 2 };
+
+enum kms_role { KMS_INITIATOR = 1, KMS_RESPONDER = 2 };
+
+struct kms_identity {
+	__u32 lifetime_s;     /* hard lifetime offered for sessions */
+	__u8 encapsulation;   /* enum kms_encapsulation: what this node accepts as responder */
+	__u8 has_crl;	      /* a fourth descriptor comes with it */
+	__u8 pad[2];
+	__u32 exchange_ms;    /* responder: how long one exchange may take in all */
+};
+
+struct kms_peer {
+	struct hf_addr first;
+	struct hf_addr last;
+	char name[KMS_NAME_MAX];
+};
+
+struct kms_peers {
+	__u32 n;
+	struct kms_peer peers[KMS_MAX_PEERS];
+};
+
+/*
+ * Ask for one session with one of these gateways: tried in this order, each
+ * for timeout_ms at the most; the next one starts already when the one before
+ * has not finished within patience_ms (a hanging gateway costs only that).
+ * The first to authenticate is the one; the others are closed.
+ */
+struct kms_request {
+	__u64 id; /* not zero */
+	__u32 timeout_ms;
+	__u32 patience_ms;
+	__u16 port;
+	__u8 encapsulation;
+	__u8 n_gateways;
+	__u32 n_inner;
+	struct hf_prefix inner[KMS_MAX_INNER]; /* inner addresses we ask to use; n_inner 0: our own outer address */
+	struct hf_addr gateways[KMS_MAX_GATEWAYS];
+};
+
+struct kms_cancel {
+	__u64 id;
+};
+
+struct kms_installed {
+	__u64 session;
+	__s32 result; /* 0, or -errno: then the exchange ends */
+	__u32 pad;
+};
+
+struct kms_ready {
+	__s32 result; /* 0, or -errno: then text says which file and why; the identity before stays */
+	char name[KMS_NAME_MAX];
+	__s64 not_after; /* of our certificate, seconds since 1970 */
+	char text[KMS_TEXT_MAX];
+};
+
+struct kms_session {
+	__u64 id;      /* the KMS's own number for it */
+	__u64 request; /* of the request it answers; 0 for a responder */
+	struct hf_addr local;  /* outer addresses, from the TCP connection */
+	struct hf_addr remote;
+	__u32 spi_in; /* host order */
+	__u32 spi_out;
+	__u32 lifetime_s;
+	__u16 remote_port; /* of UDP encapsulation, 0 without */
+	__u8 role;	   /* enum kms_role: ours */
+	__u8 algorithm;	   /* enum kms_algorithm */
+	__u8 encapsulation; /* KMS_ENCAP_ESP or KMS_ENCAP_UDP */
+	__u8 key_len;	    /* of each key, salt included */
+	__u8 pad[2];
+	__u32 n_inner;
+	struct hf_prefix inner[KMS_MAX_INNER]; /* what the initiator uses inside: granted */
+	char name[KMS_NAME_MAX];	       /* of the peer's certificate */
+	__s64 not_after;		       /* of the peer's certificate */
+	__u8 key_in[KMS_KEY_MAX];
+	__u8 key_out[KMS_KEY_MAX];
+};
+
+struct kms_session_ref {
+	__u64 session;
+};
+
+struct kms_failure {
+	__u64 request;	      /* 0 for KMS_REFUSED */
+	struct hf_addr peer;  /* zero for KMS_REJECTED */
+	__s32 error;	      /* errno that fits best: ETIMEDOUT, ECONNREFUSED, EACCES (certificate), EPROTO, ... */
+	__u32 pad;
+	char text[KMS_TEXT_MAX]; /* for people: what and why; no newline */
+};
+
+/*
+ * Sends one message with n_fds descriptors. Returns 0 or -errno (-EAGAIN: the
+ * socket is full). The descriptors stay the caller's.
+ */
+int kms_link_send(int link, __u32 type, const void *body, size_t len, const int *fds, size_t n_fds);
+
+#define KMS_LINK_FDS_MAX KMS_MAX_GATEWAYS
+
+/* A received message. The body lies behind the head in buffer, aligned for every type. */
+struct kms_link_message {
+	__u32 type;
+	size_t len; /* of the body */
+	const void *body;
+	int fds[KMS_LINK_FDS_MAX];
+	size_t n_fds;
+	union {
+		struct kms_link_head head;
+		__u8 bytes[sizeof(struct kms_link_head) + sizeof(struct kms_peers) + 16];
+		__u64 align;
+	} buffer;
+};
+
+/*
+ * Receives one message and checks version, type, exact length and number of
+ * descriptors against the type. Returns 1; 0 when the other end has closed;
+ * -EAGAIN; or -EPROTO for a record that is not well-formed (its descriptors are
+ * closed). On 1 the descriptors are the caller's.
+ */
+int kms_link_receive(int link, struct kms_link_message *ret_message);
+
+/* Wipes what may have held keys and closes descriptors not taken (set to -1 when taken). */
+void kms_link_message_clear(struct kms_link_message *message);
+
+#endif
