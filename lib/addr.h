@@ -15,9 +15,9 @@
 
 #include "bpf/contract.h"
 
-/* The longest text addr_format() writes, with its NUL. */
+/* The longest text addr_text() writes, with its NUL. */
 #define ADDR_TEXT_MAX 48
-/* The longest text prefix_format() writes, with its NUL. */
+/* The longest text prefix_text() writes, with its NUL. */
 #define PREFIX_TEXT_MAX 52
 
 /* A prefix. len counts bits of the mapped form: an IPv4 /24 is len 120. */
@@ -44,6 +44,7 @@ struct addr_text addr_text(const struct hf_addr *addr);
 struct addr_text prefix_text(const struct hf_prefix *prefix);
 
 bool addr_is_v4(const struct hf_addr *addr);
+/* The unspecified address: all zero, or 0.0.0.0. */
 bool addr_is_zero(const struct hf_addr *addr);
 
 /* Order as of unsigned 128-bit numbers: <0, 0, >0. IPv4 lies in ::ffff:0:0/96. */
