@@ -72,6 +72,8 @@ struct hf_tunnel {
 };
 
 /* hf_steer: array, slot -> the peer in use. if_id 0: none, the packet is held or dropped. */
+#define HF_STEER_MAX 131072u /* slots */
+
 struct hf_steer {
 	__u32 if_id;
 };
@@ -175,6 +177,7 @@ struct hf_event_packet {
 	X(inner_source, "the peer may not use this inner source address")                         \
 	X(control_malformed, "a control packet that is not well-formed")                          \
 	X(control_consumed, "a control packet, handed to holdfastd")                              \
+	X(control_lost, "a control packet that found the ring buffer full")                       \
 	X(beat_malformed, "a heartbeat that is truncated, a fragment or out of hops")             \
 	X(beat_answered, "an answer to a heartbeat of ours, consumed")                            \
 	X(beat_stranger, "a heartbeat from an address without a live session")                    \
@@ -190,6 +193,21 @@ enum hf_drop {
 	HF_DROP_MAX
 };
 
+/*
+ * hf_drops: per-CPU array of one; the counters in the order of enum hf_drop. A
+ * structure, because an array map's key may not be an enum: so bpftool shows the names.
+ */
+struct hf_drops {
+#define HF_DROP_FIELD(name, text) __u64 name;
+	HF_DROP_REASONS(HF_DROP_FIELD)
+#undef HF_DROP_FIELD
+};
+
+/* hf_version: array of one. Pinned last and checked first. */
+struct hf_version {
+	__u32 contract; /* HF_CONTRACT_VERSION */
+};
+
 _Static_assert(sizeof(struct hf_addr) == 16, "contract");
 _Static_assert(sizeof(struct hf_beat_wire) == 24, "contract");
 _Static_assert(sizeof(struct hf_control_wire) == 24, "contract");
@@ -199,5 +217,6 @@ _Static_assert(sizeof(struct hf_live) == 56, "contract");
 _Static_assert(sizeof(struct hf_outer_key) == 20, "contract");
 _Static_assert(sizeof(struct hf_beat) == 16, "contract");
 _Static_assert(sizeof(struct hf_event) == 56, "contract");
+_Static_assert(sizeof(struct hf_drops) == HF_DROP_MAX * sizeof(__u64), "contract");
 
 #endif
