@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Netlink itself: a socket for requests (one by one, dumps, and batches of many
+ * messages) and a socket that listens for changes of links, addresses and
+ * routes. Knows messages and acknowledgements, not what they ask for: that is
+ * xfrm.h, link.h, route.h and claim.h. Blocks only as long as the kernel takes
+ * to answer. Not for use by two threads at once.
+ */
+#ifndef HF_LOADER_NETLINK_H
+#define HF_LOADER_NETLINK_H
+
+#include <linux/netlink.h>
+#include <linux/types.h>
+#include <net/if.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "lib/addr.h"
+
+/* The longest message that a request may be; nothing of ours comes near. */
+#define NETLINK_REQUEST_MAX 2048
+
+/* The number by which routes, rules and neighbour entries are known as Holdfast's (RTA_PROTOCOL etc.). */
+#define NETLINK_HF_PROTOCOL 75
+
+struct netlink;
+
+/*
+ * Opens a socket of NETLINK_ROUTE or NETLINK_XFRM in the current network
+ * namespace (it stays there) and reads acknowledgements with their texts.
+ */
+int netlink_open(int protocol, struct netlink **ret_nl);
+/* Takes NULL. */
+void netlink_close(struct netlink *nl);
+
+/*
+ * The kernel's own words (extended ack) about the last request that failed, or
+ * "" where it had none. Valid until the next request.
+ */
+const char *netlink_text(const struct netlink *nl);
+
+/* A request in the making: what the builders of messages fill. Zeroed by netlink_request(). */
+struct netlink_request {
+	union {
+		struct nlmsghdr head;
+		__u8 bytes[NETLINK_REQUEST_MAX];
+	};
+};
+
+/* Starts a message: type, flags beside NLM_F_REQUEST, and head_len zeroed bytes of its fixed header, returned. */
+void *netlink_request(struct netlink_request *request, __u16 type, __u16 flags, size_t head_len);
+
+/* An answer's message; returns 0 to go on, or -errno, which netlink_talk() then returns. */
+typedef int (*netlink_answer)(void *context, const struct nlmsghdr *message);
+
+/*
+ * Sends the request, waits for its acknowledgement (or the end of the dump, if
+ * NLM_F_DUMP is set) and hands every message that answers it to answer (which
+ * may be NULL). Returns 0, the kernel's -errno, or -errno of the socket. A dump
+ * that was interrupted by changes returns -EAGAIN: ask again.
+ *
+ * Request and receive buffer are wiped before it returns: either may have
+ * carried keys.
+ */
+int netlink_talk(struct netlink *nl, struct netlink_request *request, netlink_answer answer, void *context);
+
+/* Builds message i of a batch. Returns 0, or -errno, which ends the batch. */
+typedef int (*netlink_build)(const void *context, size_t i, struct netlink_request *request);
+
+/*
+ * Sends n messages, many at a time. A message that fails does not stop the
+ * others. Returns 0, or the first error that is not -tolerate (for example
+ * EEXIST when adding, ESRCH when deleting; 0: none); netlink_text() is of that
+ * one. Wipes as netlink_talk().
+ */
+int netlink_batch(struct netlink *nl, size_t n, netlink_build build, const void *context, int tolerate);
+
+enum netlink_event_type {
+	NETLINK_LINK,	   /* a link appeared or changed: index, name, up, running */
+	NETLINK_LINK_GONE, /* index, name */
+	NETLINK_ADDR,	   /* an IPv4 address was added: index, addr */
+	NETLINK_ADDR_GONE, /* index, addr */
+	NETLINK_ROUTE_CHANGE, /* an IPv4 route that is not Holdfast's own was added or removed */
+	NETLINK_OVERRUN,   /* events were lost: read again what is of interest */
+};
+
+struct netlink_event {
+	enum netlink_event_type type;
+	int index;
+	char name[IFNAMSIZ];
+	bool up;      /* by the administrator */
+	bool running; /* up, and operational: has its carrier */
+	struct hf_addr addr;
+};
+
+typedef void (*netlink_notify)(void *context, const struct netlink_event *event);
+
+struct netlink_monitor;
+
+/* Listens for changes. Events of Holdfast's own routes are left out in the kernel already. */
+int netlink_monitor_open(netlink_notify notify, void *context, struct netlink_monitor **ret_monitor);
+void netlink_monitor_close(struct netlink_monitor *monitor);
+/* For the event loop: readable when netlink_monitor_dispatch() has work. Non-blocking. */
+int netlink_monitor_fd(const struct netlink_monitor *monitor);
+/* Reads all that is there and calls notify for each. Returns 0 or -errno. notify must not close the monitor. */
+int netlink_monitor_dispatch(struct netlink_monitor *monitor);
+
+/* Whether flags and operstate (IFLA_OPERSTATE; -1 when not told) mean that frames can pass. Pure. */
+bool netlink_is_running(unsigned int flags, int operstate);
+
+#endif

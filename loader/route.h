@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The tunnel's routing: a table of its own with the tunnelled prefixes, and one
+ * rule per family that sends every packet without HF_MARK to it, before the
+ * main table is asked. Each prefix stands there twice: over the tunnel
+ * interface, and, with a worse metric, as unreachable, which remains if the
+ * interface vanishes, so that nothing leaves in clear. Both families, by the
+ * prefix. All functions take a netlink of NETLINK_ROUTE and return 0 or -errno,
+ * and may be repeated: what is there (or gone) already is no error.
+ */
+#ifndef HF_LOADER_ROUTE_H
+#define HF_LOADER_ROUTE_H
+
+#include <linux/types.h>
+#include <stddef.h>
+
+#include "lib/addr.h"
+#include "loader/netlink.h"
+
+#define ROUTE_TABLE 7546
+#define ROUTE_RULE_PREFERENCE 7546 /* after local (0), before main (32766) */
+#define ROUTE_METRIC 100
+#define ROUTE_METRIC_UNREACHABLE 10000
+
+/*
+ * Adds n prefixes over interface index and their unreachable twins, the twins
+ * first. source, where not NULL, is the address that packets of this machine get
+ * when they have none; used for prefixes of its family. Many at a time: a
+ * hundred thousand prefixes are a matter of a second. Updates: a prefix that is
+ * there gets the new interface and source.
+ */
+int route_add(struct netlink *nl, int index, const struct hf_prefix *prefixes, size_t n,
+	      const struct hf_addr *source);
+
+/* Only the unreachable twins: what fails closed before the interface exists. */
+int route_add_unreachable(struct netlink *nl, const struct hf_prefix *prefixes, size_t n);
+
+/* Removes n prefixes with their twins, the twins last. */
+int route_delete(struct netlink *nl, const struct hf_prefix *prefixes, size_t n);
+
+/* Adds or deletes the rule of one family: AF_INET or AF_INET6. */
+int route_rule_add(struct netlink *nl, int family);
+int route_rule_delete(struct netlink *nl, int family);
+
+/* Empties the table, of both families. */
+int route_flush(struct netlink *nl);
+
+/*
+ * A route in the main table to a host over interface index: the claim in routed
+ * networks, for a routing daemon to redistribute by its protocol number
+ * (NETLINK_HF_PROTOCOL).
+ */
+int route_announce(struct netlink *nl, int index, const struct hf_addr *host);
+int route_withdraw(struct netlink *nl, int index, const struct hf_addr *host);
+
+#endif
