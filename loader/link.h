@@ -50,12 +50,16 @@ int link_delete(struct netlink *nl, const char *name);
 int link_set_up(struct netlink *nl, int index, bool up);
 int link_set_mtu(struct netlink *nl, int index, __u32 mtu);
 
-/* Adds or removes an address. 0 also when it is there, or gone, already. */
+/*
+ * Adds or removes an address, prefix->addr with the prefix' length. 0 also when
+ * it is there, or gone, already. The kernel makes no route for its prefix: routes
+ * are route.h's alone.
+ */
 int link_addr_add(struct netlink *nl, int index, const struct hf_prefix *prefix);
 int link_addr_delete(struct netlink *nl, int index, const struct hf_prefix *prefix);
 
 /* The first global IPv4 address of an interface. -EADDRNOTAVAIL when it has none. */
-int link_first_v4(struct netlink *nl, int index, struct hf_prefix *ret_prefix);
+int link_first_v4(struct netlink *nl, int index, struct hf_addr *ret_addr);
 
 struct link_path {
 	int index;		/* the interface that packets leave by */

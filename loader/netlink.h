@@ -75,6 +75,23 @@ typedef int (*netlink_build)(const void *context, size_t i, struct netlink_reque
  */
 int netlink_batch(struct netlink *nl, size_t n, netlink_build build, const void *context, int tolerate);
 
+/* What a dump collects, since nothing can be changed while it runs. Zero it first; items of one size. */
+struct netlink_list {
+	void *items;
+	size_t n;
+	size_t room;
+};
+
+int netlink_list_add(struct netlink_list *list, const void *item, size_t size);
+void netlink_list_clear(struct netlink_list *list);
+
+/* Puts an address as the attribute's 4 or 16 bytes; returns the family. */
+int netlink_put_addr(struct netlink_request *request, __u16 type, const struct hf_addr *addr);
+/* Reads 4 or 16 bytes of an address by family. Returns 0 or -EAFNOSUPPORT. */
+int netlink_get_addr(int family, const void *bytes, struct hf_addr *ret_addr);
+/* The length of a prefix in its own family: 24 of an IPv4 /24. */
+__u8 netlink_prefix_len(const struct hf_prefix *prefix);
+
 enum netlink_event_type {
 	NETLINK_LINK,	   /* a link appeared or changed: index, name, up, running */
 	NETLINK_LINK_GONE, /* index, name */

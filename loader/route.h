@@ -42,7 +42,7 @@ int route_delete(struct netlink *nl, const struct hf_prefix *prefixes, size_t n)
 int route_rule_add(struct netlink *nl, int family);
 int route_rule_delete(struct netlink *nl, int family);
 
-/* Empties the table, of both families. */
+/* Removes all that is Holdfast's by protocol number, of both families: in its table, and what was announced. */
 int route_flush(struct netlink *nl);
 
 /*

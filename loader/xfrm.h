@@ -8,8 +8,8 @@
  * switches, and deletes the old one.
  *
  * All functions take a netlink of NETLINK_XFRM and return 0 or -errno; the
- * kernel's words are netlink_text(). Messages with keys are wiped, also those
- * of the caller's spec that were copied; the spec itself stays the caller's.
+ * kernel's words are netlink_text(). Messages that carried keys are wiped; the
+ * keys of the caller stay the caller's to wipe.
  */
 #ifndef HF_LOADER_XFRM_H
 #define HF_LOADER_XFRM_H
@@ -80,8 +80,8 @@ struct xfrm_peer {
 };
 
 /*
- * Adds the policies out, in and fwd of a peer: any-to-any of both inner
- * families, through its states. Idempotent: those that exist already are
+ * Adds the policies out, in and fwd of a peer: any-to-any of IPv4 inside
+ * (IPv6 inside is not carried yet, and so dropped), through its states. Idempotent: those that exist already are
  * updated in place, also to other outer addresses. On failure none are left.
  */
 int xfrm_policy_add(struct netlink *nl, const struct xfrm_peer *peer);
