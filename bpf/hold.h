@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Traffic without a session: the packet goes to holdfastd, which sends it when a session stands. */
+#ifndef HF_BPF_HOLD_H
+#define HF_BPF_HOLD_H
+
+/* Copies the packet into the event. 0, or negative when it does not fit. */
+static __always_inline long hf_hold_copy(struct __sk_buff *skb, const struct hf_inner *inner,
+					 struct hf_event_packet *held)
+{
+	__u32 len = bpf_ntohs(inner->ip.tot_len);
+
+	held->event.packet_len = 0;
+	if (skb->gso_size || len < sizeof(inner->ip) || len > HF_HOLD_MAX)
+		return -1;
+	if (bpf_skb_load_bytes_relative(skb, 0, held->packet, len, BPF_HDR_START_NET) &&
+	    (bpf_skb_pull_data(skb, skb->len) ||
+	     bpf_skb_load_bytes_relative(skb, 0, held->packet, len, BPF_HDR_START_NET)))
+		return -1;
+	held->event.packet_len = len;
+	return 0;
+}
+
+/*
+ * Asks holdfastd for a session for the slot. A packet that could be handed
+ * over counts as taken (TC_ACT_STOLEN: the sender sees no error); one that
+ * could not is dropped, and the asking alone goes through if the ring has room.
+ */
+static __always_inline int hf_hold(struct __sk_buff *skb, const struct hf_inner *inner, __u32 slot)
+{
+	struct hf_event_packet *held = bpf_ringbuf_reserve(&hf_events, sizeof(*held), 0);
+	long lost;
+
+	if (!held)
+		return hf_drop(HF_DROP_no_session, TC_ACT_SHOT);
+	__builtin_memset(&held->event, 0, sizeof(held->event));
+	held->event.time_ns = bpf_ktime_get_ns();
+	held->event.type = HF_EVENT_WANT;
+	held->event.slot = slot;
+	hf_addr_of_v4(&held->event.inner, inner->ip.saddr);
+	lost = hf_hold_copy(skb, inner, held);
+	bpf_ringbuf_submit(held, 0);
+	return lost ? hf_drop(HF_DROP_no_session, TC_ACT_SHOT) : hf_drop(HF_DROP_held, TC_ACT_STOLEN);
+}
+
+#endif

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The mark on what arrives for Holdfast on the underlay. Where the inner
+ * address of a client is its outer one, the way back to it is hf0; with
+ * rp_filter 1 and src_valid_mark the reverse-path check follows the mark
+ * instead, and the client's ESP passes.
+ */
+#ifndef HF_BPF_UNDERLAY_H
+#define HF_BPF_UNDERLAY_H
+
+/* ESP, ESP in UDP, or TCP of the key management service. */
+static __always_inline bool hf_underlay_is_ours(struct __sk_buff *skb, const struct hf_inner *packet)
+{
+	struct {
+		__be16 source;
+		__be16 dest;
+	} ports;
+	__be16 port;
+
+	if (packet->ip.protocol == IPPROTO_ESP)
+		return true;
+	if (packet->ip.protocol == IPPROTO_UDP)
+		port = bpf_htons(HF_UDP_ENCAP_PORT);
+	else if (packet->ip.protocol == IPPROTO_TCP)
+		port = bpf_htons(hf_kms_port);
+	else
+		return false;
+	/* Later fragments show no port; of TCP there are none, of ESP in UDP there may be. */
+	if (!packet->first)
+		return packet->ip.protocol == IPPROTO_UDP;
+	if (hf_inner_load(skb, packet->payload, &ports, sizeof(ports)))
+		return false;
+	return ports.source == port || ports.dest == port;
+}
+
+/*
+ * Nothing that is itself to be tunnelled may get the mark: forwarded, it would
+ * pass by the tunnel in clear.
+ */
+static __always_inline void hf_underlay_mark(struct __sk_buff *skb)
+{
+	struct hf_inner packet;
+
+	if (hf_inner_parse(skb, &packet) || !hf_underlay_is_ours(skb, &packet))
+		return;
+	if (!hf_tunnel_of_v4(packet.ip.daddr))
+		hf_mark_set(skb, HF_MARK);
+}
+
+#endif
