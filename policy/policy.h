@@ -15,6 +15,11 @@
 
 #define POLICY_NAME_MAX 64  /* of a cluster's or a certificate's name, with NUL */
 #define POLICY_IFACE_MAX 16 /* IFNAMSIZ */
+#define POLICY_GATEWAYS_MAX 64	 /* of one cluster */
+#define POLICY_INTERFACES_MAX 32 /* of Underlay, and of Protected */
+#define POLICY_ADDRESSES_MAX 16	 /* of Address: what one session can be granted */
+#define POLICY_PEERS_MAX 256	 /* of [PEER]: what the key management service takes at once */
+#define POLICY_REPORT_MAX 100	 /* findings kept of each severity */
 
 enum policy_heartbeat { POLICY_HEARTBEAT_NONE, POLICY_HEARTBEAT_DEFERRED, POLICY_HEARTBEAT_INSTANT };
 enum policy_order { POLICY_ORDER_RANDOM, POLICY_ORDER_FIXED };
@@ -27,7 +32,7 @@ struct policy_place {
 	unsigned int column;
 };
 
-/* An inclusive range of addresses of one family. */
+/* An inclusive range of addresses of one family. One of IPv6 never means the IPv4-mapped block. */
 struct policy_range {
 	struct hf_addr first;
 	struct hf_addr last;
@@ -57,7 +62,11 @@ struct policy_interface {
 	size_t n_underlay;
 	char (*protected)[POLICY_IFACE_MAX];
 	size_t n_protected;
-	struct hf_prefix *address; /* Address: put on hf0; a host prefix unless /n is written */
+	/*
+	 * Address: put on hf0; a host prefix unless /n is written. As an interface's
+	 * address has it, the bits beyond len are kept: 10.9.0.5/24 is that host.
+	 */
+	struct hf_prefix *address;
 	size_t n_address;
 	__u16 key_service_port;
 	bool accept;
@@ -120,14 +129,15 @@ struct policy_message {
 	char text[232];
 };
 
-/* What was found, in the order of places; grows as needed, bounded (the first 100). */
+/* What was found, in the order of places; grows as needed, bounded (the first 100 errors and 100 warnings). */
 struct policy_report {
 	struct policy_message *messages;
 	size_t n;
-	size_t errors;
+	size_t errors; /* found, whether kept or not; as warnings */
 	size_t warnings;
 };
 
+/* Frees what the report holds and zeroes it. */
 void policy_report_clear(struct policy_report *report);
 
 /*
@@ -185,7 +195,10 @@ const struct policy_interval *policy_table_find(const struct policy_table *table
 int policy_explain(const struct policy *policy, const struct policy_table *table,
 		   const struct hf_addr *addr, FILE *out);
 
-/* Splits an inclusive range into the fewest prefixes; calls emit for each until it returns non-zero. */
+/*
+ * Splits an inclusive range into the fewest prefixes, ascending; calls emit for
+ * each until it returns non-zero, and returns what the last call returned.
+ */
 int policy_range_prefixes(const struct policy_range *range,
 			  int (*emit)(void *context, const struct hf_prefix *prefix), void *context);
 
