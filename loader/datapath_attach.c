@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include <errno.h>
+#include <net/if.h>
+#include <string.h>
+
+#include "loader/datapath_attach.h"
+#include "loader/datapath_internal.h"
+
+static const char *name_of(unsigned int ifindex, char buffer[static IF_NAMESIZE])
+{
+	return if_indextoname(ifindex, buffer) ? buffer : "(an interface that is gone)";
+}
+
+/* Remembers what datapath_remove() has to detach. */
+static int interface_add(struct datapath *dp, unsigned int ifindex, enum datapath_place place)
+{
+	for (size_t i = 0; i < dp->n_interfaces; i++)
+		if (dp->interfaces[i].ifindex == ifindex && dp->interfaces[i].place == place)
+			return 0;
+	if (dp->n_interfaces == DATAPATH_INTERFACES_MAX)
+		return -ENOSPC;
+	dp->interfaces[dp->n_interfaces].ifindex = ifindex;
+	dp->interfaces[dp->n_interfaces].place = place;
+	dp->n_interfaces++;
+	return 0;
+}
+
+static void interface_del(struct datapath *dp, unsigned int ifindex, enum datapath_place place)
+{
+	for (size_t i = 0; i < dp->n_interfaces; i++)
+		if (dp->interfaces[i].ifindex == ifindex && dp->interfaces[i].place == place) {
+			dp->interfaces[i] = dp->interfaces[--dp->n_interfaces];
+			return;
+		}
+}
+
+int datapath_attach_tunnel(struct datapath *dp, unsigned int ifindex, struct datapath_report *report)
+{
+	char name[IF_NAMESIZE];
+	int result;
+
+	datapath_log_start();
+	result = interface_add(dp, ifindex, DATAPATH_TUNNEL);
+	/* Out before in: nothing may leave in clear. */
+	if (!result)
+		result = datapath_tc_attach(ifindex, BPF_TC_EGRESS, bpf_program__fd(dp->skel->progs.hf_tc_encrypt));
+	if (!result)
+		result = datapath_tc_attach(ifindex, BPF_TC_INGRESS,
+					    bpf_program__fd(dp->skel->progs.hf_tc_decrypted));
+	if (result)
+		datapath_report_set(report, result, "cannot attach the TC programs to %s: %s",
+				    name_of(ifindex, name), strerror(-result));
+	return result;
+}
+
+int datapath_attach_underlay(struct datapath *dp, unsigned int ifindex, struct datapath_report *report,
+			     struct datapath_attached *ret_attached)
+{
+	char name[IF_NAMESIZE];
+	int result;
+
+	datapath_log_start();
+	result = interface_add(dp, ifindex, DATAPATH_UNDERLAY);
+	if (!result)
+		result = datapath_tc_attach(ifindex, BPF_TC_INGRESS,
+					    bpf_program__fd(dp->skel->progs.hf_tc_underlay));
+	if (result)
+		return datapath_report_set(report, result, "cannot attach the TC program to %s: %s",
+					   name_of(ifindex, name), strerror(-result));
+	return datapath_xdp_attach(dp, ifindex, report, ret_attached);
+}
+
+int datapath_detach_tunnel(struct datapath *dp, unsigned int ifindex)
+{
+	datapath_log_start();
+	interface_del(dp, ifindex, DATAPATH_TUNNEL);
+	return datapath_tc_detach(ifindex, BPF_TC_INGRESS | BPF_TC_EGRESS);
+}
+
+int datapath_detach_underlay(struct datapath *dp, unsigned int ifindex)
+{
+	int tc, xdp;
+
+	datapath_log_start();
+	interface_del(dp, ifindex, DATAPATH_UNDERLAY);
+	xdp = datapath_xdp_detach(ifindex);
+	tc = datapath_tc_detach(ifindex, BPF_TC_INGRESS);
+	return xdp ? xdp : tc;
+}
