@@ -29,8 +29,9 @@ static bool peers_is_sound(const void *body, size_t len, size_t n_fds)
 {
 	const struct kms_peers *peers = body;
 
+	/* Whole, or shortened to the entries that it has. */
 	if (peers->n > KMS_MAX_PEERS ||
-	    len != offsetof(struct kms_peers, peers) + peers->n * sizeof(struct kms_peer))
+	    (len != sizeof(*peers) && len != offsetof(struct kms_peers, peers) + peers->n * sizeof(struct kms_peer)))
 		return false;
 	for (__u32 i = 0; i < peers->n; i++)
 		if (!text_ends(peers->peers[i].name, sizeof(peers->peers[i].name)))
