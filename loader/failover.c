@@ -1,0 +1,651 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#include "loader/failover.h"
+
+#include <string.h>
+
+#define MS 1000000ull
+#define S (1000 * MS)
+#define NEVER (~0ull)
+
+/* A session that failed is kept this long after another was proven: answers under way still come through it. */
+#define REMOVE_AFTER (2 * S)
+/* How long traffic that found no gateway keeps requests going. */
+#define WANT_FOR (60 * S)
+#define URGENT_FOR (300 * S)
+#define URGENT_BACKOFF_MAX (500 * MS)
+#define IDLE_BACKOFF_MAX (30 * S)
+#define STANDBY_BACKOFF_MAX (10 * S)
+/* While all are silent, one of them is asked at this pace. */
+#define SILENT_PACE (250 * MS)
+#define PROBE_PACE (100 * MS)
+#define PROBE_MAX 8
+/* A gateway that lives within this time after it failed was a false alarm. */
+#define FALSE_ALARM_WITHIN (5 * S)
+#define LEAVING_FOR (15 * S)
+/* Loss in 1/1024: the chance of a false alarm aimed at for one check is one of this many. */
+#define LOSS_ONE 1024
+#define FALSE_ALARM_ODDS 1000
+#define EXTRA_TRIES_MAX 6
+
+struct step {
+	struct failover *m;
+	__u64 now;
+	struct failover_actions *out;
+};
+
+static const char *const reason_names[] = {
+	[FAILOVER_FIRST] = "first",		  [FAILOVER_SILENT] = "silent",
+	[FAILOVER_PATH] = "path",		  [FAILOVER_LEAVING] = "leaving",
+	[FAILOVER_SESSION_LOST] = "session-lost", [FAILOVER_ADMIN] = "admin",
+	[FAILOVER_PEER] = "peer",		  [FAILOVER_RETURNED] = "returned",
+};
+
+static const char *const state_names[] = {
+	[FAILOVER_NONE] = "none",
+	[FAILOVER_STANDBY] = "standby",
+	[FAILOVER_ACTIVE] = "active",
+	[FAILOVER_FAILED] = "failed",
+};
+
+const char *failover_reason_name(enum failover_reason reason)
+{
+	return reason_names[reason];
+}
+
+const char *failover_state_name(enum failover_state state)
+{
+	return state_names[state];
+}
+
+static struct failover_action *act(struct step *s, enum failover_action_type type, int gateway)
+{
+	static struct failover_action spilled;
+	struct failover_action *action;
+
+	/* The list is larger than any step can fill (one removal a gateway and a few more). */
+	action = s->out->n < FAILOVER_MAX_ACTIONS ? &s->out->action[s->out->n++] : &spilled;
+	*action = (struct failover_action){ .type = type, .gateway = gateway, .from = FAILOVER_NOBODY };
+	return action;
+}
+
+/* xorshift64*: jitter needs to be spread, not secret. */
+static __u64 jitter(struct failover *m, __u64 bound)
+{
+	m->random ^= m->random >> 12;
+	m->random ^= m->random << 25;
+	m->random ^= m->random >> 27;
+	return bound ? (m->random * 0x2545f4914f6cdd1dull >> 16) % bound : 0;
+}
+
+static __u64 backoff(struct failover *m, __u64 first, unsigned int rounds, __u64 most)
+{
+	__u64 wait = first << (rounds < 16 ? rounds : 16);
+
+	if (wait > most)
+		wait = most;
+	return wait / 2 + jitter(m, wait / 2 + 1);
+}
+
+static bool usable(const struct failover *m, int g)
+{
+	return m->gateway[g].session && !m->gateway[g].failed && !m->gateway[g].leaving;
+}
+
+/* The next usable gateway in the cluster's order, beginning after `after`; not the current one. */
+static int next_usable(const struct failover *m, int after)
+{
+	for (int i = 1; i <= m->config.n_gateways; i++) {
+		int g = (after + i + m->config.n_gateways) % m->config.n_gateways;
+
+		if (g != m->current && usable(m, g))
+			return g;
+	}
+	return FAILOVER_NOBODY;
+}
+
+static int count_usable_others(const struct failover *m)
+{
+	int n = 0;
+
+	for (int g = 0; g < m->config.n_gateways; g++)
+		n += g != m->current && usable(m, g);
+	return n;
+}
+
+unsigned int failover_tries(const struct failover *m)
+{
+	unsigned int tries = m->config.tries;
+	__u64 chance = (__u64)LOSS_ONE * LOSS_ONE;
+
+	for (unsigned int i = 0; i < tries; i++)
+		chance = chance * m->loss / LOSS_ONE;
+	while (tries < m->config.tries + EXTRA_TRIES_MAX &&
+	       chance * FALSE_ALARM_ODDS > (__u64)LOSS_ONE * LOSS_ONE) {
+		chance = chance * m->loss / LOSS_ONE;
+		tries++;
+	}
+	return tries;
+}
+
+/* An exponential average over heartbeats whose fate is known for sure, weight 1/16. */
+static void loss_sample(struct failover *m, unsigned int missed, unsigned int answered)
+{
+	while (missed--)
+		m->loss += (LOSS_ONE - m->loss + 15) / 16;
+	while (answered--)
+		m->loss -= (m->loss + 15) / 16;
+}
+
+static void steer(struct step *s, int to, enum failover_reason reason)
+{
+	struct failover *m = s->m;
+	int from = m->current;
+	struct failover_action *say;
+
+	m->current = to;
+	m->beats = 0;
+	m->beat_extended = false;
+	m->probes = 0;
+	act(s, FAILOVER_DO_STEER, to);
+	if (from != FAILOVER_NOBODY && !m->switching) {
+		m->switching = true;
+		m->left = from;
+		m->why = reason;
+		m->outage_from_ns = m->gateway[from].last_rx_ns;
+		m->failovers++;
+	}
+	if (to == FAILOVER_NOBODY)
+		return;
+
+	m->was_used = true;
+	m->switched_ns = s->now;
+	m->probes = 1;
+	m->probe_ns = s->now;
+	act(s, FAILOVER_DO_PROBE, to);
+	if (m->switching && m->left != to && m->gateway[m->left].session)
+		act(s, FAILOVER_DO_LEAVE, m->left);
+	say = act(s, FAILOVER_SAY_SWITCHED, to);
+	say->from = m->switching ? m->left : FAILOVER_NOBODY;
+	say->reason = m->switching ? m->why : reason;
+}
+
+static void pick_other(struct step *s, enum failover_reason reason)
+{
+	struct failover *m = s->m;
+	int next = next_usable(m, m->current);
+	int sessions = 0;
+
+	if (next != FAILOVER_NOBODY) {
+		steer(s, next, reason);
+		return;
+	}
+	for (int g = 0; g < m->config.n_gateways; g++)
+		sessions += m->gateway[g].session;
+	m->suspect = m->current;
+	steer(s, FAILOVER_NOBODY, reason);
+	m->beat_ns = s->now;
+	if (sessions > 1 && !m->silent)
+		act(s, FAILOVER_SAY_UPLINK, FAILOVER_NOBODY);
+	m->silent = sessions > 0;
+	m->request_after_ns = s->now;
+	m->rounds = 0;
+	m->ask_failed = false;
+}
+
+static void fail_current(struct step *s, enum failover_reason reason)
+{
+	struct failover *m = s->m;
+	struct failover_gateway *gateway = &m->gateway[m->current];
+	struct failover_action *say = act(s, FAILOVER_SAY_FAILED, m->current);
+
+	say->reason = reason;
+	say->value = s->now - gateway->last_rx_ns;
+	gateway->failed = true;
+	gateway->failed_ns = s->now;
+	gateway->retry_ns = s->now + backoff(m, S, 0, S);
+	pick_other(s, reason);
+}
+
+static void beat(struct step *s)
+{
+	s->m->beat_ns = s->now;
+	act(s, FAILOVER_DO_BEAT, s->m->current);
+}
+
+static void begin_check(struct step *s)
+{
+	s->m->beats = 1;
+	s->m->beat_extended = false;
+	s->m->check_ns = s->now;
+	beat(s);
+}
+
+static void run_check(struct step *s)
+{
+	struct failover *m = s->m;
+
+	if (m->current == FAILOVER_NOBODY || m->config.heartbeat == FAILOVER_BEAT_NONE)
+		return;
+	if (!m->beats) {
+		if (m->config.heartbeat == FAILOVER_BEAT_INSTANT &&
+		    s->now >= m->gateway[m->current].last_rx_ns + m->config.defer_ns)
+			begin_check(s);
+		return;
+	}
+	if (s->now < m->beat_ns + m->config.response_ns)
+		return;
+	if (s->now > m->beat_ns + 2 * m->config.response_ns && !m->beat_extended) {
+		/* We are late ourselves, so a starved machine may not have looked at the answer yet. */
+		m->beat_extended = true;
+		beat(s);
+		return;
+	}
+	act(s, FAILOVER_SAY_MISSED, m->current)->value = m->beats;
+	if (m->beats >= failover_tries(m)) {
+		fail_current(s, FAILOVER_SILENT);
+		return;
+	}
+	m->beats++;
+	m->beat_extended = false;
+	beat(s);
+}
+
+static __u64 probe_due(const struct failover *m)
+{
+	__u64 pace = m->config.response_ns > PROBE_PACE ? m->config.response_ns : PROBE_PACE;
+
+	return m->current != FAILOVER_NOBODY && m->probes ? m->probe_ns + pace * m->probes : NEVER;
+}
+
+static void run_probe(struct step *s)
+{
+	struct failover *m = s->m;
+
+	if (s->now < probe_due(m))
+		return;
+	if (m->probes < PROBE_MAX) {
+		m->probes++;
+		m->probe_ns = s->now;
+		act(s, FAILOVER_DO_PROBE, m->current);
+		return;
+	}
+	m->probes = 0;
+	if (m->config.heartbeat != FAILOVER_BEAT_NONE && count_usable_others(m) > 0)
+		fail_current(s, FAILOVER_PATH);
+}
+
+static bool wanted_within(const struct failover *m, __u64 now, __u64 span)
+{
+	return m->wanted_ns && now - m->wanted_ns < span;
+}
+
+/* Whether a session is wanted though nobody sends at this moment. */
+static bool wants(const struct failover *m, __u64 now)
+{
+	return m->config.connect_at_start || wanted_within(m, now, WANT_FOR) ||
+	       (m->was_used && m->config.heartbeat == FAILOVER_BEAT_INSTANT);
+}
+
+static __u64 silent_due(const struct failover *m)
+{
+	__u64 pace = m->config.response_ns > SILENT_PACE ? m->config.response_ns : SILENT_PACE;
+
+	if (m->current != FAILOVER_NOBODY || !m->silent || m->config.heartbeat == FAILOVER_BEAT_NONE)
+		return NEVER;
+	return m->beat_ns + pace;
+}
+
+/* All with a session are silent: nobody is in use, and they are asked in turn. */
+static void run_silent(struct step *s)
+{
+	struct failover *m = s->m;
+
+	if (s->now < silent_due(m))
+		return;
+	m->beat_ns = s->now;
+	if (!wants(m, s->now))
+		return;
+	for (int i = 1; i <= m->config.n_gateways; i++) {
+		int g = (m->suspect + i + m->config.n_gateways) % m->config.n_gateways;
+
+		if (m->gateway[g].session) {
+			m->suspect = g;
+			act(s, FAILOVER_DO_BEAT, g);
+			return;
+		}
+	}
+	m->silent = false;
+}
+
+static void run_removals(struct step *s)
+{
+	for (int g = 0; g < s->m->config.n_gateways; g++) {
+		struct failover_gateway *gateway = &s->m->gateway[g];
+
+		if (gateway->leaving && s->now >= gateway->failed_ns + LEAVING_FOR)
+			gateway->leaving = false;
+		if (!gateway->remove_ns || s->now < gateway->remove_ns)
+			continue;
+		gateway->remove_ns = 0;
+		gateway->session = false;
+		act(s, FAILOVER_DO_REMOVE, g);
+	}
+}
+
+/* Nobody in use, or one that asked to be left: a session with another is urgent. */
+static bool urgent(const struct failover *m)
+{
+	return m->current == FAILOVER_NOBODY || (m->gateway[m->current].leaving && next_usable(m, m->current) < 0);
+}
+
+/* The gateways to ask now, in order; a mask, and the list. */
+static __u64 plan(const struct failover *m, __u64 now, int *list, int *n)
+{
+	int first = m->current != FAILOVER_NOBODY ? m->current : m->was_used ? m->left : m->config.n_gateways - 1;
+	bool failed_too = m->ask_failed;
+	__u64 mask = 0;
+
+	*n = 0;
+	if (m->moving && !urgent(m)) {
+		list[(*n)++] = m->move_to;
+		return 1ull << m->move_to;
+	}
+	for (int pass = 0; pass < 2; pass++) {
+		for (int i = 1; i <= m->config.n_gateways; i++) {
+			int g = (first + i + m->config.n_gateways) % m->config.n_gateways;
+			const struct failover_gateway *gateway = &m->gateway[g];
+			bool bad = gateway->failed || gateway->leaving;
+
+			if (g == m->current || bad != (pass == 1))
+				continue;
+			if (urgent(m) ? gateway->session && !bad : gateway->session || now < gateway->retry_ns)
+				continue;
+			list[(*n)++] = g;
+			mask |= 1ull << g;
+		}
+		if (urgent(m) && *n && !failed_too)
+			break;
+	}
+	return mask;
+}
+
+static __u64 request_due(const struct failover *m, __u64 now)
+{
+	__u64 due = NEVER;
+
+	if (urgent(m)) {
+		if (m->asked && m->asked_urgent)
+			return NEVER;
+		return wants(m, now) ? m->request_after_ns : NEVER;
+	}
+	if (m->asked)
+		return NEVER;
+	if (m->moving)
+		return 0;
+	if ((unsigned int)count_usable_others(m) >= m->config.standby)
+		return NEVER;
+	for (int g = 0; g < m->config.n_gateways; g++)
+		if (g != m->current && !m->gateway[g].session && m->gateway[g].retry_ns < due)
+			due = m->gateway[g].retry_ns;
+	return due;
+}
+
+static void run_request(struct step *s)
+{
+	struct failover *m = s->m;
+
+	if (s->now < request_due(m, s->now))
+		return;
+	m->asked = plan(m, s->now, s->out->request, &s->out->n_request);
+	m->asked_urgent = urgent(m);
+	if (m->asked)
+		act(s, FAILOVER_DO_REQUEST, FAILOVER_NOBODY);
+	else
+		m->request_after_ns = s->now + URGENT_BACKOFF_MAX;
+}
+
+static void on_tick(struct step *s, const struct failover_event *event)
+{
+	run_check(s);
+	run_probe(s);
+	run_silent(s);
+	run_removals(s);
+}
+
+static void on_start(struct step *s, const struct failover_event *event)
+{
+}
+
+static void on_want(struct step *s, const struct failover_event *event)
+{
+	s->m->wanted_ns = s->now;
+}
+
+static void on_payload(struct step *s, const struct failover_event *event)
+{
+	struct failover *m = s->m;
+
+	if (m->config.heartbeat == FAILOVER_BEAT_DEFERRED && m->current == event->gateway && !m->beats &&
+	    s->now >= m->gateway[m->current].last_rx_ns + m->config.defer_ns)
+		begin_check(s);
+}
+
+/* The first sign of life of the gateway in use after a switch. */
+static void recovered(struct step *s, __u64 rx_ns)
+{
+	struct failover *m = s->m;
+	struct failover_action *say = act(s, FAILOVER_SAY_RECOVERED, m->current);
+
+	say->from = m->left;
+	say->reason = m->why;
+	say->value = rx_ns > m->outage_from_ns ? rx_ns - m->outage_from_ns : 0;
+	m->switching = false;
+	for (int g = 0; g < m->config.n_gateways; g++) {
+		struct failover_gateway *gateway = &m->gateway[g];
+
+		if (!gateway->failed || !gateway->session || g == m->current)
+			continue;
+		/* All silent at once was the own uplink: the others are as good as this one. */
+		if (m->silent)
+			gateway->failed = false;
+		else
+			gateway->remove_ns = s->now + REMOVE_AFTER;
+	}
+	m->silent = false;
+}
+
+static void revive(struct step *s, int g)
+{
+	struct failover_gateway *gateway = &s->m->gateway[g];
+
+	if (s->now - gateway->failed_ns < FALSE_ALARM_WITHIN && !s->m->silent) {
+		loss_sample(s->m, s->m->config.tries, 0);
+		act(s, FAILOVER_SAY_FALSE_ALARM, g);
+	}
+	gateway->failed = false;
+	gateway->remove_ns = 0;
+}
+
+static void on_alive(struct step *s, const struct failover_event *event)
+{
+	struct failover *m = s->m;
+	struct failover_gateway *gateway = &m->gateway[event->gateway];
+
+	if (!gateway->session)
+		return;
+	if (event->rx_ns > gateway->last_rx_ns)
+		gateway->last_rx_ns = event->rx_ns;
+	if (event->auth_ns > gateway->last_auth_ns)
+		gateway->last_auth_ns = event->auth_ns;
+	if (gateway->failed && gateway->last_rx_ns > gateway->failed_ns) {
+		revive(s, event->gateway);
+		if (m->current == FAILOVER_NOBODY)
+			steer(s, event->gateway, FAILOVER_RETURNED);
+	}
+	if (m->current != event->gateway)
+		return;
+	if (m->beats && gateway->last_rx_ns >= m->check_ns) {
+		loss_sample(m, m->beats - 1, 1);
+		m->beats = 0;
+	}
+	if (m->probes && gateway->last_auth_ns > m->switched_ns)
+		m->probes = 0;
+	if (m->switching && gateway->last_rx_ns > m->switched_ns)
+		recovered(s, gateway->last_rx_ns);
+}
+
+static void on_session_up(struct step *s, const struct failover_event *event)
+{
+	struct failover *m = s->m;
+	struct failover_gateway *gateway = &m->gateway[event->gateway];
+
+	if (gateway->failed)
+		revive(s, event->gateway);
+	gateway->session = true;
+	gateway->leaving = false;
+	gateway->remove_ns = 0;
+	gateway->last_rx_ns = s->now; /* it has just authenticated */
+	if (event->answers_request) {
+		m->asked = 0;
+		m->rounds = 0;
+		m->ask_failed = false;
+	}
+	if (m->moving && event->gateway == m->move_to) {
+		m->moving = false;
+		steer(s, event->gateway, FAILOVER_ADMIN);
+	} else if (m->current == FAILOVER_NOBODY) {
+		steer(s, event->gateway, FAILOVER_FIRST);
+	} else if (m->current != event->gateway && m->gateway[m->current].leaving) {
+		steer(s, event->gateway, FAILOVER_LEAVING);
+	} else if (m->current != event->gateway && event->by_peer) {
+		steer(s, event->gateway, FAILOVER_PEER);
+	}
+}
+
+static void on_session_down(struct step *s, const struct failover_event *event)
+{
+	struct failover *m = s->m;
+
+	m->gateway[event->gateway].session = false;
+	m->gateway[event->gateway].remove_ns = 0;
+	if (m->current == event->gateway)
+		pick_other(s, FAILOVER_SESSION_LOST);
+}
+
+static void on_rejected(struct step *s, const struct failover_event *event)
+{
+	struct failover *m = s->m;
+	bool busy = wanted_within(m, s->now, URGENT_FOR);
+
+	for (int g = 0; g < m->config.n_gateways; g++)
+		if (m->asked & 1ull << g)
+			m->gateway[g].retry_ns = s->now + backoff(m, S, m->rounds, STANDBY_BACKOFF_MAX);
+	m->request_after_ns =
+		s->now + backoff(m, 100 * MS, m->rounds, busy ? URGENT_BACKOFF_MAX : IDLE_BACKOFF_MAX);
+	if (m->asked && m->asked_urgent)
+		m->ask_failed = true;
+	m->asked = 0;
+	m->rounds++;
+	m->moving = false;
+}
+
+static void on_leave_me(struct step *s, const struct failover_event *event)
+{
+	struct failover *m = s->m;
+	struct failover_gateway *gateway = &m->gateway[event->gateway];
+
+	if (!gateway->session)
+		return;
+	gateway->leaving = true;
+	gateway->failed_ns = s->now;
+	gateway->retry_ns = s->now + backoff(m, 5 * S, 0, 5 * S);
+	if (m->current == event->gateway && next_usable(m, m->current) != FAILOVER_NOBODY)
+		steer(s, next_usable(m, m->current), FAILOVER_LEAVING);
+}
+
+static void on_move(struct step *s, const struct failover_event *event)
+{
+	struct failover *m = s->m;
+	int to = event->gateway;
+
+	if (to == FAILOVER_NOBODY)
+		to = next_usable(m, m->current);
+	if (to == FAILOVER_NOBODY)
+		to = (m->current + 1) % m->config.n_gateways;
+	if (to == m->current)
+		return;
+	m->moving = !usable(m, to);
+	m->move_to = to;
+	if (!m->moving)
+		steer(s, to, FAILOVER_ADMIN);
+	else
+		m->asked = 0; /* this request takes the place of one for a standby */
+}
+
+static void (*const handlers[])(struct step *, const struct failover_event *) = {
+	[FAILOVER_TICK] = on_tick,
+	[FAILOVER_START] = on_start,
+	[FAILOVER_WANT] = on_want,
+	[FAILOVER_PAYLOAD] = on_payload,
+	[FAILOVER_ALIVE] = on_alive,
+	[FAILOVER_SESSION_UP] = on_session_up,
+	[FAILOVER_SESSION_DOWN] = on_session_down,
+	[FAILOVER_REJECTED] = on_rejected,
+	[FAILOVER_LEAVE_ME] = on_leave_me,
+	[FAILOVER_MOVE] = on_move,
+};
+
+void failover_init(struct failover *m, const struct failover_config *config)
+{
+	memset(m, 0, sizeof(*m));
+	m->config = *config;
+	m->current = FAILOVER_NOBODY;
+	m->left = config->n_gateways - 1;
+	m->suspect = FAILOVER_NOBODY;
+	m->random = config->seed | 1;
+}
+
+void failover_step(struct failover *m, const struct failover_event *event, __u64 now, struct failover_actions *out)
+{
+	struct step s = { m, now, out };
+
+	out->n = 0;
+	out->n_request = 0;
+	handlers[event->type](&s, event);
+	run_check(&s);
+	run_request(&s);
+}
+
+__u64 failover_deadline_ns(const struct failover *m, __u64 now)
+{
+	__u64 due[] = { NEVER, probe_due(m), silent_due(m), request_due(m, now), NEVER };
+	__u64 first = NEVER;
+
+	if (m->current != FAILOVER_NOBODY && m->config.heartbeat != FAILOVER_BEAT_NONE) {
+		if (m->beats)
+			due[0] = m->beat_ns + m->config.response_ns;
+		else if (m->config.heartbeat == FAILOVER_BEAT_INSTANT)
+			due[0] = m->gateway[m->current].last_rx_ns + m->config.defer_ns;
+	}
+	for (int g = 0; g < m->config.n_gateways; g++) {
+		if (m->gateway[g].remove_ns && m->gateway[g].remove_ns < due[4])
+			due[4] = m->gateway[g].remove_ns;
+		if (m->gateway[g].leaving && m->gateway[g].failed_ns + LEAVING_FOR < due[4])
+			due[4] = m->gateway[g].failed_ns + LEAVING_FOR;
+	}
+	for (size_t i = 0; i < sizeof(due) / sizeof(*due); i++)
+		if (due[i] < first)
+			first = due[i];
+	return first;
+}
+
+enum failover_state failover_gateway_state(const struct failover *m, int g)
+{
+	const struct failover_gateway *gateway = &m->gateway[g];
+
+	if (gateway->failed || gateway->leaving)
+		return FAILOVER_FAILED;
+	if (g == m->current)
+		return FAILOVER_ACTIVE;
+	return gateway->session ? FAILOVER_STANDBY : FAILOVER_NONE;
+}
