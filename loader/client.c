@@ -1,0 +1,489 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#include "loader/client.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/clock.h"
+#include "lib/log.h"
+#include "loader/claim.h"
+#include "loader/inner.h"
+#include "loader/route.h"
+
+/* An announcement may be lost: it is repeated after these times. */
+static const unsigned int announce_after_ms[] = { 100, 400, 1500 };
+#define ANNOUNCE_REPEATS (sizeof(announce_after_ms) / sizeof(*announce_after_ms))
+
+struct client {
+	struct clients *clients;
+	struct peer *peer;
+	__u32 slot;
+	bool routed;
+	bool claimed;
+	size_t announced;
+	struct event *timer;
+	struct client *next;
+};
+
+struct hearing {
+	struct clients *clients;
+	const struct node_interface *interface;
+	int fd;
+	struct event *readable;
+};
+
+struct clients {
+	struct clients_config config;
+	struct client *first;
+	__u32 last_slot;
+	__u64 reflected_before; /* for clients that are gone */
+	struct hearing hearing[NODE_INTERFACES_MAX];
+	size_t n_hearing;
+};
+
+static void unclaim(struct client *client, const char *why);
+
+static void heard(evutil_socket_t fd, short what, void *context)
+{
+	struct hearing *hearing = context;
+	struct claim_arp arp;
+	int err;
+
+	while ((err = claim_arp_receive(hearing->fd, &arp)) != -EAGAIN) {
+		if (err == -EPROTO)
+			continue;
+		if (err)
+			return;
+		if (!arp.announcement || !memcmp(arp.sender_mac, hearing->interface->mac, sizeof(arp.sender_mac)))
+			continue;
+		for (struct client *client = hearing->clients->first; client; client = client->next)
+			for (size_t i = 0; i < client->peer->n_inner; i++)
+				if (client->claimed && prefix_contains(&client->peer->inner[i], &arp.sender))
+					unclaim(client, "another gateway announces its address");
+	}
+}
+
+static int hear(struct clients *clients, const struct node_interface *interface)
+{
+	struct hearing *hearing = &clients->hearing[clients->n_hearing];
+
+	hearing->clients = clients;
+	hearing->interface = interface;
+	hearing->fd = claim_arp_open(interface->index);
+	if (hearing->fd < 0)
+		return hearing->fd;
+	clients->n_hearing++;
+	hearing->readable = event_new(clients->config.base, hearing->fd, EV_READ | EV_PERSIST, heard, hearing);
+	return hearing->readable && !event_add(hearing->readable, NULL) ? 0 : -ENOMEM;
+}
+
+int clients_new(const struct clients_config *config, struct clients **ret_clients)
+{
+	struct clients *clients = calloc(1, sizeof(*clients));
+	int err = 0;
+
+	if (!clients)
+		return -ENOMEM;
+	clients->config = *config;
+	clients->last_slot = config->first_slot;
+	for (size_t i = 0; i < config->node->n_protected && !err; i++)
+		err = hear(clients, &config->node->protected[i]);
+	if (err)
+		clients_free(clients);
+	else
+		*ret_clients = clients;
+	return err;
+}
+
+void clients_free(struct clients *clients)
+{
+	if (!clients)
+		return;
+	while (clients->first) {
+		struct client *client = clients->first;
+
+		clients->first = client->next;
+		event_free(client->timer);
+		free(client);
+	}
+	for (size_t i = 0; i < clients->n_hearing; i++) {
+		if (clients->hearing[i].readable)
+			event_free(clients->hearing[i].readable);
+		close(clients->hearing[i].fd);
+	}
+	free(clients);
+}
+
+/* The claim. */
+
+static void announce(struct client *client)
+{
+	struct clients *clients = client->clients;
+
+	for (size_t h = 0; h < clients->n_hearing; h++)
+		for (size_t i = 0; i < client->peer->n_inner; i++)
+			if (client->peer->inner[i].len == 128)
+				claim_arp_announce(clients->hearing[h].fd, &client->peer->inner[i].addr,
+						   clients->hearing[h].interface->mac);
+}
+
+static void announce_due(evutil_socket_t fd, short what, void *context)
+{
+	struct client *client = context;
+	struct timeval tv = { 0 };
+
+	if (client->announced)
+		announce(client);
+	if (client->announced == ANNOUNCE_REPEATS)
+		return;
+	tv.tv_usec = (suseconds_t)announce_after_ms[client->announced++] * 1000;
+	tv.tv_sec = tv.tv_usec / 1000000;
+	tv.tv_usec %= 1000000;
+	event_add(client->timer, &tv);
+}
+
+/* Inner addresses that are also the outer one cannot be routed over hf0 in the main table: ESP goes there. */
+static bool announced_by_route(const struct client *client, const struct hf_prefix *inner)
+{
+	return inner->len == 128 && !addr_equal(&inner->addr, &client->peer->remote);
+}
+
+static void claim(struct client *client)
+{
+	struct node *node = client->clients->config.node;
+
+	if (client->claimed)
+		return;
+	client->claimed = true;
+	for (size_t i = 0; i < client->peer->n_inner; i++) {
+		const struct hf_prefix *inner = &client->peer->inner[i];
+
+		if (inner->len != 128)
+			continue;
+		for (size_t p = 0; p < node->n_protected; p++)
+			claim_add(node->route, node->protected[p].index, &inner->addr);
+		if (node->n_protected && announced_by_route(client, inner))
+			route_announce(node->route, node->tunnel, &inner->addr);
+	}
+	announce(client);
+	client->announced = 0;
+	announce_due(-1, 0, client);
+	eventlog_emit(client->clients->config.log, EVENT_CLAIM,
+		      json_pack("{s:s, s:s}", "client", addr_text(&client->peer->remote).s, "name", client->peer->name),
+		      "client %s (%s) uses this gateway; its addresses are claimed", addr_text(&client->peer->remote).s,
+		      client->peer->name);
+}
+
+static void unclaim(struct client *client, const char *why)
+{
+	struct node *node = client->clients->config.node;
+
+	if (!client->claimed)
+		return;
+	client->claimed = false;
+	event_del(client->timer);
+	for (size_t i = 0; i < client->peer->n_inner; i++) {
+		const struct hf_prefix *inner = &client->peer->inner[i];
+
+		if (inner->len != 128)
+			continue;
+		for (size_t p = 0; p < node->n_protected; p++)
+			claim_delete(node->route, node->protected[p].index, &inner->addr);
+		if (node->n_protected && announced_by_route(client, inner))
+			route_withdraw(node->route, node->tunnel, &inner->addr);
+	}
+	datapath_rearm_claim(node->dp, client->peer->if_id);
+	eventlog_emit(client->clients->config.log, EVENT_CLAIM_ENDED,
+		      json_pack("{s:s, s:s, s:s}", "client", addr_text(&client->peer->remote).s, "name",
+				client->peer->name, "why", why),
+		      "the addresses of client %s (%s) are no longer claimed: %s", addr_text(&client->peer->remote).s,
+		      client->peer->name, why);
+}
+
+/* Sessions. */
+
+static bool overlaps(const struct hf_prefix *a, const struct hf_prefix *b)
+{
+	return a->len <= b->len ? prefix_contains(a, &b->addr) : prefix_contains(b, &a->addr);
+}
+
+static bool holds(const struct client *client, const struct kms_session *session)
+{
+	for (size_t i = 0; i < client->peer->n_inner; i++)
+		for (size_t k = 0; k < session->n_inner; k++)
+			if (overlaps(&client->peer->inner[i], &session->inner[k]))
+				return true;
+	return false;
+}
+
+static bool same_inner(const struct peer *peer, const struct kms_session *session)
+{
+	return peer->n_inner == session->n_inner &&
+	       !memcmp(peer->inner, session->inner, session->n_inner * sizeof(*session->inner));
+}
+
+/*
+ * Who has the session's inner addresses already: the same client in *ret_client
+ * (NULL: nobody), or -EADDRINUSE where it is somebody else. The same client with
+ * other addresses than before begins anew.
+ */
+static int find_holder(struct clients *clients, const struct kms_session *session, struct client **ret_client)
+{
+	struct client *next;
+
+	*ret_client = NULL;
+	for (struct client *client = clients->first; client; client = client->next)
+		if (holds(client, session) && strcmp(client->peer->name, session->name))
+			return -EADDRINUSE;
+	for (struct client *client = clients->first; client; client = next) {
+		next = client->next;
+		if (!holds(client, session))
+			continue;
+		if (same_inner(client->peer, session))
+			*ret_client = client;
+		else
+			clients_session_end(clients, client->peer, "the client asks for other addresses");
+	}
+	return 0;
+}
+
+static bool tunnelled_by_policy(const struct clients *clients, const struct kms_session *session)
+{
+	for (size_t i = 0; i < session->n_inner; i++)
+		if (policy_table_find(clients->config.table, &session->inner[i].addr))
+			return true;
+	return false;
+}
+
+static __u32 free_slot(struct clients *clients)
+{
+	for (__u32 tries = clients->config.first_slot; tries < DATAPATH_SLOTS; tries++) {
+		bool taken = false;
+
+		if (++clients->last_slot >= DATAPATH_SLOTS)
+			clients->last_slot = clients->config.first_slot;
+		for (struct client *client = clients->first; client && !taken; client = client->next)
+			taken = client->slot == clients->last_slot;
+		if (!taken)
+			return clients->last_slot;
+	}
+	return 0;
+}
+
+/* What lies in the maps for the client's inner addresses, present or to come. */
+static int enter(struct client *client, const struct hf_prefix *inner, size_t n)
+{
+	struct datapath *dp = client->clients->config.node->dp;
+	int err = datapath_set_member(dp, client->slot, client->peer->if_id);
+
+	for (size_t i = 0; i < n && !err; i++)
+		err = datapath_set_tunnel(dp, &inner[i], client->slot, 0);
+	return err;
+}
+
+static void remove_entries(struct client *client, const struct hf_prefix *inner, size_t n)
+{
+	struct node *node = client->clients->config.node;
+
+	for (size_t i = 0; i < n; i++)
+		datapath_del_tunnel(node->dp, &inner[i]);
+	datapath_steer(node->dp, client->slot, 0);
+	datapath_del_member(node->dp, client->slot, client->peer->if_id);
+	if (client->routed)
+		route_delete(node->route, inner, n);
+}
+
+static void client_unlink(struct client *client)
+{
+	struct client **at = &client->clients->first;
+
+	while (*at != client)
+		at = &(*at)->next;
+	*at = client->next;
+	event_free(client->timer);
+	free(client);
+}
+
+static struct client *client_new(struct clients *clients, struct peer *peer)
+{
+	struct client *client = calloc(1, sizeof(*client));
+
+	if (!client)
+		return NULL;
+	client->clients = clients;
+	client->peer = peer;
+	client->slot = free_slot(clients);
+	client->timer = evtimer_new(clients->config.base, announce_due, client);
+	if (!client->slot || !client->timer) {
+		if (client->timer)
+			event_free(client->timer);
+		free(client);
+		return NULL;
+	}
+	client->next = clients->first;
+	clients->first = client;
+	peer->owner = client;
+	return client;
+}
+
+int clients_install(struct clients *clients, const struct kms_session *session)
+{
+	struct client *client;
+	struct peer *peer;
+	int err;
+
+	if (tunnelled_by_policy(clients, session))
+		return -EADDRINUSE;
+	err = find_holder(clients, session, &client);
+	if (err)
+		return err;
+	err = peers_install(clients->config.peers, client ? client->peer : NULL, session, &peer);
+	if (err)
+		return err;
+	if (!client) {
+		client = client_new(clients, peer);
+		/* Known by these until the session stands, so that a second exchange finds it. */
+		memcpy(peer->name, session->name, sizeof(peer->name));
+		memcpy(peer->inner, session->inner, sizeof(peer->inner));
+		peer->n_inner = session->n_inner;
+	}
+	err = client ? enter(client, session->inner, session->n_inner) : -ENOSPC;
+	if (err)
+		clients_abandon(clients, peer);
+	return err;
+}
+
+void clients_abandon(struct clients *clients, struct peer *peer)
+{
+	struct client *client = peer->owner;
+
+	if (client && !peer->up) {
+		remove_entries(client, peer->inner, peer->n_inner);
+		client_unlink(client);
+	}
+	peers_abandon(peer);
+}
+
+int clients_activate(struct clients *clients, struct peer *peer)
+{
+	struct node *node = clients->config.node;
+	struct client *client = peer->owner;
+	bool again = peer->up;
+	int err = peers_activate(peer);
+
+	if (!err) {
+		client->routed = true;
+		err = route_add(node->route, node->tunnel, peer->inner, peer->n_inner, NULL);
+	}
+	if (!err)
+		err = datapath_steer(node->dp, client->slot, peer->if_id);
+	if (err)
+		return err;
+	eventlog_emit(clients->config.log, again ? EVENT_REKEY : EVENT_SESSION,
+		      json_pack("{s:s, s:s, s:s}", "client", addr_text(&peer->remote).s, "name", peer->name, "algorithm",
+				peer_algorithm_name(peer->algorithm)),
+		      "session with client %s (%s, %s)", addr_text(&peer->remote).s, peer->name,
+		      peer_algorithm_name(peer->algorithm));
+	return 0;
+}
+
+void clients_session_end(struct clients *clients, struct peer *peer, const char *why)
+{
+	struct client *client = peer->owner;
+	struct hf_live live;
+
+	unclaim(client, why);
+	eventlog_emit(clients->config.log, EVENT_SESSION_ENDED,
+		      json_pack("{s:s, s:s, s:s}", "client", addr_text(&peer->remote).s, "name", peer->name, "why", why),
+		      "session with client %s (%s) ended: %s", addr_text(&peer->remote).s, peer->name, why);
+	if (!datapath_read_live(clients->config.node->dp, peer->if_id, &live))
+		clients->reflected_before += live.beats_reflected;
+	remove_entries(client, peer->inner, peer->n_inner);
+	client_unlink(client);
+	peers_remove(peer);
+}
+
+void clients_claim(struct clients *clients, struct peer *peer)
+{
+	claim(peer->owner);
+}
+
+static void send_control(struct clients *clients, const struct peer *peer, const struct hf_addr *to, __u64 nonce,
+			 enum hf_control_type type)
+{
+	struct hf_control_wire control = { .magic = htonl(HF_CONTROL_MAGIC), .if_id = htonl(peer->if_id),
+					   .nonce = nonce, .type = (__u8)type };
+	int err = inner_control_send(&clients->config.node->inner, &peer->local, to, &control);
+
+	if (err)
+		log_debug("control packet to %s: %s", addr_text(to).s, strerror(-err));
+}
+
+void clients_control(struct clients *clients, struct peer *peer, const struct hf_event *event, bool open)
+{
+	if (event->control == HF_CONTROL_LEAVE) {
+		unclaim(peer->owner, "the client has left for another gateway");
+		return;
+	}
+	if (event->control != HF_CONTROL_PROBE)
+		return;
+	if (!open) {
+		send_control(clients, peer, &event->inner, event->nonce, HF_CONTROL_DRAIN);
+		return;
+	}
+	send_control(clients, peer, &event->inner, event->nonce, HF_CONTROL_ANSWER);
+	claim(peer->owner);
+}
+
+void clients_ask_to_leave(struct clients *clients)
+{
+	for (struct client *client = clients->first; client; client = client->next)
+		if (client->peer->up && client->peer->n_inner)
+			send_control(clients, client->peer, &client->peer->inner[0].addr, 0, HF_CONTROL_DRAIN);
+}
+
+static json_t *session_status(const struct peer *peer)
+{
+	struct peer_use use = { 0 };
+
+	if (!peer->up)
+		return json_null();
+	peers_read_use(peer, &use);
+	return json_pack("{s:I, s:I, s:s, s:I, s:I, s:I}", "spi_in", (json_int_t)peer->spi_in, "spi_out",
+			 (json_int_t)peer->spi_out, "algorithm", peer_algorithm_name(peer->algorithm), "established_s",
+			 (json_int_t)((clock_now_ns() - peer->established_ns) / CLOCK_NS_PER_S), "bytes_in",
+			 (json_int_t)use.bytes_in, "bytes_out", (json_int_t)use.bytes_out);
+}
+
+json_t *clients_status(const struct clients *clients)
+{
+	json_t *array = json_array();
+
+	for (const struct client *client = clients->first; client; client = client->next) {
+		json_t *inner = json_array();
+
+		for (size_t i = 0; i < client->peer->n_inner; i++)
+			json_array_append_new(inner, json_string(prefix_text(&client->peer->inner[i]).s));
+		json_array_append_new(array, json_pack("{s:s, s:s, s:o, s:b, s:o}", "address",
+						       addr_text(&client->peer->remote).s, "name", client->peer->name,
+						       "inner", inner, "claimed", client->claimed, "session",
+						       session_status(client->peer)));
+	}
+	return array;
+}
+
+__u64 clients_reflected(const struct clients *clients)
+{
+	__u64 reflected = clients->reflected_before;
+
+	for (const struct client *client = clients->first; client; client = client->next) {
+		struct hf_live live;
+
+		if (!datapath_read_live(clients->config.node->dp, client->peer->if_id, &live))
+			reflected += live.beats_reflected;
+	}
+	return reflected;
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Clients of this gateway: their sessions as responder, the routes and slots of
+ * their inner addresses, and the claim of the way back (design, section 5) on
+ * the protected networks. Knows nothing of clusters and failover.
+ */
+#ifndef HF_LOADER_CLIENT_H
+#define HF_LOADER_CLIENT_H
+
+#include <event2/event.h>
+#include <jansson.h>
+
+#include "loader/eventlog.h"
+#include "loader/node.h"
+#include "loader/peer.h"
+
+struct clients;
+
+struct clients_config {
+	struct event_base *base;
+	struct node *node;
+	struct peers *peers;
+	struct eventlog *log;
+	const struct policy_table *table; /* what the policy tunnels: no client may use it as its own */
+	__u32 first_slot;		  /* slots from here on are the clients' */
+};
+
+int clients_new(const struct clients_config *config, struct clients **ret_clients);
+/* The sessions are the peers': they are to be removed with them. Takes NULL. */
+void clients_free(struct clients *clients);
+
+/*
+ * First and second half of a client's session, and its end, as in peer.h.
+ * -EADDRINUSE: an inner address is another client's, or the policy tunnels it.
+ */
+int clients_install(struct clients *clients, const struct kms_session *session);
+int clients_activate(struct clients *clients, struct peer *peer);
+void clients_abandon(struct clients *clients, struct peer *peer);
+void clients_session_end(struct clients *clients, struct peer *peer, const char *why);
+
+/* The client was heard through its SA for the first time since the claim ended: it uses us. */
+void clients_claim(struct clients *clients, struct peer *peer);
+
+/* A control packet of a client. open: whether the gate is; a closed one leaves probes unanswered. */
+void clients_control(struct clients *clients, struct peer *peer, const struct hf_event *event, bool open);
+
+/* Asks all clients, through their SAs, to leave for another gateway. */
+void clients_ask_to_leave(struct clients *clients);
+
+/* The "clients" array of status --json, or NULL. */
+json_t *clients_status(const struct clients *clients);
+
+/* Heartbeats reflected for clients so far. */
+__u64 clients_reflected(const struct clients *clients);
+
+#endif

@@ -1,0 +1,599 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#include "loader/cluster.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/random.h>
+
+#include "lib/clock.h"
+#include "lib/log.h"
+#include "loader/beat.h"
+#include "loader/hold.h"
+
+/* Heartbeats that may be answered late; the oldest is forgotten for each new one. */
+#define BEATS_KEPT 32
+
+struct cluster {
+	struct clusters *all;
+	const struct policy_cluster *policy;
+	__u32 slot;
+	struct failover machine;
+	struct hold *hold;
+	struct event *timer;
+	__u64 request; /* under way at the KMS; 0: none */
+	__u64 beats[BEATS_KEPT]; /* nonces */
+	unsigned int n_beats;
+	__u64 sent;
+	__u64 missed;
+};
+
+struct clusters {
+	struct clusters_config config;
+	struct keyservice *service;
+	struct cluster *cluster;
+	size_t n;
+	__u64 answered_before; /* of peers that are gone */
+	__u32 sequence;
+	/* A renewal is a request of its own, beside those of the machines. */
+	struct {
+		__u64 request;
+		struct hf_addr gateway;
+	} renewals[FAILOVER_MAX_GATEWAYS];
+};
+
+static void cluster_step(struct cluster *cluster, const struct failover_event *event);
+
+static struct peer *gateway_peer(const struct cluster *cluster, int g)
+{
+	struct peer *peer = peers_find(cluster->all->config.peers, HF_ROLE_GATEWAY, &cluster->policy->gateways[g]);
+
+	return peer && peer->up ? peer : NULL;
+}
+
+static int gateway_index(const struct cluster *cluster, const struct hf_addr *addr)
+{
+	for (size_t g = 0; g < cluster->policy->n_gateways; g++)
+		if (addr_equal(&cluster->policy->gateways[g], addr))
+			return (int)g;
+	return FAILOVER_NOBODY;
+}
+
+static const char *gateway_text(const struct cluster *cluster, int g, struct addr_text *buffer)
+{
+	if (g == FAILOVER_NOBODY)
+		return "nobody";
+	*buffer = addr_text(&cluster->policy->gateways[g]);
+	return buffer->s;
+}
+
+static json_t *gateway_json(const struct cluster *cluster, int g)
+{
+	struct addr_text text;
+
+	return g == FAILOVER_NOBODY ? json_null() : json_string(gateway_text(cluster, g, &text));
+}
+
+/* Carrying out: one function an action. */
+
+static void send_held(void *context, __u8 *packet, size_t len)
+{
+	struct cluster *cluster = context;
+	int err = inner_held_send(&cluster->all->config.node->inner, packet, len);
+
+	if (err)
+		log_debug("%s: a held packet of %zu bytes could not be sent: %s", cluster->policy->name, len,
+			  strerror(-err));
+}
+
+static void do_steer(struct cluster *cluster, const struct failover_action *action)
+{
+	struct peer *peer = action->gateway == FAILOVER_NOBODY ? NULL : gateway_peer(cluster, action->gateway);
+	int err = datapath_steer(cluster->all->config.node->dp, cluster->slot, peer ? peer->if_id : 0);
+
+	if (err)
+		log_error("%s: cannot steer: %s", cluster->policy->name, strerror(-err));
+	if (peer && !err)
+		hold_flush(cluster->hold, clock_now_ns(), send_held, cluster);
+}
+
+static void send_control(struct cluster *cluster, int g, enum hf_control_type type)
+{
+	struct peer *peer = gateway_peer(cluster, g);
+	struct hf_control_wire control = { .magic = htonl(HF_CONTROL_MAGIC), .type = (__u8)type };
+	int err;
+
+	if (!peer || !peer->n_inner)
+		return;
+	control.if_id = htonl(peer->if_id);
+	if (getrandom(&control.nonce, sizeof(control.nonce), 0) != sizeof(control.nonce))
+		return;
+	err = inner_control_send(&cluster->all->config.node->inner, &peer->inner[0].addr, &peer->remote, &control);
+	if (err)
+		log_debug("%s: control packet %d to %s: %s", cluster->policy->name, type, addr_text(&peer->remote).s,
+			  strerror(-err));
+}
+
+static void do_probe(struct cluster *cluster, const struct failover_action *action)
+{
+	send_control(cluster, action->gateway, HF_CONTROL_PROBE);
+}
+
+static void do_leave(struct cluster *cluster, const struct failover_action *action)
+{
+	send_control(cluster, action->gateway, HF_CONTROL_LEAVE);
+}
+
+static void do_beat(struct cluster *cluster, const struct failover_action *action)
+{
+	struct clusters *all = cluster->all;
+	struct peer *peer = gateway_peer(cluster, action->gateway);
+	__u64 *kept = &cluster->beats[cluster->n_beats++ % BEATS_KEPT];
+	struct beat beat;
+	int err;
+
+	if (!peer)
+		return;
+	if (*kept)
+		datapath_del_beat(all->config.node->dp, *kept);
+	*kept = 0;
+	beat = (struct beat){ .local = peer->local, .remote = peer->remote, .remote_port = peer->port,
+			      .sequence = ++all->sequence };
+	err = beat_nonce(&beat.nonce);
+	if (!err)
+		err = datapath_add_beat(all->config.node->dp, beat.nonce, peer->if_id, clock_now_ns());
+	if (!err) {
+		*kept = beat.nonce;
+		cluster->sent++;
+		err = beat_send(all->config.node->beat_fd, &beat);
+	}
+	if (err)
+		log_debug("%s: heartbeat to %s: %s", cluster->policy->name, addr_text(&peer->remote).s, strerror(-err));
+}
+
+static void do_remove(struct cluster *cluster, const struct failover_action *action)
+{
+	struct peer *peer = gateway_peer(cluster, action->gateway);
+
+	if (peer)
+		clusters_session_end(cluster->all, peer, "it failed");
+}
+
+static void request_failed(evutil_socket_t fd, short what, void *context)
+{
+	cluster_step(context, &(struct failover_event){ .type = FAILOVER_REJECTED });
+}
+
+static void do_request(struct cluster *cluster, const struct failover_actions *actions)
+{
+	struct hf_addr gateways[FAILOVER_MAX_GATEWAYS];
+	static const struct timeval at_once;
+	int err = -ENOTCONN;
+
+	for (int i = 0; i < actions->n_request; i++)
+		gateways[i] = cluster->policy->gateways[actions->request[i]];
+	if (cluster->request)
+		keyservice_cancel(cluster->all->service, cluster->request);
+	cluster->request = 0;
+	if (cluster->all->service)
+		err = keyservice_request(cluster->all->service, gateways, (size_t)actions->n_request, &cluster->request);
+	if (err) {
+		log_warning("%s: key request: %s", cluster->policy->name, strerror(-err));
+		event_base_once(cluster->all->config.base, -1, EV_TIMEOUT, request_failed, cluster, &at_once);
+	}
+}
+
+static void say_missed(struct cluster *cluster, const struct failover_action *action)
+{
+	struct addr_text text;
+
+	cluster->missed++;
+	eventlog_emit(cluster->all->config.log, EVENT_HEARTBEAT_MISSED,
+		      json_pack("{s:s, s:o, s:I, s:i}", "cluster", cluster->policy->name, "gateway",
+				gateway_json(cluster, action->gateway), "in_a_row", (json_int_t)action->value, "tries",
+				(int)failover_tries(&cluster->machine)),
+		      "%s: %s did not answer heartbeat %llu of %u", cluster->policy->name,
+		      gateway_text(cluster, action->gateway, &text), (unsigned long long)action->value,
+		      failover_tries(&cluster->machine));
+}
+
+static void say_failed(struct cluster *cluster, const struct failover_action *action)
+{
+	double silent_ms = (double)action->value / (double)CLOCK_NS_PER_MS;
+	struct addr_text text;
+
+	eventlog_emit(cluster->all->config.log, EVENT_GATEWAY_FAILED,
+		      json_pack("{s:s, s:o, s:s, s:f}", "cluster", cluster->policy->name, "gateway",
+				gateway_json(cluster, action->gateway), "reason", failover_reason_name(action->reason),
+				"silent_ms", silent_ms),
+		      "%s: %s has failed (%s): last sign of life %.1f ms ago", cluster->policy->name,
+		      gateway_text(cluster, action->gateway, &text), failover_reason_name(action->reason), silent_ms);
+}
+
+static void say_switched(struct cluster *cluster, const struct failover_action *action)
+{
+	struct addr_text to, from;
+
+	eventlog_emit(cluster->all->config.log, EVENT_SWITCHED,
+		      json_pack("{s:s, s:o, s:o, s:s}", "cluster", cluster->policy->name, "from",
+				gateway_json(cluster, action->from), "to", gateway_json(cluster, action->gateway),
+				"reason", failover_reason_name(action->reason)),
+		      "%s: traffic goes to %s, before: %s (%s)", cluster->policy->name,
+		      gateway_text(cluster, action->gateway, &to), gateway_text(cluster, action->from, &from),
+		      failover_reason_name(action->reason));
+}
+
+static void say_recovered(struct cluster *cluster, const struct failover_action *action)
+{
+	double outage_ms = (double)action->value / (double)CLOCK_NS_PER_MS;
+	struct addr_text to, from;
+
+	eventlog_emit(cluster->all->config.log, EVENT_FAILOVER,
+		      json_pack("{s:s, s:o, s:o, s:s, s:f}", "cluster", cluster->policy->name, "from",
+				gateway_json(cluster, action->from), "to", gateway_json(cluster, action->gateway),
+				"reason", failover_reason_name(action->reason), "outage_ms", outage_ms),
+		      "%s: from %s to %s (%s), %.1f ms from the last sign of the one to the first of the other",
+		      cluster->policy->name, gateway_text(cluster, action->from, &from),
+		      gateway_text(cluster, action->gateway, &to), failover_reason_name(action->reason), outage_ms);
+}
+
+static void say_uplink(struct cluster *cluster, const struct failover_action *action)
+{
+	eventlog_emit(cluster->all->config.log, EVENT_UPLINK_SUSPECTED,
+		      json_pack("{s:s}", "cluster", cluster->policy->name),
+		      "%s: every gateway is silent; the own uplink is suspected, sessions are kept", cluster->policy->name);
+}
+
+static void say_false_alarm(struct cluster *cluster, const struct failover_action *action)
+{
+	struct addr_text text;
+
+	eventlog_emit(cluster->all->config.log, EVENT_FALSE_ALARM,
+		      json_pack("{s:s, s:o, s:i}", "cluster", cluster->policy->name, "gateway",
+				gateway_json(cluster, action->gateway), "tries", (int)failover_tries(&cluster->machine)),
+		      "%s: %s lives; %u heartbeats must be missed from now on", cluster->policy->name,
+		      gateway_text(cluster, action->gateway, &text), failover_tries(&cluster->machine));
+}
+
+static void (*const carry_out[])(struct cluster *, const struct failover_action *) = {
+	[FAILOVER_DO_STEER] = do_steer,
+	[FAILOVER_DO_PROBE] = do_probe,
+	[FAILOVER_DO_BEAT] = do_beat,
+	[FAILOVER_DO_LEAVE] = do_leave,
+	[FAILOVER_DO_REMOVE] = do_remove,
+	[FAILOVER_SAY_MISSED] = say_missed,
+	[FAILOVER_SAY_FAILED] = say_failed,
+	[FAILOVER_SAY_SWITCHED] = say_switched,
+	[FAILOVER_SAY_RECOVERED] = say_recovered,
+	[FAILOVER_SAY_UPLINK] = say_uplink,
+	[FAILOVER_SAY_FALSE_ALARM] = say_false_alarm,
+};
+
+static void set_timer(struct cluster *cluster)
+{
+	__u64 now = clock_now_ns();
+	__u64 due = failover_deadline_ns(&cluster->machine, now);
+	__u64 wait = due > now ? due - now : 0;
+	struct timeval tv = { .tv_sec = (time_t)(wait / CLOCK_NS_PER_S),
+			      .tv_usec = (suseconds_t)(wait % CLOCK_NS_PER_S / 1000) };
+
+	if (due == ~0ull)
+		event_del(cluster->timer);
+	else
+		event_add(cluster->timer, &tv);
+}
+
+static void cluster_step(struct cluster *cluster, const struct failover_event *event)
+{
+	struct failover_actions actions;
+
+	failover_step(&cluster->machine, event, clock_now_ns(), &actions);
+	for (size_t i = 0; i < actions.n; i++) {
+		if (actions.action[i].type == FAILOVER_DO_REQUEST)
+			do_request(cluster, &actions);
+		else
+			carry_out[actions.action[i].type](cluster, &actions.action[i]);
+	}
+	set_timer(cluster);
+}
+
+/* What the datapath has stamped since the last look: before any timer blames a gateway. */
+static void look(struct cluster *cluster)
+{
+	for (int g = 0; g < (int)cluster->policy->n_gateways; g++) {
+		struct peer *peer = gateway_peer(cluster, g);
+		struct hf_live live;
+		struct failover_event event = { .type = FAILOVER_ALIVE, .gateway = g };
+
+		if (!peer || datapath_read_live(cluster->all->config.node->dp, peer->if_id, &live))
+			continue;
+		event.auth_ns = live.last_rx_ns;
+		event.rx_ns = live.last_rx_ns > live.beat_rx_ns ? live.last_rx_ns : live.beat_rx_ns;
+		if (event.rx_ns > cluster->machine.gateway[g].last_rx_ns ||
+		    event.auth_ns > cluster->machine.gateway[g].last_auth_ns)
+			cluster_step(cluster, &event);
+	}
+}
+
+static void timer_due(evutil_socket_t fd, short what, void *context)
+{
+	struct cluster *cluster = context;
+
+	look(cluster);
+	cluster_step(cluster, &(struct failover_event){ .type = FAILOVER_TICK });
+}
+
+static void cluster_config(const struct policy *policy, const struct policy_cluster *cluster,
+			   struct failover_config *ret)
+{
+	static const enum failover_heartbeat modes[] = {
+		[POLICY_HEARTBEAT_NONE] = FAILOVER_BEAT_NONE,
+		[POLICY_HEARTBEAT_DEFERRED] = FAILOVER_BEAT_DEFERRED,
+		[POLICY_HEARTBEAT_INSTANT] = FAILOVER_BEAT_INSTANT,
+	};
+
+	*ret = (struct failover_config){
+		.heartbeat = modes[policy->general.heartbeat],
+		.response_ns = policy->general.response_ms * CLOCK_NS_PER_MS,
+		.defer_ns = policy->general.defer_ms * CLOCK_NS_PER_MS,
+		.tries = policy->general.tries,
+		.standby = policy->general.standby,
+		.connect_at_start = policy->general.connect == POLICY_CONNECT_START,
+		.n_gateways = (int)cluster->n_gateways,
+	};
+	if (getrandom(&ret->seed, sizeof(ret->seed), 0) != sizeof(ret->seed))
+		ret->seed = clock_now_ns();
+}
+
+int clusters_new(const struct clusters_config *config, struct clusters **ret_clusters)
+{
+	struct clusters *all = calloc(1, sizeof(*all));
+
+	if (!all)
+		return -ENOMEM;
+	all->config = *config;
+	all->cluster = calloc(config->policy->n_clusters + 1, sizeof(*all->cluster));
+	if (!all->cluster)
+		goto fail;
+	for (size_t i = 0; i < config->policy->n_clusters; i++) {
+		struct cluster *cluster = &all->cluster[i];
+		struct failover_config machine;
+
+		cluster->all = all;
+		cluster->policy = &config->policy->clusters[i];
+		cluster->slot = (__u32)i;
+		cluster->timer = evtimer_new(config->base, timer_due, cluster);
+		all->n++;
+		if (hold_new(&cluster->hold) || !cluster->timer)
+			goto fail;
+		cluster_config(config->policy, cluster->policy, &machine);
+		failover_init(&cluster->machine, &machine);
+	}
+	*ret_clusters = all;
+	return 0;
+fail:
+	clusters_free(all);
+	return -ENOMEM;
+}
+
+void clusters_free(struct clusters *all)
+{
+	if (!all)
+		return;
+	for (size_t i = 0; i < all->n; i++) {
+		hold_free(all->cluster[i].hold);
+		if (all->cluster[i].timer)
+			event_free(all->cluster[i].timer);
+	}
+	free(all->cluster);
+	free(all);
+}
+
+void clusters_start(struct clusters *all, struct keyservice *service)
+{
+	all->service = service;
+	for (size_t i = 0; i < all->n; i++)
+		cluster_step(&all->cluster[i], &(struct failover_event){ .type = FAILOVER_START });
+}
+
+void clusters_want(struct clusters *all, __u32 slot, const __u8 *packet, size_t len)
+{
+	struct cluster *cluster;
+
+	if (slot >= all->n)
+		return;
+	cluster = &all->cluster[slot];
+	if (len)
+		hold_add(cluster->hold, packet, len, clock_now_ns());
+	if (cluster->machine.current != FAILOVER_NOBODY) /* taken just before the switch */
+		hold_flush(cluster->hold, clock_now_ns(), send_held, cluster);
+	else
+		cluster_step(cluster, &(struct failover_event){ .type = FAILOVER_WANT });
+}
+
+void clusters_control(struct clusters *all, struct peer *gateway, enum hf_control_type type)
+{
+	for (size_t i = 0; i < all->n; i++) {
+		struct failover_event event = { .type = FAILOVER_LEAVE_ME,
+						.gateway = gateway_index(&all->cluster[i], &gateway->remote) };
+
+		if (event.gateway == FAILOVER_NOBODY)
+			continue;
+		look(&all->cluster[i]);
+		if (type == HF_CONTROL_DRAIN)
+			cluster_step(&all->cluster[i], &event);
+	}
+}
+
+int clusters_admit(struct clusters *all, struct peer *gateway)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < all->n && !err; i++)
+		if (gateway_index(&all->cluster[i], &gateway->remote) != FAILOVER_NOBODY)
+			err = datapath_set_member(all->config.node->dp, all->cluster[i].slot, gateway->if_id);
+	return err;
+}
+
+void clusters_session_up(struct clusters *all, struct peer *gateway, __u64 request, bool again)
+{
+	for (size_t i = 0; i < FAILOVER_MAX_GATEWAYS; i++)
+		if (request && all->renewals[i].request == request)
+			all->renewals[i].request = 0;
+	eventlog_emit(all->config.log, again ? EVENT_REKEY : EVENT_SESSION,
+		      json_pack("{s:s, s:s, s:s}", "gateway", addr_text(&gateway->remote).s, "name", gateway->name,
+				"algorithm", peer_algorithm_name(gateway->algorithm)),
+		      "session with gateway %s (%s, %s)", addr_text(&gateway->remote).s, gateway->name,
+		      peer_algorithm_name(gateway->algorithm));
+	for (size_t i = 0; i < all->n; i++) {
+		struct cluster *cluster = &all->cluster[i];
+		struct failover_event event = { .type = FAILOVER_SESSION_UP,
+						.gateway = gateway_index(cluster, &gateway->remote),
+						.answers_request = request && request == cluster->request };
+
+		if (event.gateway == FAILOVER_NOBODY)
+			continue;
+		if (event.answers_request)
+			cluster->request = 0;
+		cluster_step(cluster, &event);
+	}
+}
+
+void clusters_session_end(struct clusters *all, struct peer *gateway, const char *why)
+{
+	struct hf_addr addr = gateway->remote;
+	__u32 if_id = gateway->if_id;
+	struct hf_live live;
+
+	eventlog_emit(all->config.log, EVENT_SESSION_ENDED, json_pack("{s:s, s:s}", "gateway", addr_text(&addr).s, "why", why),
+		      "session with gateway %s ended: %s", addr_text(&addr).s, why);
+	if (!datapath_read_live(all->config.node->dp, if_id, &live))
+		all->answered_before += live.beats_answered;
+	peers_remove(gateway);
+	for (size_t i = 0; i < all->n; i++) {
+		struct failover_event event = { .type = FAILOVER_SESSION_DOWN,
+						.gateway = gateway_index(&all->cluster[i], &addr) };
+
+		if (event.gateway == FAILOVER_NOBODY)
+			continue;
+		datapath_del_member(all->config.node->dp, all->cluster[i].slot, if_id);
+		if (all->cluster[i].machine.gateway[event.gateway].session)
+			cluster_step(&all->cluster[i], &event);
+	}
+}
+
+void clusters_renew(struct clusters *all, struct peer *gateway)
+{
+	for (size_t i = 0; i < FAILOVER_MAX_GATEWAYS; i++) {
+		if (all->renewals[i].request)
+			continue;
+		all->renewals[i].gateway = gateway->remote;
+		if (keyservice_request(all->service, &gateway->remote, 1, &all->renewals[i].request))
+			all->renewals[i].request = 0;
+		return;
+	}
+}
+
+void clusters_rejected(struct clusters *all, __u64 request)
+{
+	for (size_t i = 0; i < FAILOVER_MAX_GATEWAYS; i++)
+		if (!request || all->renewals[i].request == request)
+			all->renewals[i].request = 0;
+	for (size_t i = 0; i < all->n; i++) {
+		struct cluster *cluster = &all->cluster[i];
+
+		if (!cluster->request || (request && cluster->request != request))
+			continue;
+		cluster->request = 0;
+		eventlog_emit(all->config.log, EVENT_REJECTED, json_pack("{s:s}", "cluster", cluster->policy->name),
+			      "%s: key request rejected: no gateway authenticated", cluster->policy->name);
+		cluster_step(cluster, &(struct failover_event){ .type = FAILOVER_REJECTED });
+	}
+}
+
+int clusters_move(struct clusters *all, const char *name, const struct hf_addr *gateway)
+{
+	for (size_t i = 0; i < all->n; i++) {
+		struct cluster *cluster = &all->cluster[i];
+		struct failover_event event = { .type = FAILOVER_MOVE, .gateway = FAILOVER_NOBODY };
+
+		if (strcasecmp(cluster->policy->name, name))
+			continue;
+		if (gateway) {
+			event.gateway = gateway_index(cluster, gateway);
+			if (event.gateway == FAILOVER_NOBODY)
+				return -EINVAL;
+			if (event.gateway == cluster->machine.current)
+				return -EALREADY;
+		}
+		look(cluster);
+		cluster_step(cluster, &event);
+		return 0;
+	}
+	return -ENOENT;
+}
+
+static json_t *session_status(const struct peer *peer)
+{
+	struct peer_use use = { 0 };
+	__u64 age_s = (clock_now_ns() - peer->established_ns) / CLOCK_NS_PER_S;
+	__u64 renew_s = peer->lifetime_s / 5 * 4;
+
+	peers_read_use(peer, &use);
+	return json_pack("{s:I, s:I, s:s, s:I, s:I, s:I, s:I}", "spi_in", (json_int_t)peer->spi_in, "spi_out",
+			 (json_int_t)peer->spi_out, "algorithm", peer_algorithm_name(peer->algorithm), "established_s",
+			 (json_int_t)age_s, "bytes_in", (json_int_t)use.bytes_in, "bytes_out", (json_int_t)use.bytes_out,
+			 "rekey_in_s", (json_int_t)(renew_s > age_s ? renew_s - age_s : 0));
+}
+
+static json_t *gateway_status(const struct cluster *cluster, int g)
+{
+	struct peer *peer = gateway_peer(cluster, g);
+	struct hf_live live = { 0 };
+	json_t *json = json_pack("{s:o, s:s}", "address", gateway_json(cluster, g), "state",
+				 failover_state_name(failover_gateway_state(&cluster->machine, g)));
+	__u64 rx = 0;
+
+	if (peer && !datapath_read_live(cluster->all->config.node->dp, peer->if_id, &live))
+		rx = live.last_rx_ns > live.beat_rx_ns ? live.last_rx_ns : live.beat_rx_ns;
+	json_object_set_new(json, "last_rx_ms",
+			    rx ? json_integer((json_int_t)((clock_now_ns() - rx) / CLOCK_NS_PER_MS)) : json_null());
+	json_object_set_new(json, "rtt_us", live.beat_rtt_ns ? json_integer((json_int_t)(live.beat_rtt_ns / 1000)) : json_null());
+	json_object_set_new(json, "session", peer ? session_status(peer) : json_null());
+	return json;
+}
+
+json_t *clusters_status(const struct clusters *all)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < all->n; i++) {
+		const struct cluster *cluster = &all->cluster[i];
+		json_t *gateways = json_array();
+
+		for (int g = 0; g < (int)cluster->policy->n_gateways; g++)
+			json_array_append_new(gateways, gateway_status(cluster, g));
+		json_array_append_new(array, json_pack("{s:s, s:o, s:o}", "name", cluster->policy->name, "current",
+						       gateway_json(cluster, cluster->machine.current), "gateways",
+						       gateways));
+	}
+	return array;
+}
+
+void clusters_count(const struct clusters *all, struct clusters_counts *ret)
+{
+	*ret = (struct clusters_counts){ .answered = all->answered_before };
+	for (size_t i = 0; i < all->n; i++) {
+		ret->sent += all->cluster[i].sent;
+		ret->missed += all->cluster[i].missed;
+		ret->failovers += all->cluster[i].machine.failovers;
+	}
+	for (struct peer *peer = peers_next(all->config.peers, NULL); peer; peer = peers_next(all->config.peers, peer)) {
+		struct hf_live live;
+
+		if (peer->role == HF_ROLE_GATEWAY && !datapath_read_live(all->config.node->dp, peer->if_id, &live))
+			ret->answered += live.beats_answered;
+	}
+}

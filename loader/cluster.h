@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Clusters of gateways: feeds each one's failover state machine with what the
+ * datapath, the key management service and the user say, and carries its actions
+ * out (map writes, heartbeats, probes, requests, held packets). Slot i of the
+ * datapath is cluster i of the policy. Decides nothing itself: that is failover.h.
+ */
+#ifndef HF_LOADER_CLUSTER_H
+#define HF_LOADER_CLUSTER_H
+
+#include <event2/event.h>
+#include <jansson.h>
+
+#include "loader/eventlog.h"
+#include "loader/failover.h"
+#include "loader/keyservice.h"
+#include "loader/node.h"
+#include "loader/peer.h"
+
+struct clusters;
+
+struct clusters_config {
+	struct event_base *base;
+	struct node *node;
+	struct peers *peers;
+	struct eventlog *log;
+	const struct policy *policy;
+};
+
+int clusters_new(const struct clusters_config *config, struct clusters **ret_clusters);
+void clusters_free(struct clusters *clusters);
+
+/* From here on keys can be requested. */
+void clusters_start(struct clusters *clusters, struct keyservice *service);
+
+/* Traffic for a slot found no gateway; packet (len bytes) is held. len 0: it was too large for that. */
+void clusters_want(struct clusters *clusters, __u32 slot, const __u8 *packet, size_t len);
+
+/* A control packet came through the SA of a gateway. */
+void clusters_control(struct clusters *clusters, struct peer *gateway, enum hf_control_type type);
+
+/* The gateway's inbound half is being installed: what it may send is entered in the maps. 0 or -errno. */
+int clusters_admit(struct clusters *clusters, struct peer *gateway);
+
+/* The session of a gateway stands. request: the KMS request it answers, or 0. */
+void clusters_session_up(struct clusters *clusters, struct peer *gateway, __u64 request, bool again);
+
+/* The session of a gateway is over: the peer is removed, and whoever used it moves on. */
+void clusters_session_end(struct clusters *clusters, struct peer *gateway, const char *why);
+
+/* The session of a gateway ends soon: ask for a new one with the same. */
+void clusters_renew(struct clusters *clusters, struct peer *gateway);
+
+/* A request was rejected as a whole; request 0: all of them (the KMS died). */
+void clusters_rejected(struct clusters *clusters, __u64 request);
+
+/*
+ * Moves the cluster of this name to a gateway, or to the next one (NULL). Returns
+ * 0 when it moved or is on its way; -ENOENT: no such cluster; -EINVAL: not one
+ * of its gateways; -EALREADY: in use already.
+ */
+int clusters_move(struct clusters *clusters, const char *name, const struct hf_addr *gateway);
+
+/* The "clusters" array of status --json (design, section 9), or NULL. */
+json_t *clusters_status(const struct clusters *clusters);
+
+struct clusters_counts {
+	__u64 sent, answered, missed, failovers;
+};
+
+void clusters_count(const struct clusters *clusters, struct clusters_counts *ret_counts);
+
+#endif

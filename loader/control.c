@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#include "loader/control.h"
+
+#include <errno.h>
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/listener.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+/* A listener that lets this much pile up does not read. */
+#define UNREAD_MAX (1024 * 1024)
+
+struct visitor {
+	struct control *control;
+	struct bufferevent *stream;
+	bool events;
+	struct visitor *next;
+};
+
+struct control {
+	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	struct evconnlistener *listener;
+	control_command command;
+	void *context;
+	struct visitor *first;
+	size_t n;
+};
+
+static void visitor_free(struct visitor *visitor)
+{
+	struct visitor **at = &visitor->control->first;
+
+	while (*at != visitor)
+		at = &(*at)->next;
+	*at = visitor->next;
+	visitor->control->n--;
+	bufferevent_free(visitor->stream);
+	free(visitor);
+}
+
+static void send_json(struct visitor *visitor, const json_t *json)
+{
+	char *text = json_dumps(json, JSON_COMPACT);
+
+	if (!text)
+		return;
+	bufferevent_write(visitor->stream, text, strlen(text));
+	bufferevent_write(visitor->stream, "\n", 1);
+	free(text);
+}
+
+static void answer(struct visitor *visitor, const char *line)
+{
+	json_t *request = json_loads(line, 0, NULL);
+	const char *command = json_string_value(json_object_get(request, "command"));
+	json_t *reply;
+
+	if (!json_is_object(request)) {
+		reply = json_pack("{s:b, s:s}", "ok", 0, "error", "not a JSON object");
+	} else if (command && !strcmp(command, "events")) {
+		visitor->events = true;
+		reply = json_pack("{s:b}", "ok", 1);
+	} else {
+		reply = visitor->control->command(visitor->control->context, request);
+	}
+	send_json(visitor, reply);
+	json_decref(reply);
+	json_decref(request);
+}
+
+static void readable(struct bufferevent *stream, void *context)
+{
+	struct visitor *visitor = context;
+	struct evbuffer *in = bufferevent_get_input(stream);
+	char *line;
+
+	while ((line = evbuffer_readln(in, NULL, EVBUFFER_EOL_LF))) {
+		answer(visitor, line);
+		free(line);
+	}
+	if (evbuffer_get_length(in) > CONTROL_REQUEST_MAX)
+		visitor_free(visitor);
+}
+
+static void ended(struct bufferevent *stream, short what, void *context)
+{
+	visitor_free(context);
+}
+
+static void accepted(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *sa, int len, void *context)
+{
+	struct control *control = context;
+	struct visitor *visitor = control->n < CONTROL_CLIENTS_MAX ? calloc(1, sizeof(*visitor)) : NULL;
+
+	if (visitor)
+		visitor->stream = bufferevent_socket_new(evconnlistener_get_base(listener), fd, BEV_OPT_CLOSE_ON_FREE);
+	if (!visitor || !visitor->stream) {
+		free(visitor);
+		close(fd);
+		return;
+	}
+	visitor->control = control;
+	visitor->next = control->first;
+	control->first = visitor;
+	control->n++;
+	bufferevent_setcb(visitor->stream, readable, NULL, ended, visitor);
+	bufferevent_enable(visitor->stream, EV_READ | EV_WRITE);
+}
+
+int control_open(struct event_base *base, const char *path, control_command command, void *context,
+		 struct control **ret_control)
+{
+	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	struct control *control;
+	mode_t mask;
+	int err;
+
+	if (strlen(path) >= sizeof(sun.sun_path))
+		return -ENAMETOOLONG;
+	control = calloc(1, sizeof(*control));
+	if (!control)
+		return -ENOMEM;
+	strcpy(control->path, path);
+	strcpy(sun.sun_path, path);
+	control->command = command;
+	control->context = context;
+	unlink(path);
+	mask = umask(0177);
+	control->listener = evconnlistener_new_bind(base, accepted, control,
+						    LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, -1,
+						    (struct sockaddr *)&sun, sizeof(sun));
+	err = control->listener ? 0 : -errno;
+	umask(mask);
+	if (err)
+		free(control);
+	else
+		*ret_control = control;
+	return err;
+}
+
+void control_close(struct control *control)
+{
+	if (!control)
+		return;
+	while (control->first)
+		visitor_free(control->first);
+	evconnlistener_free(control->listener);
+	unlink(control->path);
+	free(control);
+}
+
+void control_publish(struct control *control, const json_t *event)
+{
+	struct visitor *next;
+
+	for (struct visitor *visitor = control->first; visitor; visitor = next) {
+		next = visitor->next;
+		if (!visitor->events)
+			continue;
+		if (evbuffer_get_length(bufferevent_get_output(visitor->stream)) > UNREAD_MAX)
+			visitor_free(visitor);
+		else
+			send_json(visitor, event);
+	}
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The control socket: a UNIX stream socket for root, one JSON object a line in
+ * each direction. A request names a command and is answered by one object with
+ * "ok"; the command "events" is followed by every event from then on. Knows no
+ * commands but that one: they are given to a function.
+ */
+#ifndef HF_LOADER_CONTROL_H
+#define HF_LOADER_CONTROL_H
+
+#include <event2/event.h>
+#include <jansson.h>
+
+#define CONTROL_RUN_ROOT "/run/holdfast"
+#define CONTROL_REQUEST_MAX 65536
+#define CONTROL_CLIENTS_MAX 64
+
+struct control;
+
+/* Answers a request with a new object. */
+typedef json_t *(*control_command)(void *context, const json_t *request);
+
+/* Listens on path (mode 0600; an old socket there is replaced). Returns 0 or -errno. */
+int control_open(struct event_base *base, const char *path, control_command command, void *context,
+		 struct control **ret_control);
+
+/* Closes all connections and removes the socket. Takes NULL. */
+void control_close(struct control *control);
+
+/* Sends an event to all who asked for events. One who does not read is cut off. */
+void control_publish(struct control *control, const json_t *event);
+
+#endif

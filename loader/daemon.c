@@ -1,0 +1,419 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#include "loader/daemon.h"
+
+#include <errno.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/log.h"
+#include "loader/client.h"
+#include "loader/cluster.h"
+#include "loader/eventlog.h"
+#include "loader/gate.h"
+#include "loader/keyservice.h"
+#include "loader/node.h"
+#include "loader/peer.h"
+#include "loader/status.h"
+#include "policy/file.h"
+
+struct daemon {
+	struct daemon_config config;
+	struct policy *policy;
+	struct policy_table *table;
+	char folder[4096];
+	struct node node;
+	bool node_up;
+	struct eventlog *log;
+	struct peers *peers;
+	struct clusters *clusters;
+	struct clients *clients;
+	struct gate *gate;
+	struct keyservice *service;
+	struct event *datapath_readable;
+	bool ready;
+};
+
+/* What the datapath tells. */
+
+static void on_control(struct daemon *daemon, const struct hf_event *event)
+{
+	struct peer *peer = peers_by_if_id(daemon->peers, event->if_id);
+
+	if (!peer || !peer->up)
+		return;
+	if (peer->role == HF_ROLE_GATEWAY)
+		clusters_control(daemon->clusters, peer, event->control);
+	else
+		clients_control(daemon->clients, peer, event, gate_is_open(daemon->gate));
+}
+
+static void on_datapath(void *context, const struct hf_event *event, const __u8 *packet)
+{
+	struct daemon *daemon = context;
+	struct peer *peer;
+
+	switch (event->type) {
+	case HF_EVENT_WANT:
+		clusters_want(daemon->clusters, event->slot, packet, event->packet_len);
+		break;
+	case HF_EVENT_CLAIM:
+		peer = peers_by_if_id(daemon->peers, event->if_id);
+		if (peer && peer->role == HF_ROLE_CLIENT)
+			clients_claim(daemon->clients, peer);
+		break;
+	case HF_EVENT_CONTROL:
+		on_control(daemon, event);
+		break;
+	}
+}
+
+static void datapath_readable(evutil_socket_t fd, short what, void *context)
+{
+	datapath_consume_events(((struct daemon *)context)->node.dp);
+}
+
+/* What the key management service tells. */
+
+static void on_ready(void *context, const struct kms_ready *ready)
+{
+	struct daemon *daemon = context;
+
+	if (ready->result) {
+		if (!daemon->ready)
+			daemon->config.failed(daemon->config.context, ready->text);
+		else
+			log_error("%s", ready->text);
+		return;
+	}
+	log_info("this is %s", ready->name);
+	clusters_start(daemon->clusters, daemon->service);
+	if (daemon->ready)
+		return;
+	daemon->ready = true;
+	eventlog_emit(daemon->log, EVENT_STARTED, json_pack("{s:s}", "name", ready->name), "instance %s is up",
+		      daemon->config.instance);
+	daemon->config.started(daemon->config.context);
+}
+
+/* As initiator both halves follow at once: the gateway has its inbound half already. */
+static int install_gateway(struct daemon *daemon, const struct kms_session *session)
+{
+	struct peer *peer = peers_find(daemon->peers, HF_ROLE_GATEWAY, &session->remote);
+	bool again = peer && peer->up;
+	int err = peers_install(daemon->peers, peer, session, &peer);
+
+	if (err)
+		return err;
+	err = clusters_admit(daemon->clusters, peer);
+	if (!err)
+		err = peers_activate(peer);
+	if (err && peer->pending)
+		peers_abandon(peer);
+	else if (err)
+		clusters_session_end(daemon->clusters, peer, strerror(-err));
+	if (!err)
+		clusters_session_up(daemon->clusters, peer, session->request, again);
+	return err;
+}
+
+static int on_install(void *context, const struct kms_session *session)
+{
+	struct daemon *daemon = context;
+	int err = session->role == KMS_INITIATOR ? install_gateway(daemon, session) :
+						   clients_install(daemon->clients, session);
+
+	if (err)
+		log_warning("session with %s (%s) cannot be installed: %s%s%s", addr_text(&session->remote).s,
+			    session->name, strerror(-err), *netlink_text(daemon->node.xfrm) ? ": " : "",
+			    netlink_text(daemon->node.xfrm));
+	return err;
+}
+
+static void on_activate(void *context, __u64 session)
+{
+	struct daemon *daemon = context;
+	struct peer *peer = peers_by_pending(daemon->peers, session);
+	int err = peer ? clients_activate(daemon->clients, peer) : -ENOENT;
+
+	if (err)
+		log_warning("session %llu cannot be activated: %s", (unsigned long long)session, strerror(-err));
+}
+
+static void on_abandon(void *context, __u64 session)
+{
+	struct daemon *daemon = context;
+	struct peer *peer = peers_by_pending(daemon->peers, session);
+
+	/* An initiator's session stands already, so there is nothing pending to take back: its gateway
+	 * has it, or will not answer heartbeats and be left. */
+	if (peer && peer->role == HF_ROLE_CLIENT)
+		clients_abandon(daemon->clients, peer);
+}
+
+static void on_attempt_failed(void *context, const struct kms_failure *failure)
+{
+	struct daemon *daemon = context;
+
+	eventlog_emit(daemon->log, EVENT_ATTEMPT_FAILED,
+		      json_pack("{s:s, s:s}", "gateway", addr_text(&failure->peer).s, "why", failure->text),
+		      "gateway %s did not authenticate: %s", addr_text(&failure->peer).s, failure->text);
+}
+
+static void on_rejected(void *context, const struct kms_failure *failure)
+{
+	clusters_rejected(((struct daemon *)context)->clusters, failure->request);
+}
+
+static void on_refused(void *context, const struct kms_failure *failure)
+{
+	struct daemon *daemon = context;
+
+	eventlog_emit(daemon->log, EVENT_REFUSED,
+		      json_pack("{s:s, s:s}", "peer", addr_text(&failure->peer).s, "why", failure->text),
+		      "%s was refused: %s", addr_text(&failure->peer).s, failure->text);
+}
+
+static void on_died(void *context, const char *why)
+{
+	struct daemon *daemon = context;
+
+	eventlog_emit(daemon->log, EVENT_KEY_SERVICE, json_pack("{s:s}", "why", why),
+		      "the key management service died (%s); it is started again", why);
+	for (struct peer *peer = peers_next(daemon->peers, NULL), *next; peer; peer = next) {
+		next = peers_next(daemon->peers, peer);
+		if (peer->pending && peer->role == HF_ROLE_CLIENT)
+			clients_abandon(daemon->clients, peer);
+	}
+	clusters_rejected(daemon->clusters, 0);
+}
+
+static void on_expiry(void *context, struct peer *peer, bool renew)
+{
+	struct daemon *daemon = context;
+
+	if (renew && peer->role == HF_ROLE_GATEWAY)
+		clusters_renew(daemon->clusters, peer);
+	else if (!renew && peer->role == HF_ROLE_GATEWAY)
+		clusters_session_end(daemon->clusters, peer, "its lifetime has ended");
+	else if (!renew)
+		clients_session_end(daemon->clients, peer, "its lifetime has ended");
+}
+
+static void on_gate_closed(void *context)
+{
+	clients_ask_to_leave(((struct daemon *)context)->clients);
+}
+
+/* Start and stop. */
+
+static int read_policy(struct daemon *daemon, char *error)
+{
+	struct policy_report report = { 0 };
+	char copy[4096];
+	int err = policyfile_load(daemon->config.policy_path, &daemon->policy, &report, error, DAEMON_ERROR_MAX);
+
+	policyfile_print_report(daemon->config.policy_path, &report, stderr);
+	if (err && report.errors)
+		snprintf(error, DAEMON_ERROR_MAX, "%s: the policy has %zu error%s; nothing was applied",
+			 daemon->config.policy_path, report.errors, report.errors == 1 ? "" : "s");
+	policy_report_clear(&report);
+	if (err)
+		return err;
+	policyfile_shuffle(daemon->policy);
+	snprintf(copy, sizeof(copy), "%s", daemon->config.policy_path);
+	snprintf(daemon->folder, sizeof(daemon->folder), "%s", dirname(copy));
+	err = policy_compile(daemon->policy, &daemon->table);
+	if (err)
+		snprintf(error, DAEMON_ERROR_MAX, "policy: %s", strerror(-err));
+	return err;
+}
+
+static int make_parts(struct event_base *base, struct daemon *daemon, char *error)
+{
+	struct clusters_config clusters = { .base = base, .node = &daemon->node, .log = daemon->log,
+					    .policy = daemon->policy };
+	struct clients_config clients = { .base = base, .node = &daemon->node, .log = daemon->log,
+					  .table = daemon->table,
+					  .first_slot = (__u32)daemon->policy->n_clusters + 1 };
+	int err = peers_new(base, &daemon->node, on_expiry, daemon, &daemon->peers);
+
+	clusters.peers = clients.peers = daemon->peers;
+	if (!err)
+		err = clusters_new(&clusters, &daemon->clusters);
+	if (!err)
+		err = clients_new(&clients, &daemon->clients);
+	if (!err)
+		err = gate_new(base, &daemon->node, daemon->log, on_gate_closed, daemon, &daemon->gate);
+	if (!err) {
+		datapath_on_event(daemon->node.dp, on_datapath, daemon);
+		daemon->datapath_readable = event_new(base, datapath_events_fd(daemon->node.dp), EV_READ | EV_PERSIST,
+						      datapath_readable, daemon);
+		err = daemon->datapath_readable && !event_add(daemon->datapath_readable, NULL) ? 0 : -ENOMEM;
+	}
+	if (err)
+		snprintf(error, DAEMON_ERROR_MAX, "start: %s", strerror(-err));
+	return err;
+}
+
+static int start_key_service(struct event_base *base, struct daemon *daemon, char *error)
+{
+	static const struct keyservice_calls calls = {
+		.ready = on_ready, .install = on_install, .activate = on_activate, .abandon = on_abandon,
+		.attempt_failed = on_attempt_failed, .rejected = on_rejected, .refused = on_refused, .died = on_died,
+	};
+	char names[NODE_INTERFACES_MAX][POLICY_IFACE_MAX];
+	struct keyservice_config config = { .program = daemon->config.key_service, .policy = daemon->policy,
+					    .policy_folder = daemon->folder, .listen = names,
+					    .verbose = daemon->config.verbose };
+
+	for (size_t i = 0; daemon->policy->interface.accept && i < daemon->node.n_underlay; i++)
+		memcpy(names[config.n_listen++], daemon->node.underlay[i].name, POLICY_IFACE_MAX);
+	return keyservice_start(base, &config, &calls, daemon, error, DAEMON_ERROR_MAX, &daemon->service);
+}
+
+static struct node_config node_config(const struct daemon *daemon)
+{
+	return (struct node_config){ .instance = daemon->config.instance, .run_dir = daemon->config.run_dir,
+				     .policy = daemon->policy, .table = daemon->table };
+}
+
+int daemon_start(struct event_base *base, const struct daemon_config *config, char error[DAEMON_ERROR_MAX],
+		 struct daemon **ret_daemon)
+{
+	struct daemon *daemon = calloc(1, sizeof(*daemon));
+	struct node_config node;
+	int err;
+
+	if (!daemon)
+		return -ENOMEM;
+	daemon->config = *config;
+	err = read_policy(daemon, error);
+	if (!err)
+		err = eventlog_new(&daemon->log);
+	if (err)
+		goto out;
+	node = node_config(daemon);
+	err = node_preflight(&daemon->node);
+	if (!err)
+		err = node_up(&daemon->node, &node);
+	if (err) {
+		snprintf(error, DAEMON_ERROR_MAX, "%s", daemon->node.error);
+		goto out;
+	}
+	daemon->node_up = true;
+	err = make_parts(base, daemon, error);
+	if (!err)
+		err = start_key_service(base, daemon, error);
+out:
+	if (err)
+		daemon_stop(daemon);
+	else
+		*ret_daemon = daemon;
+	return err;
+}
+
+void daemon_stop(struct daemon *daemon)
+{
+	struct node_config node;
+
+	if (!daemon)
+		return;
+	if (daemon->ready)
+		eventlog_emit(daemon->log, EVENT_STOPPING, NULL, "instance %s goes down: tunnelled destinations are "
+			      "reached in clear, or not at all, from here on", daemon->config.instance);
+	keyservice_stop(daemon->service);
+	gate_free(daemon->gate);
+	if (daemon->datapath_readable)
+		event_free(daemon->datapath_readable);
+	clients_free(daemon->clients);
+	clusters_free(daemon->clusters);
+	peers_free(daemon->peers);
+	node = node_config(daemon);
+	node_down(&daemon->node, &node);
+	eventlog_free(daemon->log);
+	policy_table_free(daemon->table);
+	policy_free(daemon->policy);
+	free(daemon);
+}
+
+void daemon_listen(struct daemon *daemon, void (*listener)(void *context, const json_t *event), void *context)
+{
+	eventlog_listen(daemon->log, listener, context);
+}
+
+/* Commands. */
+
+__attribute__((format(printf, 1, 2))) static json_t *refusal(const char *format, ...)
+{
+	char text[256];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	return json_pack("{s:b, s:s}", "ok", 0, "error", text);
+}
+
+static json_t *command_status(struct daemon *daemon, const json_t *request)
+{
+	struct status_sources sources = { .instance = daemon->config.instance, .node = &daemon->node,
+					  .clusters = daemon->clusters, .clients = daemon->clients,
+					  .gate = daemon->gate };
+
+	return json_pack("{s:b, s:o}", "ok", 1, "status", status_json(&sources));
+}
+
+static json_t *command_failover(struct daemon *daemon, const json_t *request)
+{
+	const char *cluster = json_string_value(json_object_get(request, "cluster"));
+	const char *gateway = json_string_value(json_object_get(request, "gateway"));
+	struct hf_addr addr;
+	int err;
+
+	if (!cluster)
+		return refusal("which cluster?");
+	if (gateway && addr_parse(gateway, strlen(gateway), &addr))
+		return refusal("%s is not an address", gateway);
+	err = clusters_move(daemon->clusters, cluster, gateway ? &addr : NULL);
+	if (err == -ENOENT)
+		return refusal("no cluster is named %s; see `holdfast status`", cluster);
+	if (err == -EINVAL)
+		return refusal("%s is not a gateway of %s; see `holdfast status`", gateway, cluster);
+	if (err == -EALREADY)
+		return refusal("%s uses %s already", cluster, gateway);
+	return json_pack("{s:b}", "ok", 1);
+}
+
+static json_t *command_drain(struct daemon *daemon, const json_t *request)
+{
+	gate_drain(daemon->gate, true);
+	return json_pack("{s:b}", "ok", 1);
+}
+
+static json_t *command_undrain(struct daemon *daemon, const json_t *request)
+{
+	gate_drain(daemon->gate, false);
+	return json_pack("{s:b}", "ok", 1);
+}
+
+static const struct {
+	const char *name;
+	json_t *(*run)(struct daemon *daemon, const json_t *request);
+} commands[] = {
+	{ "status", command_status },
+	{ "failover", command_failover },
+	{ "drain", command_drain },
+	{ "undrain", command_undrain },
+};
+
+json_t *daemon_command(struct daemon *daemon, const json_t *request)
+{
+	const char *name = json_string_value(json_object_get(request, "command"));
+
+	for (size_t i = 0; name && i < sizeof(commands) / sizeof(*commands); i++)
+		if (!strcmp(commands[i].name, name))
+			return commands[i].run(daemon, request);
+	return refusal("holdfastd knows no command %s", name ? name : "(none)");
+}

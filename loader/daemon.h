@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The daemon as a whole: makes the parts in their order, connects them (an event
+ * of the datapath or of the key management service goes to the part that it is
+ * for), and takes them down. Decides nothing: the parts do.
+ */
+#ifndef HF_LOADER_DAEMON_H
+#define HF_LOADER_DAEMON_H
+
+#include <event2/event.h>
+#include <jansson.h>
+
+#include "lib/addr.h"
+
+struct daemon;
+
+struct daemon_config {
+	const char *instance;
+	const char *policy_path;
+	const char *key_service; /* path of holdfast-kms */
+	const char *run_dir;	 /* of the instance; exists */
+	bool verbose;
+	void (*started)(void *context); /* ready for traffic */
+	void (*failed)(void *context, const char *why); /* cannot start after all (identity) */
+	void *context;
+};
+
+#define DAEMON_ERROR_MAX 1024
+
+/*
+ * Reads the policy and starts everything. Returns 0: started() will follow once
+ * the identity is read. Or -errno with error, one line that says what to do;
+ * then nothing is left.
+ */
+int daemon_start(struct event_base *base, const struct daemon_config *config, char error[DAEMON_ERROR_MAX],
+		 struct daemon **ret_daemon);
+
+/* Takes everything down in order; nothing is left behind. Takes NULL. */
+void daemon_stop(struct daemon *daemon);
+
+/* The answer to a command of the control socket: a new object with "ok" and, if false, "error". */
+json_t *daemon_command(struct daemon *daemon, const json_t *request);
+
+/* Who hears the events (the control socket); NULL: nobody. */
+void daemon_listen(struct daemon *daemon, void (*listener)(void *context, const json_t *event), void *context);
+
+#endif

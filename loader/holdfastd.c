@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * holdfastd: options, the lock of the instance, the event loop, signals,
+ * readiness. What the daemon does is in daemon.c.
+ */
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <libgen.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include "lib/log.h"
+#include "loader/control.h"
+#include "loader/daemon.h"
+#include "policy/file.h"
+
+#define DEFAULT_POLICY "/etc/holdfast/policy.conf"
+
+static const char usage[] =
+	"Usage: holdfastd [-p POLICY] [-i INSTANCE] [-n] [-v]\n"
+	"\n"
+	"The Holdfast daemon: stays in the foreground and logs to stderr.\n"
+	"\n"
+	"  -p POLICY    policy file (default: " DEFAULT_POLICY ")\n"
+	"  -i INSTANCE  name of the instance (default: default); one runs per network namespace\n"
+	"  -n           check the policy and exit: 0, or 1 with its errors\n"
+	"  -v           log more\n"
+	"  -h, --help   this text\n"
+	"  --version    the version\n"
+	"\n"
+	"SIGTERM takes the tunnels down in order and leaves nothing behind; after SIGKILL the\n"
+	"datapath goes on. `holdfast` is the command to talk to it; see holdfastd(8).\n";
+
+struct program {
+	struct event_base *base;
+	struct daemon *daemon;
+	struct control *control;
+	struct daemon_config config;
+	char control_path[128];
+	int status;
+};
+
+static void stop_loop(evutil_socket_t signal, short what, void *context)
+{
+	event_base_loopbreak(((struct program *)context)->base);
+}
+
+static json_t *on_command(void *context, const json_t *request)
+{
+	static const struct timeval soon = { .tv_usec = 10000 }; /* the answer goes out first */
+	struct program *program = context;
+	const char *command = json_string_value(json_object_get(request, "command"));
+
+	if (!command || strcmp(command, "down"))
+		return daemon_command(program->daemon, request);
+	event_base_once(program->base, -1, EV_TIMEOUT, stop_loop, program, &soon);
+	return json_pack("{s:b, s:i}", "ok", 1, "pid", (int)getpid());
+}
+
+static void on_event(void *context, const json_t *event)
+{
+	control_publish(((struct program *)context)->control, event);
+}
+
+static void on_started(void *context)
+{
+	sd_notify(0, "READY=1");
+}
+
+static void on_failed(void *context, const char *why)
+{
+	struct program *program = context;
+
+	log_error("%s", why);
+	sd_notifyf(0, "STATUS=%s", why);
+	program->status = EXIT_FAILURE;
+	event_base_loopbreak(program->base);
+}
+
+static int check_policy(const char *path)
+{
+	struct policy_report report = { 0 };
+	struct policy *policy = NULL;
+	char error[512] = "";
+	int err = policyfile_load(path, &policy, &report, error, sizeof(error));
+
+	policyfile_print_report(path, &report, stderr);
+	if (err && !report.errors)
+		fprintf(stderr, "holdfastd: %s\n", error);
+	policy_report_clear(&report);
+	policy_free(policy);
+	return err ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static bool valid_instance(const char *name)
+{
+	return *name && strlen(name) < 32 && *name != '.' &&
+	       strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == strlen(name);
+}
+
+/* One daemon an instance: the lock is held for as long as the process lives. */
+static int lock_instance(const char *run_dir)
+{
+	char path[160];
+	int fd;
+
+	if ((mkdir(CONTROL_RUN_ROOT, 0755) && errno != EEXIST) || (mkdir(run_dir, 0755) && errno != EEXIST)) {
+		log_error("%s: %s%s", run_dir, strerror(errno), errno == EACCES ? " (start it as root)" : "");
+		return -1;
+	}
+	snprintf(path, sizeof(path), "%s/lock", run_dir);
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (fd >= 0 && !flock(fd, LOCK_EX | LOCK_NB))
+		return fd;
+	if (fd >= 0 && errno == EWOULDBLOCK)
+		log_error("this instance runs already (%s is locked); see `holdfast status`", path);
+	else
+		log_error("%s: %s", path, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
+static int run(struct program *program)
+{
+	static const int signals[] = { SIGTERM, SIGINT };
+	struct event *events[2];
+	char error[DAEMON_ERROR_MAX] = "";
+	int err;
+
+	for (size_t i = 0; i < 2; i++) {
+		events[i] = evsignal_new(program->base, signals[i], stop_loop, program);
+		event_add(events[i], NULL);
+	}
+	program->config.context = program;
+	err = daemon_start(program->base, &program->config, error, &program->daemon);
+	if (err) {
+		log_error("%s", error);
+		sd_notifyf(0, "STATUS=%s", error);
+		program->status = EXIT_FAILURE;
+		goto out;
+	}
+	err = control_open(program->base, program->control_path, on_command, program, &program->control);
+	if (err) {
+		log_error("control socket %s: %s", program->control_path, strerror(-err));
+		program->status = EXIT_FAILURE;
+		goto out;
+	}
+	daemon_listen(program->daemon, on_event, program);
+	event_base_dispatch(program->base);
+	sd_notify(0, "STOPPING=1");
+out:
+	daemon_stop(program->daemon);
+	control_close(program->control);
+	for (size_t i = 0; i < 2; i++)
+		event_free(events[i]);
+	return program->status;
+}
+
+/* The key management service lies beside this program: in the build folder and once installed. */
+static void find_key_service(char *path, size_t size)
+{
+	char self[4096];
+	ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+	self[len > 0 ? len : 0] = '\0';
+	snprintf(path, size, "%s/holdfast-kms", dirname(self));
+}
+
+static struct event_base *make_base(void)
+{
+	struct event_config *config = event_config_new();
+	struct event_base *base = NULL;
+
+	if (!config)
+		return NULL;
+	/* Heartbeat times are milliseconds: a coarse clock would miss them. */
+	event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER);
+	base = event_base_new_with_config(config);
+	event_config_free(config);
+	return base;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = { { "help", no_argument, NULL, 'h' },
+						 { "version", no_argument, NULL, 'V' },
+						 { NULL, 0, NULL, 0 } };
+	struct program program = { .config = { .instance = "default", .policy_path = DEFAULT_POLICY,
+					       .started = on_started, .failed = on_failed } };
+	char key_service[4200], run_dir[96];
+	bool only_check = false;
+	int option, lock, status;
+
+	while ((option = getopt_long(argc, argv, "p:i:nvh", options, NULL)) != -1) {
+		switch (option) {
+		case 'p': program.config.policy_path = optarg; break;
+		case 'i': program.config.instance = optarg; break;
+		case 'n': only_check = true; break;
+		case 'v': program.config.verbose = true; break;
+		case 'h': fputs(usage, stdout); return EXIT_SUCCESS;
+		case 'V': puts("holdfastd " HF_VERSION); return EXIT_SUCCESS;
+		default: fputs("Try `holdfastd --help`.\n", stderr); return EXIT_FAILURE;
+		}
+	}
+	log_init("holdfastd", program.config.verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
+	if (optind < argc || !valid_instance(program.config.instance)) {
+		log_error(optind < argc ? "too many arguments" : "an instance's name has up to 31 letters, digits, . _ -");
+		return EXIT_FAILURE;
+	}
+	if (only_check)
+		return check_policy(program.config.policy_path);
+	if (geteuid()) {
+		log_error("needs root (CAP_NET_ADMIN, CAP_BPF, CAP_NET_RAW): start it with sudo; nothing was changed");
+		return EXIT_FAILURE;
+	}
+	signal(SIGPIPE, SIG_IGN);
+	find_key_service(key_service, sizeof(key_service));
+	snprintf(run_dir, sizeof(run_dir), CONTROL_RUN_ROOT "/%s", program.config.instance);
+	snprintf(program.control_path, sizeof(program.control_path), "%s/control.sock", run_dir);
+	program.config.key_service = key_service;
+	program.config.run_dir = run_dir;
+	lock = lock_instance(run_dir);
+	if (lock < 0)
+		return EXIT_FAILURE;
+	program.base = make_base();
+	if (!program.base) {
+		log_error("event loop: %s", strerror(errno));
+		return EXIT_FAILURE;
+	}
+	status = run(&program);
+	event_base_free(program.base);
+	libevent_global_shutdown();
+	close(lock);
+	return status;
+}

@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#include "loader/node.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/log.h"
+#include "loader/beat.h"
+#include "loader/claim.h"
+#include "loader/link.h"
+#include "loader/route.h"
+#include "loader/xfrm.h"
+
+__attribute__((format(printf, 3, 4))) static int fail(struct node *node, int error, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(node->error, sizeof(node->error), format, args);
+	va_end(args);
+	return error;
+}
+
+static const char *why(struct netlink *nl, int error)
+{
+	const char *text = netlink_text(nl);
+
+	return *text ? text : strerror(-error);
+}
+
+static int open_netlinks(struct node *node)
+{
+	int err;
+
+	err = node->route ? 0 : netlink_open(NETLINK_ROUTE, &node->route);
+	if (!err)
+		err = node->xfrm ? 0 : netlink_open(NETLINK_XFRM, &node->xfrm);
+	if (err == -EPROTONOSUPPORT)
+		return fail(node, err, "this kernel has no XFRM (IPsec) at all: use one with CONFIG_XFRM_USER");
+	return err ? fail(node, err, "netlink: %s", strerror(-err)) : 0;
+}
+
+int node_preflight(struct node *node)
+{
+	struct datapath_kernel kernel;
+	struct datapath_report report = { .text = "" };
+	int err;
+
+	if (geteuid() != 0)
+		return fail(node, -EPERM, "needs root (CAP_NET_ADMIN, CAP_BPF, CAP_NET_RAW): start it with sudo");
+	err = open_netlinks(node);
+	if (err)
+		return err;
+	err = xfrm_probe(node->xfrm, node->error, sizeof(node->error));
+	if (err)
+		return err;
+	err = link_probe_tunnel(node->route, node->error, sizeof(node->error));
+	if (err)
+		return err;
+	err = datapath_probe_kernel(&kernel, &report);
+	return err ? fail(node, err, "%s", report.text) : 0;
+}
+
+static int read_interface(struct node *node, const char *name, struct node_interface *ret)
+{
+	struct link_info info;
+	struct hf_addr v4;
+	int err = link_by_name(node->route, name, &info);
+
+	if (err)
+		return fail(node, err, "no interface %s on this machine (the policy names it in [INTERFACE])", name);
+	ret->index = info.index;
+	memcpy(ret->mac, info.mac, sizeof(ret->mac));
+	ret->running = info.running;
+	snprintf(ret->name, sizeof(ret->name), "%s", info.name);
+	if (!link_first_v4(node->route, info.index, &v4))
+		ret->address = v4;
+	return 0;
+}
+
+/* Without Underlay in the policy: the interface that leads to the first gateway. */
+static int find_underlay(struct node *node, const struct policy *policy)
+{
+	struct link_path path;
+	struct link_info info;
+	int err;
+
+	if (!policy->n_clusters)
+		return fail(node, -EINVAL, "the policy names no gateway, so it must say [INTERFACE] Underlay = NAME");
+	err = link_path(node->route, &policy->clusters[0].gateways[0], &path);
+	if (!err)
+		err = link_by_index(node->route, path.index, &info);
+	if (err)
+		return fail(node, err, "no route to gateway %s: say [INTERFACE] Underlay = NAME, or set a route",
+			    addr_text(&policy->clusters[0].gateways[0]).s);
+	node->n_underlay = 1;
+	err = read_interface(node, info.name, &node->underlay[0]);
+	node->underlay[0].address = path.source;
+	return err;
+}
+
+static int find_interfaces(struct node *node, const struct policy *policy)
+{
+	const struct policy_interface *names = &policy->interface;
+	int err = 0;
+
+	if (names->n_underlay > NODE_INTERFACES_MAX || names->n_protected > NODE_INTERFACES_MAX)
+		return fail(node, -E2BIG, "more than %d interfaces in one statement", NODE_INTERFACES_MAX);
+	node->n_underlay = node->n_protected = 0;
+	for (size_t i = 0; i < names->n_underlay && !err; i++)
+		err = read_interface(node, names->underlay[i], &node->underlay[node->n_underlay++]);
+	for (size_t i = 0; i < names->n_protected && !err; i++)
+		err = read_interface(node, names->protected[i], &node->protected[node->n_protected++]);
+	if (!err && !node->n_underlay)
+		err = find_underlay(node, policy);
+	if (err)
+		return err;
+	node->source = names->n_address ? names->address[0].addr : node->underlay[0].address;
+	if (addr_is_zero(&node->source))
+		return fail(node, -EADDRNOTAVAIL, "underlay interface %s has no IPv4 address", node->underlay[0].name);
+	return 0;
+}
+
+static struct hf_prefix *tunnelled(const struct policy_table *table)
+{
+	struct hf_prefix *prefixes = calloc(table->n_entries + 1, sizeof(*prefixes));
+
+	for (size_t i = 0; prefixes && i < table->n_entries; i++)
+		prefixes[i] = table->entries[i].prefix;
+	return prefixes;
+}
+
+/* From here on nothing of the tunnelled ranges leaves in clear. */
+static int close_first(struct node *node, const struct node_config *config, const struct hf_prefix *prefixes)
+{
+	int err = route_add_unreachable(node->route, prefixes, config->table->n_entries);
+
+	if (err)
+		return fail(node, err, "routes: %s", why(node->route, err));
+	node->rule = true;
+	err = route_rule_add(node->route, AF_INET);
+	return err ? fail(node, err, "routing rule: %s", why(node->route, err)) : 0;
+}
+
+static int make_tunnel(struct node *node, const struct policy *policy)
+{
+	struct link_info info;
+	__u32 mtu = LINK_TUNNEL_MTU;
+	int err;
+
+	/* Left by a run that was killed: its states are gone with the flush, so a new one takes its place. */
+	if (!link_by_name(node->route, LINK_TUNNEL, &info)) {
+		if (strcmp(info.kind, "xfrm") || !info.external)
+			return fail(node, -EEXIST, "an interface named %s exists and is not Holdfast's: rename it", LINK_TUNNEL);
+		link_delete(node->route, LINK_TUNNEL);
+	}
+	for (size_t i = 0; i < node->n_underlay; i++)
+		if (!link_by_index(node->route, node->underlay[i].index, &info) && info.mtu > 180 && info.mtu - 100 < mtu)
+			mtu = info.mtu - 100;
+	err = link_tunnel_create(node->route, LINK_TUNNEL, mtu, &node->tunnel);
+	if (err == -EEXIST)
+		return fail(node, err, "this network namespace has another xfrm interface in external mode already: "
+				       "the kernel allows one (remove it, or use a namespace for Holdfast)");
+	if (err)
+		return fail(node, err, "tunnel interface: %s", why(node->route, err));
+	for (size_t i = 0; i < policy->interface.n_address && !err; i++)
+		err = link_addr_add(node->route, node->tunnel, &policy->interface.address[i]);
+	return err ? fail(node, err, "address of %s: %s", LINK_TUNNEL, why(node->route, err)) : 0;
+}
+
+static int set_sysctls(struct node *node)
+{
+	static const struct {
+		const char *key;
+		const char *value;
+		enum { TUNNEL, UNDERLAY, PROTECTED } where;
+	} wanted[] = {
+		{ "net/ipv4/conf/%s/forwarding", "1", TUNNEL },
+		{ "net/ipv4/conf/%s/send_redirects", "0", TUNNEL },
+		{ "net/ipv4/conf/%s/src_valid_mark", "1", UNDERLAY }, /* so that rp_filter=1 sees HF_MARK */
+		{ "net/ipv4/conf/%s/forwarding", "1", PROTECTED },
+		{ "net/ipv4/neigh/%s/proxy_delay", "0", PROTECTED }, /* claims answer ARP at once */
+	};
+	int err = 0;
+
+	for (size_t i = 0; i < sizeof(wanted) / sizeof(*wanted) && !err; i++) {
+		const struct node_interface *list = wanted[i].where == UNDERLAY ? node->underlay : node->protected;
+		size_t n = wanted[i].where == UNDERLAY ? node->n_underlay : node->n_protected;
+
+		/* A machine with no protected network forwards nothing. */
+		if (wanted[i].where == TUNNEL) {
+			if (node->n_protected || !strstr(wanted[i].key, "forwarding"))
+				err = sysctl_set_if(node->sysctls, wanted[i].key, LINK_TUNNEL, wanted[i].value);
+			continue;
+		}
+		for (size_t k = 0; k < n && !err; k++)
+			err = sysctl_set_if(node->sysctls, wanted[i].key, list[k].name, wanted[i].value);
+	}
+	return err ? fail(node, err, "cannot set network sysctls: %s", strerror(-err)) : 0;
+}
+
+static int fill_tunnels(struct node *node, const struct node_config *config)
+{
+	size_t n = config->table->n_entries;
+	struct datapath_tunnel *tunnels = calloc(n + 1, sizeof(*tunnels));
+	int err;
+
+	if (!tunnels)
+		return fail(node, -ENOMEM, "out of memory");
+	for (size_t i = 0; i < n; i++) {
+		const struct policy_tunnel *tunnel = &config->policy->tunnels[config->table->entries[i].tunnel];
+
+		tunnels[i].prefix = config->table->entries[i].prefix;
+		/* AUTO has no gateway before its server is found: a slot that nobody steers. */
+		tunnels[i].slot = tunnel->target == POLICY_TARGET_CLUSTER ? (__u32)tunnel->cluster :
+									    (__u32)config->policy->n_clusters;
+		tunnels[i].number = tunnel->number;
+	}
+	err = datapath_set_tunnels(node->dp, tunnels, n);
+	free(tunnels);
+	return err ? fail(node, err, "filling the map of tunnels: %s", strerror(-err)) : 0;
+}
+
+static int attach(struct node *node)
+{
+	struct datapath_report report = { .text = "" };
+	int err = datapath_attach_tunnel(node->dp, (unsigned int)node->tunnel, &report);
+
+	for (size_t i = 0; i < node->n_underlay && !err; i++) {
+		struct datapath_attached attached = { 0 };
+
+		err = datapath_attach_underlay(node->dp, (unsigned int)node->underlay[i].index, &report, &attached);
+		if (!err)
+			log_info("XDP on %s: %s mode%s%s%s", node->underlay[i].name,
+				 attached.mode == DATAPATH_XDP_NATIVE ? "native" : "generic",
+				 attached.dispatcher ? ", beside other programs" : "", *attached.note ? ": " : "",
+				 attached.note);
+	}
+	if (err)
+		log_debug("%s", report.detail);
+	return err ? fail(node, err, "%s", report.text) : 0;
+}
+
+static int open_datapath(struct node *node, const struct node_config *config)
+{
+	struct datapath_config dp = { .instance = config->instance,
+				      .key_service_port = config->policy->interface.key_service_port };
+	struct datapath_report report = { .text = "" };
+	int err;
+
+	/* What a killed run left pinned belongs to sessions that are flushed. */
+	datapath_unpin(NULL, config->instance);
+	err = datapath_open(&dp, &report, &node->dp);
+	if (!err)
+		return 0;
+	log_debug("%s", report.detail);
+	return fail(node, err, "%s", report.text);
+}
+
+static int open_sockets(struct node *node)
+{
+	int err = inner_open(LINK_TUNNEL, &node->inner);
+
+	node->beat_fd = beat_open();
+	if (!err && node->beat_fd < 0)
+		err = node->beat_fd;
+	return err ? fail(node, err, "raw sockets: %s", strerror(-err)) : 0;
+}
+
+static int open_traffic(struct node *node, const struct node_config *config, const struct hf_prefix *prefixes)
+{
+	int err = link_set_up(node->route, node->tunnel, true);
+
+	if (!err)
+		err = route_add(node->route, node->tunnel, prefixes, config->table->n_entries, &node->source);
+	return err ? fail(node, err, "routes over %s: %s", LINK_TUNNEL, why(node->route, err)) : 0;
+}
+
+int node_up(struct node *node, const struct node_config *config)
+{
+	struct hf_prefix *prefixes = tunnelled(config->table);
+	char journal[256];
+	int err;
+
+	node->beat_fd = node->inner.control = node->inner.held = -1;
+	err = prefixes ? open_netlinks(node) : fail(node, -ENOMEM, "out of memory");
+	if (err)
+		goto out;
+	err = find_interfaces(node, config->policy);
+	if (err)
+		goto out;
+	snprintf(journal, sizeof(journal), "%s/sysctls", config->run_dir);
+	err = sysctl_open(journal, &node->sysctls);
+	if (err) {
+		fail(node, err, "%s: %s", journal, strerror(-err));
+		goto out;
+	}
+	err = close_first(node, config, prefixes);
+	if (err)
+		goto out;
+	xfrm_flush(node->xfrm, NULL, NULL);
+	claim_flush(node->route, NULL);
+	err = make_tunnel(node, config->policy);
+	if (!err)
+		err = set_sysctls(node);
+	if (!err)
+		err = open_datapath(node, config);
+	if (!err)
+		err = fill_tunnels(node, config);
+	if (!err)
+		err = attach(node);
+	if (!err)
+		err = open_sockets(node);
+	if (!err)
+		err = open_traffic(node, config, prefixes);
+out:
+	free(prefixes);
+	if (err)
+		node_down(node, config);
+	return err;
+}
+
+static void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+void node_down(struct node *node, const struct node_config *config)
+{
+	/* The reverse order; what tunnels was unreachable from the first step to this last one. */
+	if (node->xfrm)
+		xfrm_flush(node->xfrm, NULL, NULL);
+	if (node->dp) {
+		datapath_remove(node->dp);
+		datapath_free(node->dp);
+		node->dp = NULL;
+	}
+	close_fd(&node->beat_fd);
+	inner_close(&node->inner);
+	if (node->tunnel)
+		link_delete(node->route, LINK_TUNNEL);
+	node->tunnel = 0;
+	if (node->sysctls) {
+		sysctl_restore(node->sysctls);
+		sysctl_close(node->sysctls);
+		node->sysctls = NULL;
+	}
+	if (node->rule) {
+		claim_flush(node->route, NULL);
+		route_flush(node->route);
+		route_rule_delete(node->route, AF_INET);
+		node->rule = false;
+	}
+	netlink_close(node->route);
+	netlink_close(node->xfrm);
+	node->route = node->xfrm = NULL;
+}

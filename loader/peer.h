@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Peers: the other ends of sessions, with what each has in the kernel: an
+ * if_id, XFRM states and policies, and its entries in the datapath's maps. Owns
+ * the order in which a session comes and goes: inbound before outbound, new
+ * before old. Knows not why a session is wanted or ended, and nothing of
+ * clusters, slots and claims.
+ */
+#ifndef HF_LOADER_PEER_H
+#define HF_LOADER_PEER_H
+
+#include <event2/event.h>
+
+#include "kms/link.h"
+#include "loader/node.h"
+
+/* The inbound state of a session that was replaced or left stays this long, for packets under way. */
+#define PEER_LINGER_MS 5000
+
+struct peer {
+	enum hf_role role;
+	__u32 if_id;
+	struct hf_addr local; /* outer addresses */
+	struct hf_addr remote;
+	__u16 port; /* the peer's UDP port, 0 without encapsulation in UDP */
+	char name[KMS_NAME_MAX];
+	struct hf_prefix inner[KMS_MAX_INNER]; /* what the initiator of the session uses inside */
+	size_t n_inner;
+
+	bool up; /* both directions stand */
+	__u32 spi_in;
+	__u32 spi_out;
+	enum kms_algorithm algorithm;
+	__u64 established_ns;
+	__u32 lifetime_s;
+
+	/* Private to peer.c. */
+	__u64 pending_id;	     /* the KMS's session that waits for peers_activate(); 0: none */
+	struct kms_session *pending; /* with its outbound key */
+	struct event *expiry;
+	struct peers *peers;
+	void *owner; /* of the caller: a client's entry; NULL for a gateway */
+	struct peer *next;
+};
+
+struct peers;
+
+/* The session's lifetime has ended, or is about to (renew: a new one is wanted now). */
+typedef void (*peers_expiry)(void *context, struct peer *peer, bool renew);
+
+int peers_new(struct event_base *base, struct node *node, peers_expiry expiry, void *context,
+	      struct peers **ret_peers);
+
+/* Removes all peers. Takes NULL. */
+void peers_free(struct peers *peers);
+
+struct peer *peers_find(struct peers *peers, enum hf_role role, const struct hf_addr *remote);
+struct peer *peers_by_if_id(struct peers *peers, __u32 if_id);
+/* The peer whose session waits under the KMS's number. */
+struct peer *peers_by_pending(struct peers *peers, __u64 id);
+/* For walking: NULL gives the first. */
+struct peer *peers_next(struct peers *peers, struct peer *peer);
+
+/*
+ * First half of a session: inbound state, policies, entries in the maps. peer
+ * NULL: a new one. The outbound half waits, with its key, for peers_activate().
+ * Returns 0 and the peer, or -errno with nothing changed.
+ */
+int peers_install(struct peers *peers, struct peer *peer, const struct kms_session *session,
+		  struct peer **ret_peer);
+
+/* Second half: the outbound state; the session before, if there was one, fades. On failure the peer is as before. */
+int peers_activate(struct peer *peer);
+
+/* Takes back peers_install(). A peer that has no other session is removed: then true is returned. */
+bool peers_abandon(struct peer *peer);
+
+/* Removes the peer with its states, policies and entries. */
+void peers_remove(struct peer *peer);
+
+struct peer_use {
+	__u64 bytes_in, bytes_out;
+	__u64 packets_in, packets_out;
+};
+
+/* How much the present states were used. 0 or -errno. */
+int peers_read_use(const struct peer *peer, struct peer_use *ret_use);
+
+/* "AES-256-GCM", ... */
+const char *peer_algorithm_name(enum kms_algorithm algorithm);
+
+#endif
