@@ -67,9 +67,20 @@ PROG_SRC  := $(wildcard selftests/prog/test_*.c)
 PROG_BIN  := $(patsubst %.c,$(B)/%,$(PROG_SRC))
 # Everything but main() functions.
 TESTED_O  := $(filter-out $(B)/loader/holdfastd.o $(B)/kms/holdfast-kms.o,$(LIB_O) $(POLICY_O) $(KMS_O) $(DAEMON_O))
-$(UNIT_BIN) $(PROG_BIN): $(B)/%: $(B)/%.o $(TESTED_O)
+$(UNIT_BIN): $(B)/%: $(B)/%.o $(TESTED_O)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka -lxdp -lbpf -lelf -lmnl -lssl -lcrypto -levent_openssl -levent -ljansson -lsystemd
-$(UNIT_BIN:=.o) $(PROG_BIN:=.o): | $(B)/bpf/holdfast.skel.h
+$(UNIT_BIN:=.o): | $(B)/bpf/holdfast.skel.h
+
+# The BPF programs by BPF_PROG_RUN: the facade, what the tests share, and a BPF program that plays a peer.
+PROG_O    := $(call objects,loader/datapath*.c) $(LIB_O) $(B)/selftests/prog/fixture.o
+$(PROG_BIN): $(B)/%: $(B)/%.o $(PROG_O)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka -lxdp -lbpf -lelf -lmnl
+$(PROG_BIN:=.o): | $(B)/bpf/holdfast.skel.h $(B)/selftests/prog/peer.skel.h
+$(B)/selftests/prog/peer.bpf.o: selftests/prog/peer.bpf.c bpf/contract.h vmlinux.h
+	@mkdir -p $(@D)
+	$(CLANG) $(BPF_CFLAGS) -c -o $@ $<
+$(B)/selftests/prog/peer.skel.h: $(B)/selftests/prog/peer.bpf.o
+	$(BPFTOOL) gen skeleton $< name peer_bpf > $@.tmp && mv $@.tmp $@
 
 tests: all $(UNIT_BIN) $(PROG_BIN)
 
