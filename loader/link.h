@@ -10,7 +10,6 @@
 #define HF_LOADER_LINK_H
 
 #include <linux/types.h>
-#include <net/if.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -22,7 +21,7 @@
 
 struct link_info {
 	int index;
-	char name[IFNAMSIZ];
+	char name[NETLINK_NAME_MAX];
 	char kind[16];	 /* "xfrm", "veth", ...; "" for hardware */
 	char driver[32]; /* as ethtool(8) tells it; "" when it does not */
 	__u32 mtu;

@@ -11,7 +11,6 @@
 
 #include <linux/netlink.h>
 #include <linux/types.h>
-#include <net/if.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -22,6 +21,8 @@
 
 /* The number by which routes, rules and neighbour entries are known as Holdfast's (RTA_PROTOCOL etc.). */
 #define NETLINK_HF_PROTOCOL 75
+
+#define NETLINK_NAME_MAX 16 /* IFNAMSIZ, without a choice between <net/if.h> and <linux/if.h> */
 
 struct netlink;
 
@@ -104,7 +105,7 @@ enum netlink_event_type {
 struct netlink_event {
 	enum netlink_event_type type;
 	int index;
-	char name[IFNAMSIZ];
+	char name[NETLINK_NAME_MAX];
 	bool up;      /* by the administrator */
 	bool running; /* up, and operational: has its carrier */
 	struct hf_addr addr;

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Sysctls and their journal, on the loopback interface of a fresh network namespace. */
+#include "selftests/unit/space.h"
+
+#include <sys/stat.h>
+
+#include "loader/sysctl.h"
+
+#define KEY "net/ipv4/conf/lo/rp_filter"
+#define OTHER "net/ipv4/conf/lo/send_redirects"
+
+static char folder[] = "/tmp/hf-sysctl-XXXXXX";
+static char file[sizeof(folder) + 16];
+
+static int make_folder(void **state)
+{
+	(void)state;
+	if (!mkdtemp(folder))
+		return -1;
+	snprintf(file, sizeof(file), "%s/journal", folder);
+	return 0;
+}
+
+static int remove_folder(void **state)
+{
+	(void)state;
+	unlink(file);
+	return rmdir(folder);
+}
+
+static void assert_value(const char *key, const char *value)
+{
+	char command[256];
+
+	snprintf(command, sizeof(command), "tr -d '\\n' </proc/sys/%s", key);
+	assert_string_equal(space_output(command), value);
+}
+
+static void start(struct sysctl_journal **journal)
+{
+	space_enter_new();
+	space_run("echo 0 >/proc/sys/" KEY " && echo 1 >/proc/sys/" OTHER);
+	assert_int_equal(sysctl_open(file, journal), 0);
+}
+
+static void test_set_and_restore(void **state)
+{
+	struct sysctl_journal *journal;
+
+	(void)state;
+	start(&journal);
+	assert_int_equal(sysctl_set(journal, KEY, "2"), 0);
+	assert_int_equal(sysctl_set(journal, KEY, "1"), 0);
+	assert_int_equal(sysctl_set_if(journal, "net/ipv4/conf/%s/send_redirects", "lo", "0"), 0);
+	assert_value(KEY, "1");
+	assert_value(OTHER, "0");
+	assert_int_equal(sysctl_restore(journal), 0);
+	assert_value(KEY, "0");
+	assert_value(OTHER, "1");
+	assert_int_equal(access(file, F_OK), -1);
+	sysctl_close(journal);
+}
+
+static void test_unchanged_is_not_journalled(void **state)
+{
+	struct sysctl_journal *journal;
+
+	(void)state;
+	start(&journal);
+	assert_int_equal(sysctl_set(journal, KEY, "0"), 0);
+	assert_int_equal(access(file, F_OK), -1);
+	sysctl_close(journal);
+}
+
+/* The first daemon is gone without an end; the second one sets the same, and ends in order. */
+static void test_crash(void **state)
+{
+	struct sysctl_journal *journal;
+
+	(void)state;
+	start(&journal);
+	assert_int_equal(sysctl_set(journal, KEY, "2"), 0);
+	sysctl_close(journal);
+	assert_value(KEY, "2");
+	assert_int_equal(sysctl_open(file, &journal), 0);
+	assert_int_equal(sysctl_set(journal, KEY, "2"), 0);
+	assert_int_equal(sysctl_set(journal, KEY, "1"), 0);
+	sysctl_close(journal);
+	assert_int_equal(sysctl_open(file, &journal), 0);
+	assert_int_equal(sysctl_restore(journal), 0);
+	assert_value(KEY, "0");
+	sysctl_close(journal);
+}
+
+static void test_changed_by_others_stays(void **state)
+{
+	struct sysctl_journal *journal;
+
+	(void)state;
+	start(&journal);
+	assert_int_equal(sysctl_set(journal, KEY, "2"), 0);
+	space_run("echo 1 >/proc/sys/" KEY);
+	assert_int_equal(sysctl_restore(journal), 0);
+	assert_value(KEY, "1");
+	sysctl_close(journal);
+}
+
+static void test_vanished_interface(void **state)
+{
+	struct sysctl_journal *journal;
+
+	(void)state;
+	start(&journal);
+	space_run("ip link add v0 type veth peer name v1");
+	assert_int_equal(sysctl_set_if(journal, "net/ipv4/conf/%s/src_valid_mark", "v0", "1"), 0);
+	space_run("ip link del v0");
+	assert_int_equal(sysctl_restore(journal), 0);
+	sysctl_close(journal);
+}
+
+static void test_refused(void **state)
+{
+	struct sysctl_journal *journal;
+
+	(void)state;
+	start(&journal);
+	assert_int_equal(sysctl_set(journal, "kernel/panic", "1"), -EINVAL);
+	assert_int_equal(sysctl_set(journal, "net/../kernel/panic", "1"), -EINVAL);
+	assert_int_equal(sysctl_set_if(journal, "net/ipv4/conf/%s/rp_filter", "../all", "1"), -EINVAL);
+	assert_int_equal(sysctl_set(journal, "net/ipv4/conf/none/rp_filter", "1"), -ENOENT);
+	assert_int_equal(sysctl_set(journal, KEY, "not a number"), -EINVAL);
+	assert_int_equal(sysctl_restore(journal), 0);
+	assert_value(KEY, "0");
+	sysctl_close(journal);
+}
+
+static void test_torn_file(void **state)
+{
+	static const char text[] = KEY "\t0\t2\n" OTHER "\t1";
+	struct sysctl_journal *journal;
+	FILE *torn;
+
+	(void)state;
+	start(&journal);
+	sysctl_close(journal);
+	space_run("echo 2 >/proc/sys/" KEY " && echo 0 >/proc/sys/" OTHER);
+	torn = fopen(file, "we");
+	assert_non_null(torn);
+	assert_int_equal(fwrite(text, 1, sizeof(text) - 1, torn), sizeof(text) - 1);
+	fclose(torn);
+	assert_int_equal(sysctl_open(file, &journal), 0);
+	assert_int_equal(sysctl_restore(journal), 0);
+	assert_value(KEY, "0");
+	assert_value(OTHER, "0");
+	sysctl_close(journal);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_set_and_restore),
+		cmocka_unit_test(test_unchanged_is_not_journalled),
+		cmocka_unit_test(test_crash),
+		cmocka_unit_test(test_changed_by_others_stays),
+		cmocka_unit_test(test_vanished_interface),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_torn_file),
+	};
+
+	return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
