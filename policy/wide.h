@@ -3,6 +3,9 @@
 #ifndef HF_POLICY_WIDE_H
 #define HF_POLICY_WIDE_H
 
+#include <endian.h>
+#include <string.h>
+
 #include "lib/addr.h"
 
 #define WIDE_MAX (~(unsigned __int128)0)
@@ -12,19 +15,18 @@
 
 static inline unsigned __int128 wide_from_addr(const struct hf_addr *addr)
 {
-	unsigned __int128 wide = 0;
+	__u64 half[2];
 
-	for (size_t i = 0; i < sizeof(addr->b); i++)
-		wide = wide << 8 | addr->b[i];
-	return wide;
+	memcpy(half, addr->b, sizeof(half));
+	return (unsigned __int128)be64toh(half[0]) << 64 | be64toh(half[1]);
 }
 
 static inline struct hf_addr wide_to_addr(unsigned __int128 wide)
 {
+	__u64 half[2] = { htobe64((__u64)(wide >> 64)), htobe64((__u64)wide) };
 	struct hf_addr addr;
 
-	for (size_t i = sizeof(addr.b); i--; wide >>= 8)
-		addr.b[i] = (__u8)wide;
+	memcpy(addr.b, half, sizeof(addr.b));
 	return addr;
 }
 
