@@ -77,6 +77,8 @@ void service_send(struct service *service, __u32 type, const void *body, size_t 
 {
 	int ret = -EAGAIN;
 
+	if (service->link < 0)
+		return; /* we are ending: holdfastd is gone */
 	/* Never past those that wait already. */
 	if (TAILQ_EMPTY(&service->letters))
 		ret = kms_link_send(service->link, type, body, len, NULL, 0);

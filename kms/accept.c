@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#include "kms/accept.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "kms/connection.h"
+#include "lib/clock.h"
+
+#define ACCEPTS_AT_ONCE 32
+#define EXCHANGE_MS 5000 /* when holdfastd does not say */
+#define PAUSE_MS 100	 /* when the process is out of descriptors */
+
+/* How many refusals are told: strangers can cause any number. */
+#define TELL_BURST 32
+#define TELL_INTERVAL_NS (CLOCK_NS_PER_S / 8)
+
+struct visitor {
+	TAILQ_ENTRY(visitor) entry;
+	struct acceptor *acceptor;
+	struct connection *connection;
+	struct hf_addr source;
+	bool known; /* authenticated */
+};
+
+struct acceptor {
+	struct service *service;
+	struct event *listening[KMS_LINK_FDS_MAX];
+	size_t n_listening;
+	struct event *pause;
+	TAILQ_HEAD(visitors, visitor) unknown; /* oldest first */
+	struct visitors known;
+	size_t n_unknown;
+	size_t n_known;
+	__u64 tell_ns; /* until when the refusals told so far are paid for */
+	unsigned int untold;
+};
+
+static void visitor_free(struct visitor *visitor)
+{
+	struct acceptor *acceptor = visitor->acceptor;
+
+	if (visitor->known) {
+		TAILQ_REMOVE(&acceptor->known, visitor, entry);
+		acceptor->n_known--;
+	} else {
+		TAILQ_REMOVE(&acceptor->unknown, visitor, entry);
+		acceptor->n_unknown--;
+	}
+	free(visitor);
+}
+
+static void tell_refused(struct acceptor *acceptor, const struct hf_addr *source, int error, const char *text)
+{
+	__u64 now = clock_now_ns();
+	char more[KMS_TEXT_MAX];
+
+	if (acceptor->tell_ns < now)
+		acceptor->tell_ns = now;
+	if (acceptor->tell_ns - now > TELL_BURST * TELL_INTERVAL_NS) {
+		acceptor->untold++;
+		return;
+	}
+	acceptor->tell_ns += TELL_INTERVAL_NS;
+	if (acceptor->untold)
+		snprintf(more, sizeof(more), "%.140s (and %u more before)", text, acceptor->untold);
+	else
+		snprintf(more, sizeof(more), "%s", text);
+	acceptor->untold = 0;
+	service_send_failure(acceptor->service, KMS_REFUSED, 0, source, error, more);
+}
+
+static void on_authenticated(void *context)
+{
+	struct visitor *visitor = context;
+	struct acceptor *acceptor = visitor->acceptor;
+
+	TAILQ_REMOVE(&acceptor->unknown, visitor, entry);
+	acceptor->n_unknown--;
+	TAILQ_INSERT_TAIL(&acceptor->known, visitor, entry);
+	acceptor->n_known++;
+	visitor->known = true;
+}
+
+static void on_ended(void *context, int error, const char *text)
+{
+	struct visitor *visitor = context;
+
+	if (error)
+		tell_refused(visitor->acceptor, &visitor->source, error, text);
+}
+
+static void on_gone(void *context)
+{
+	visitor_free(context);
+}
+
+static const struct connection_calls calls = {
+	.authenticated = on_authenticated,
+	.ended = on_ended,
+	.gone = on_gone,
+};
+
+static void push_out(struct visitor *visitor, const char *why)
+{
+	tell_refused(visitor->acceptor, &visitor->source, -EUSERS, why);
+	connection_stop(visitor->connection, -EUSERS, why);
+	visitor_free(visitor);
+}
+
+/* Whoever has a whole IPv6 /64 has it for nothing: it counts as one source. */
+static bool same_source(const struct hf_addr *a, const struct hf_addr *b)
+{
+	return addr_is_v4(a) ? addr_equal(a, b) : !memcmp(a->b, b->b, 8);
+}
+
+static void make_room(struct acceptor *acceptor, const struct hf_addr *source)
+{
+	struct visitor *visitor, *oldest = NULL;
+	size_t n = 0;
+
+	TAILQ_FOREACH(visitor, &acceptor->unknown, entry)
+		if (same_source(&visitor->source, source)) {
+			oldest = oldest ? oldest : visitor;
+			n++;
+		}
+	if (n >= ACCEPT_PER_SOURCE_MAX)
+		push_out(oldest, "too many connections of this address without authentication");
+	else if (acceptor->n_unknown >= ACCEPT_UNKNOWN_MAX)
+		push_out(TAILQ_FIRST(&acceptor->unknown), "too many connections without authentication");
+}
+
+static void take_visitor(struct acceptor *acceptor, int fd, const struct sockaddr *sa)
+{
+	struct service *service = acceptor->service;
+	struct visitor *visitor;
+	struct hf_addr source;
+
+	if (!service->identity || addr_from_sockaddr(sa, &source) < 0) {
+		close(fd);
+		return;
+	}
+	make_room(acceptor, &source);
+	visitor = acceptor->n_unknown + acceptor->n_known < ACCEPT_ALL_MAX ? calloc(1, sizeof(*visitor)) : NULL;
+	if (!visitor) {
+		close(fd);
+		tell_refused(acceptor, &source, -EUSERS, "too many connections");
+		return;
+	}
+	visitor->acceptor = acceptor;
+	visitor->source = source;
+	if (connection_accept(service, fd, &source, &calls, visitor, &visitor->connection) < 0) {
+		free(visitor);
+		return;
+	}
+	TAILQ_INSERT_TAIL(&acceptor->unknown, visitor, entry);
+	acceptor->n_unknown++;
+	connection_set_deadline(visitor->connection,
+				service->settings.exchange_ms ? service->settings.exchange_ms : EXCHANGE_MS);
+}
+
+static void set_listening(struct acceptor *acceptor, bool on)
+{
+	for (size_t i = 0; i < acceptor->n_listening; i++)
+		if (on)
+			event_add(acceptor->listening[i], NULL);
+		else
+			event_del(acceptor->listening[i]);
+}
+
+/* Without a descriptor nothing can be accepted, and the socket stays readable: the loop must not spin. */
+static void out_of_descriptors(struct acceptor *acceptor)
+{
+	struct timeval tv = { .tv_usec = PAUSE_MS * 1000 };
+
+	if (!TAILQ_EMPTY(&acceptor->unknown))
+		push_out(TAILQ_FIRST(&acceptor->unknown), "out of file descriptors");
+	set_listening(acceptor, false);
+	evtimer_add(acceptor->pause, &tv);
+}
+
+static void on_pause_over(evutil_socket_t fd, short what, void *context)
+{
+	set_listening(context, true);
+}
+
+static void on_listening(evutil_socket_t listening, short what, void *context)
+{
+	struct acceptor *acceptor = context;
+
+	for (int i = 0; i < ACCEPTS_AT_ONCE; i++) {
+		struct sockaddr_storage sa = { 0 };
+		socklen_t len = sizeof(sa);
+		int fd = accept4(listening, (struct sockaddr *)&sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+		if (fd >= 0) {
+			take_visitor(acceptor, fd, (struct sockaddr *)&sa);
+			continue;
+		}
+		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+			out_of_descriptors(acceptor);
+			return;
+		}
+		if (errno == EAGAIN || errno == EBADF || errno == EINVAL)
+			return;
+		/* Others are errors of the connection that was to be accepted (accept(2)): on to the next. */
+	}
+}
+
+static void stop_listening(struct acceptor *acceptor)
+{
+	evtimer_del(acceptor->pause);
+	while (acceptor->n_listening) {
+		struct event *event = acceptor->listening[--acceptor->n_listening];
+		int fd = event_get_fd(event);
+
+		event_free(event);
+		close(fd);
+	}
+}
+
+void acceptor_listen(struct acceptor *acceptor, const int *fds, size_t n)
+{
+	stop_listening(acceptor);
+	for (size_t i = 0; i < n; i++) {
+		struct event *event = event_new(acceptor->service->base, fds[i], EV_READ | EV_PERSIST, on_listening,
+						acceptor);
+
+		if (!event || fcntl(fds[i], F_SETFL, fcntl(fds[i], F_GETFL) | O_NONBLOCK) < 0) {
+			if (event)
+				event_free(event);
+			close(fds[i]);
+			continue;
+		}
+		event_add(event, NULL);
+		acceptor->listening[acceptor->n_listening++] = event;
+	}
+}
+
+int acceptor_new(struct service *service, struct acceptor **ret_acceptor)
+{
+	struct acceptor *acceptor = calloc(1, sizeof(*acceptor));
+
+	if (!acceptor)
+		return -ENOMEM;
+	acceptor->service = service;
+	TAILQ_INIT(&acceptor->unknown);
+	TAILQ_INIT(&acceptor->known);
+	acceptor->pause = evtimer_new(service->base, on_pause_over, acceptor);
+	if (!acceptor->pause) {
+		free(acceptor);
+		return -ENOMEM;
+	}
+	*ret_acceptor = acceptor;
+	return 0;
+}
+
+static void dismiss(struct visitors *visitors)
+{
+	struct visitor *visitor;
+
+	while ((visitor = TAILQ_FIRST(visitors))) {
+		connection_stop(visitor->connection, -ECANCELED, "the key management service ends");
+		visitor_free(visitor);
+	}
+}
+
+void acceptor_free(struct acceptor *acceptor)
+{
+	if (!acceptor)
+		return;
+	stop_listening(acceptor);
+	dismiss(&acceptor->unknown);
+	dismiss(&acceptor->known);
+	event_free(acceptor->pause);
+	free(acceptor);
+}
