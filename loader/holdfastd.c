@@ -129,6 +129,17 @@ static int lock_instance(const char *run_dir)
 	return -1;
 }
 
+/* What only a running instance needs; a log that `holdfast up` made stays. */
+static void unlock_instance(const char *run_dir, int lock)
+{
+	char path[160];
+
+	snprintf(path, sizeof(path), "%s/lock", run_dir);
+	unlink(path);
+	rmdir(run_dir);
+	close(lock);
+}
+
 static int run(struct program *program)
 {
 	static const int signals[] = { SIGTERM, SIGINT };
@@ -234,11 +245,12 @@ int main(int argc, char **argv)
 	program.base = make_base();
 	if (!program.base) {
 		log_error("event loop: %s", strerror(errno));
+		unlock_instance(run_dir, lock);
 		return EXIT_FAILURE;
 	}
 	status = run(&program);
 	event_base_free(program.base);
 	libevent_global_shutdown();
-	close(lock);
+	unlock_instance(run_dir, lock);
 	return status;
 }

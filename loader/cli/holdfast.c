@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* holdfast: the command line. The table of its commands, and their help. */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "loader/cli/cli.h"
+
+static const struct {
+	const char *name;
+	cli_run run;
+	const char *summary;
+	const char *help;
+} commands[] = {
+	{ "up", cmd_up, "start everything in the background; returns when it is ready",
+	  "Usage: holdfast [-i INSTANCE] up [-p POLICY] [-v]\n\n"
+	  "Starts the daemon in the background and returns 0 when it is ready for traffic, or 1 and says\n"
+	  "why not; then nothing is left. POLICY: default " CLI_DEFAULT_POLICY ". -v logs more.\n"
+	  "The log is /run/holdfast/INSTANCE/log.\n" },
+	{ "down", cmd_down, "take everything down in order",
+	  "Usage: holdfast [-i INSTANCE] down\n\n"
+	  "Takes the tunnels down and leaves nothing behind. What they carried goes the ordinary way, in\n"
+	  "clear, from then on: this is the only command that opens that way.\n" },
+	{ "check", cmd_check, "check a policy file",
+	  "Usage: holdfast check FILE\n\n"
+	  "Exit code 0, or 1 with FILE:LINE:COLUMN: error: lines on stderr. Warnings do not fail.\n" },
+	{ "explain", cmd_explain, "which tunnel, cluster and gateways an address takes, and why",
+	  "Usage: holdfast explain FILE ADDRESS\n\n"
+	  "Exit code 0; 1 when the policy is faulty; 2 when the address is not tunnelled.\n" },
+	{ "status", cmd_status, "show gateways, sessions, clients and counters",
+	  "Usage: holdfast [-i INSTANCE] status [--json]\n" },
+	{ "events", cmd_events, "follow what happens",
+	  "Usage: holdfast [-i INSTANCE] events [--json]\n\nRuns until interrupted, or until the instance goes down.\n" },
+	{ "failover", cmd_failover, "move a cluster to another gateway now, without loss",
+	  "Usage: holdfast [-i INSTANCE] failover CLUSTER [GATEWAY]\n\n"
+	  "CLUSTER as `holdfast status` names it, for example \"Cluster 1\". Without GATEWAY: the next one.\n"
+	  "Returns 0 when traffic goes there, 1 when it does not within 10 seconds.\n" },
+	{ "drain", cmd_drain, "this gateway asks its clients to leave, and takes none",
+	  "Usage: holdfast [-i INSTANCE] drain\n" },
+	{ "undrain", cmd_drain, "this gateway takes clients again", "Usage: holdfast [-i INSTANCE] undrain\n" },
+	{ "metrics", cmd_metrics, "counters as Prometheus text", "Usage: holdfast [-i INSTANCE] metrics\n" },
+	{ "pki", cmd_pki, "a CA, certificates and a CRL for those who have none",
+	  "Usage: holdfast pki init DIR\n"
+	  "       holdfast pki issue DIR NAME --ip ADDRESS... [--days N]\n"
+	  "       holdfast pki revoke DIR NAME\n\n"
+	  "init makes ca.pem, ca.key and crl.pem in DIR; issue makes NAME.pem and NAME.key, valid for the\n"
+	  "addresses (default 365 days); revoke puts NAME on crl.pem.\n" },
+};
+#define N_COMMANDS (sizeof(commands) / sizeof(*commands))
+
+const char *cli_help(const char *command)
+{
+	for (size_t i = 0; i < N_COMMANDS; i++)
+		if (!strcmp(commands[i].name, command))
+			return commands[i].help;
+	return NULL;
+}
+
+static void print_usage(FILE *out)
+{
+	fputs("Usage: holdfast [-i INSTANCE] COMMAND [ARGUMENTS]\n\n", out);
+	for (size_t i = 0; i < N_COMMANDS; i++)
+		fprintf(out, "  %-9s %s\n", commands[i].name, commands[i].summary);
+	fputs("\n  -i INSTANCE  name of the instance (default: default)\n"
+	      "  -h, --help   this text; after a command, the command's\n"
+	      "  --version    the version\n", out);
+}
+
+static int run_command(struct cli *cli, int argc, char **argv)
+{
+	cli->command = argv[0];
+	for (size_t i = 0; i < N_COMMANDS; i++) {
+		if (strcmp(commands[i].name, argv[0]))
+			continue;
+		for (int k = 1; k < argc; k++) {
+			if (!strcmp(argv[k], "--help") || !strcmp(argv[k], "-h")) {
+				fputs(commands[i].help, stdout);
+				return EXIT_SUCCESS;
+			}
+		}
+		return commands[i].run(cli, argc, argv);
+	}
+	fprintf(stderr, "holdfast: no command %s; see `holdfast --help`\n", argv[0]);
+	return EXIT_FAILURE;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = { { "help", no_argument, NULL, 'h' },
+						 { "version", no_argument, NULL, 'V' },
+						 { NULL, 0, NULL, 0 } };
+	struct cli cli = { .instance = "default" };
+	int option;
+
+	while ((option = getopt_long(argc, argv, "+i:h", options, NULL)) != -1) {
+		switch (option) {
+		case 'i': cli.instance = optarg; break;
+		case 'h': print_usage(stdout); return EXIT_SUCCESS;
+		case 'V': puts("holdfast " HF_VERSION); return EXIT_SUCCESS;
+		default: fputs("See `holdfast --help`.\n", stderr); return EXIT_FAILURE;
+		}
+	}
+	if (optind == argc) {
+		print_usage(stderr);
+		return EXIT_FAILURE;
+	}
+	argc -= optind;
+	argv += optind;
+	optind = 1;
+	return run_command(&cli, argc, argv);
+}
