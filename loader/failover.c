@@ -446,10 +446,8 @@ static void recovered(struct step *s, __u64 rx_ns)
 		if (!gateway->failed || !gateway->session || g == m->current)
 			continue;
 		/* All silent at once was the own uplink: the others are as good as this one. */
-		if (m->silent)
-			gateway->failed = false;
-		else
-			gateway->remove_ns = s->now + REMOVE_AFTER;
+		gateway->failed = !m->silent;
+		gateway->remove_ns = m->silent ? 0 : s->now + REMOVE_AFTER;
 	}
 	m->silent = false;
 }

@@ -3,12 +3,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lib/clock.h"
@@ -21,6 +23,7 @@
 #define RESTART_HEALTHY_NS (30 * CLOCK_NS_PER_S)
 #define LISTEN_BACKLOG 512
 #define LISTEN_MAX 16
+#define REAP_TRIES 200 /* of 10 ms */
 #define PATIENCE_MS 500
 
 struct keyservice {
@@ -232,10 +235,19 @@ static void process_reap(struct keyservice *service, int signal)
 {
 	if (!service->pid)
 		return;
-	if (signal)
-		kill(service->pid, signal);
-	while (waitpid(service->pid, NULL, 0) < 0 && errno == EINTR)
-		;
+	kill(service->pid, signal);
+	/* It ends at once when the link closes; one that hangs does not hold us up. */
+	for (int i = 0; i < REAP_TRIES; i++) {
+		struct timespec pause = { .tv_nsec = 10000000 };
+
+		if (waitpid(service->pid, NULL, WNOHANG) == service->pid) {
+			service->pid = 0;
+			return;
+		}
+		nanosleep(&pause, NULL);
+	}
+	kill(service->pid, SIGKILL);
+	waitpid(service->pid, NULL, 0);
 	service->pid = 0;
 }
 
@@ -313,7 +325,10 @@ static void restart_due(evutil_socket_t fd, short what, void *context)
 
 static void exec_program(struct keyservice *service, int link)
 {
-	char *const args[] = { (char *)"holdfast-kms", service->config.verbose ? (char *)"-v" : NULL, NULL };
+	/* A user of its own where the package made one. */
+	const char *user = getpwnam("holdfast") ? "holdfast" : "nobody";
+	char *const args[] = { (char *)"holdfast-kms", (char *)"--user", (char *)user,
+			       service->config.verbose ? (char *)"-v" : NULL, NULL };
 
 	/* Nothing but stdin, stdout, stderr and the link goes along: all else is close-on-exec. */
 	if (link == KMS_LINK_FD)
