@@ -206,10 +206,10 @@ static const struct fixture good[] = {
 	/* Every keyword that stands once. */
 	{ "[GENERAL]\nHeartbeat = INSTANT\nHeartbeatResponseTime = 0.05\nHeartbeatDeferTime=.1\nHeartbeatTries=3\n", "-",
 	  "4:20: E: `.1` is not a number of seconds; expected 0.01 to 86400, like 0.5\n" },
-	{ "[GENERAL]\nheartbeat = instant\nHEARTBEATRESPONSETIME = 0.05\nHeartbeatDeferTime=0.1004\nHeartbeatTries=3\n"
+	{ "[GENERAL]\nheartbeat = instant\nHEARTBEATRESPONSETIME = 0.05\nHeartbeatDeferTime=0.1006\nHeartbeatTries=3\n"
 	  "ClusterOrder=FIXED\nStandby=0\nConnect=START\nKeyRequestTimeout=1.5\n[INTERFACE]\nKeyServicePort=1\n"
 	  "Accept=no\nEncapsulation=udp",
-	  " beat 2 50 100 3, order 1, standby 0, connect 1, request 1500; port 1, accept 0, encap 2;" },
+	  " beat 2 50 101 3, order 1, standby 0, connect 1, request 1500; port 1, accept 0, encap 2;" },
 	{ "[GENERAL]\nHeartbeat = DEFERRED\n[INTERFACE]\nEncapsulation = ESP",
 	  " beat 1 1000 5000 2, order 0, standby 1, connect 0, request 3000; port 7546, accept 1, encap 1;" },
 	{ "[IDENTITY]\nCertificate = my certs/node 1.pem  ; mine\nPrivateKey = \"a;b #c .pem\"#x\nTrustAnchors=ca#1;2.pem\n"

@@ -221,9 +221,12 @@ static void test_tables(void **state)
 		  "10.0.0.0-10.0.255.255:1 10.1.0.0-10.1.255.255:2 10.2.0.0-10.255.255.255:1 ",
 		  "10.0.0.0/16:1 10.1.0.0/16:2 10.2.0.0/15:1 10.4.0.0/14:1 10.8.0.0/13:1 10.16.0.0/12:1 "
 		  "10.32.0.0/11:1 10.64.0.0/10:1 10.128.0.0/9:1 " },
-		/* Touching ranges of one tunnel only are one interval; of two they stay two. */
+		/* Touching ranges of two tunnels stay two; where a wider one starts within a narrower, that stays one. */
 		{ "Tunnel1 = 10.0.0.0/25 AUTO\nTunnel2 = 10.0.0.128/25 AUTO",
 		  "10.0.0.0-10.0.0.127:1 10.0.0.128-10.0.0.255:2 ", "10.0.0.0/25:1 10.0.0.128/25:2 " },
+		{ "Tunnel1 = 10.0.0.2 - 10.0.0.4 AUTO\nTunnel2 = 10.0.0.3 - 10.0.0.9 AUTO",
+		  "10.0.0.2-10.0.0.4:1 10.0.0.5-10.0.0.9:2 ",
+		  "10.0.0.2/31:1 10.0.0.4:1 10.0.0.5:2 10.0.0.6/31:2 10.0.0.8/31:2 " },
 		{ "Tunnel1 = 0.0.0.0/0 AUTO", "0.0.0.0-255.255.255.255:1 ", "0.0.0.0/0:1 " },
 		/* All of IPv6 is not IPv4. */
 		{ "Tunnel1 = ::/0 AUTO\nTunnel2 = 10.0.0.1 AUTO",
