@@ -178,7 +178,10 @@ static int attach_in_mode(struct datapath *dp, unsigned int ifindex, enum xdp_at
 		shared = attach_shared(dp, ifindex, mode);
 		if (!shared) {
 			present_look(ifindex, &now);
-			attached->dispatcher = !now.legacy; /* libxdp may have gone without by itself */
+			attached->dispatcher = !now.legacy;
+			if (now.legacy) /* libxdp's own way out */
+				snprintf(attached->note, sizeof(attached->note),
+					 "this kernel cannot run libxdp's dispatcher: no other XDP program beside ours");
 			return 0;
 		}
 	}

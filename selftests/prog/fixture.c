@@ -196,6 +196,11 @@ static void event_keep(void *context, const struct hf_event *event, const __u8 *
 
 static struct fixture fixture;
 
+void fixture_listen(struct fixture *f)
+{
+	datapath_on_event(f->dp, event_keep, f);
+}
+
 int fixture_open(void **state)
 {
 	struct datapath_config config = {
@@ -223,7 +228,7 @@ int fixture_open(void **state)
 	if (result)
 		print_error("%s\n%s\n", report.text, report.detail);
 	else
-		datapath_on_event(fixture.dp, event_keep, &fixture);
+		fixture_listen(&fixture);
 	return result;
 }
 

@@ -114,6 +114,9 @@ void fixture_assert_drops(struct fixture *fixture, int reason);
 /* Takes what is in the ring buffer into fixture->events. */
 void fixture_take_events(struct fixture *fixture);
 
+/* Events go to the fixture again, after a test that took them itself. */
+void fixture_listen(struct fixture *fixture);
+
 struct hf_addr fixture_addr(const char *text);
 struct hf_prefix fixture_prefix(const char *text, unsigned int len_v4);
 

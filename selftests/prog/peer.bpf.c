@@ -58,4 +58,11 @@ int BPF_PROG(peer_receives, struct sk_buff *skb)
 	return 0;
 }
 
+/* Somebody else's XDP program. */
+SEC("xdp")
+int peer_passes(struct xdp_md *ctx)
+{
+	return XDP_PASS;
+}
+
 char _license[] SEC("license") = "Dual BSD/GPL";
