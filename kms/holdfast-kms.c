@@ -99,16 +99,12 @@ static int take_message(struct service *service)
 static void on_link_readable(evutil_socket_t fd, short what, void *context)
 {
 	struct service *service = context;
-	int ret;
+	int ret = 0;
 
-	while ((ret = take_message(service)) > 0)
+	while (service->link >= 0 && (ret = take_message(service)) > 0)
 		;
-	if (ret == -EAGAIN)
-		return;
-	if (ret < 0)
-		log_error("link to holdfastd: %s", strerror(-ret));
-	service->link = -1;
-	event_base_loopbreak(service->base);
+	if (service->link >= 0 && ret != -EAGAIN)
+		service_end(service, ret);
 }
 
 static int serve(void)
@@ -125,7 +121,7 @@ static int serve(void)
 		goto out;
 	}
 	event_base_dispatch(base);
-	ret = service->link < 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	ret = service->failed || service->link >= 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 	service->link = -1;
 	request_cancel_all(service);
 	acceptor_free(service->acceptor);

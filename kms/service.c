@@ -26,10 +26,15 @@ static void letter_free(struct service *service, struct service_letter *letter)
 	free(letter);
 }
 
-/* The link is broken: its reading side sees it too, and ends the process. */
-static void link_failed(struct service *service, int error)
+void service_end(struct service *service, int error)
 {
-	log_error("link to holdfastd: %s", strerror(-error));
+	if (service->link < 0)
+		return;
+	service->link = -1;
+	/* That holdfastd is gone may show in writing first. */
+	service->failed = error && error != -EPIPE && error != -ECONNRESET;
+	if (service->failed)
+		log_error("link to holdfastd: %s", strerror(-error));
 	event_base_loopbreak(service->base);
 }
 
@@ -47,7 +52,7 @@ static void on_link_writable(evutil_socket_t fd, short what, void *context)
 		}
 		letter_free(service, letter);
 		if (ret < 0) {
-			link_failed(service, ret);
+			service_end(service, ret);
 			return;
 		}
 	}
@@ -62,7 +67,7 @@ static void keep_letter(struct service *service, __u32 type, const void *body, s
 	letter = malloc(sizeof(*letter) + len);
 	if (!letter) {
 		/* Sessions that holdfastd does not hear about are worse than a restart. */
-		link_failed(service, -ENOMEM);
+		service_end(service, -ENOMEM);
 		return;
 	}
 	letter->type = type;
@@ -85,7 +90,7 @@ void service_send(struct service *service, __u32 type, const void *body, size_t 
 	if (ret == -EAGAIN)
 		keep_letter(service, type, body, len);
 	else if (ret < 0)
-		link_failed(service, ret);
+		service_end(service, ret);
 }
 
 void service_send_failure(struct service *service, __u32 type, __u64 request, const struct hf_addr *peer, int error,

@@ -21,7 +21,8 @@ struct service_letter;
 
 struct service {
 	struct event_base *base;
-	int link;
+	int link;    /* -1: we are ending */
+	bool failed; /* not because holdfastd closed the link */
 	struct event *link_writable;
 	TAILQ_HEAD(service_letters, service_letter) letters; /* wait for the link */
 	size_t n_letters;
@@ -39,6 +40,9 @@ int service_init(struct service *service, struct event_base *base, int link);
 
 /* Wipes what waits. Connections, requests and acceptor must be gone before. */
 void service_clear(struct service *service);
+
+/* The link is of no more use: 0, holdfastd has closed it; or -errno, said in the log. Ends the loop. */
+void service_end(struct service *service, int error);
 
 /*
  * Sends a message to holdfastd, at once or when the link has room again. What
