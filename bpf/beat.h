@@ -114,7 +114,7 @@ static __always_inline void hf_beat_turn(struct hf_frame *frame)
 /* A heartbeat which is no answer: reflects it, or says why not. */
 static __always_inline int hf_beat_reflect(struct hf_frame *frame)
 {
-	struct hf_outer_key key = {.port = frame->udp ? frame->udp->source : 0};
+	struct hf_outer_key key = {.port = frame->udp ? bpf_ntohs(frame->udp->source) : 0};
 	struct hf_outer *outer;
 	struct hf_live *live;
 

@@ -110,7 +110,7 @@ struct hf_live {
 /* hf_outer: hash, outer address -> peer with a live session, for XDP. port 0: plain ESP. */
 struct hf_outer_key {
 	struct hf_addr addr;
-	__be16 port; /* the peer's UDP port where it encapsulates in UDP */
+	__u16 port; /* the peer's UDP port where it encapsulates in UDP; in host order, to be read by people */
 	__u8 pad[2];
 };
 

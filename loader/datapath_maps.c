@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -211,7 +210,7 @@ int datapath_each_peer(struct datapath *dp,
 
 int datapath_set_outer(struct datapath *dp, const struct hf_addr *outer, __u16 port, __u32 if_id, bool reflect)
 {
-	struct hf_outer_key key = {.addr = *outer, .port = htons(port)};
+	struct hf_outer_key key = {.addr = *outer, .port = port};
 	struct hf_outer value = {.if_id = if_id, .reflect = reflect};
 
 	return bpf_map_update_elem(MAP_FD(dp, hf_outer), &key, &value, BPF_ANY);
@@ -219,7 +218,7 @@ int datapath_set_outer(struct datapath *dp, const struct hf_addr *outer, __u16 p
 
 int datapath_del_outer(struct datapath *dp, const struct hf_addr *outer, __u16 port)
 {
-	struct hf_outer_key key = {.addr = *outer, .port = htons(port)};
+	struct hf_outer_key key = {.addr = *outer, .port = port};
 
 	return map_delete(MAP_FD(dp, hf_outer), &key);
 }
