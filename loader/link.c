@@ -332,7 +332,7 @@ int link_probe_tunnel(struct netlink *nl, char *text, size_t size)
 	if (err == -EINVAL)
 		return 0;
 	if (err == -EOPNOTSUPP)
-		snprintf(text, size, "this kernel has no xfrm interfaces: it needs CONFIG_XFRM_INTERFACE "
+		snprintf(text, size, "this kernel has no xfrm interfaces: use one with CONFIG_XFRM_INTERFACE "
 				     "(module xfrm_interface)");
 	else if (err == -EPERM)
 		snprintf(text, size, "making a network interface needs root (CAP_NET_ADMIN)");

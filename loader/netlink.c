@@ -199,6 +199,8 @@ int netlink_talk(struct netlink *nl, struct netlink_request *request, netlink_an
 	if (!wait.dump)
 		head->nlmsg_flags |= NLM_F_ACK;
 	head->nlmsg_seq = wait.first = wait.last = ++nl->sequence;
+	/* XFRM_MSG_GETAE is answered to the port in the message rather than to the socket's. */
+	head->nlmsg_pid = mnl_socket_get_portid(nl->socket);
 	err = send_all(nl, head, head->nlmsg_len);
 	if (!err)
 		err = receive(nl, &wait);

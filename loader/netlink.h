@@ -45,6 +45,7 @@ struct netlink_request {
 	union {
 		struct nlmsghdr head;
 		__u8 bytes[NETLINK_REQUEST_MAX];
+		__u64 align; /* of the fixed headers that follow */
 	};
 };
 

@@ -308,17 +308,29 @@ static __u32 read_if_id(const struct nlmsghdr *message, size_t offset)
 	return 0;
 }
 
+/*
+ * Messages in a dump are aligned to 4 bytes, these headers want 8: copied.
+ * False when the message is of another type, or too short.
+ */
+static bool copy_head(const struct nlmsghdr *message, __u16 type, void *head, size_t len)
+{
+	if (message->nlmsg_type != type || mnl_nlmsg_get_payload_len(message) < len)
+		return false;
+	memcpy(head, mnl_nlmsg_get_payload(message), len);
+	return true;
+}
+
 static int collect_state(void *context, const struct nlmsghdr *message)
 {
-	const struct xfrm_usersa_info *info = mnl_nlmsg_get_payload(message);
+	struct xfrm_usersa_info info;
 	struct state_key key = { 0 };
 
-	if (message->nlmsg_type != XFRM_MSG_NEWSA || mnl_nlmsg_get_payload_len(message) < sizeof(*info))
+	if (!copy_head(message, XFRM_MSG_NEWSA, &info, sizeof(info)))
 		return 0;
-	key.if_id = read_if_id(message, sizeof(*info));
-	key.spi = ntohl(info->id.spi);
-	if (info->id.proto != IPPROTO_ESP || !if_id_is_ours(key.if_id) || info->reqid != key.if_id ||
-	    netlink_get_addr(info->family, &info->id.daddr, &key.dst))
+	key.if_id = read_if_id(message, sizeof(info));
+	key.spi = ntohl(info.id.spi);
+	if (info.id.proto != IPPROTO_ESP || !if_id_is_ours(key.if_id) || info.reqid != key.if_id ||
+	    netlink_get_addr(info.family, &info.id.daddr, &key.dst))
 		return 0;
 	return netlink_list_add(context, &key, sizeof(key));
 }
@@ -338,28 +350,31 @@ static bool tmpl_has_reqid(const struct nlmsghdr *message, __u32 reqid)
 
 static int collect_policy(void *context, const struct nlmsghdr *message)
 {
-	const struct xfrm_userpolicy_info *info = mnl_nlmsg_get_payload(message);
+	struct xfrm_userpolicy_info info;
 	struct policy_key key = { 0 };
 
-	if (message->nlmsg_type != XFRM_MSG_NEWPOLICY || mnl_nlmsg_get_payload_len(message) < sizeof(*info))
+	if (!copy_head(message, XFRM_MSG_NEWPOLICY, &info, sizeof(info)))
 		return 0;
-	key.if_id = read_if_id(message, sizeof(*info));
+	key.if_id = read_if_id(message, sizeof(info));
 	if (!if_id_is_ours(key.if_id) || !tmpl_has_reqid(message, key.if_id))
 		return 0;
-	key.sel = info->sel;
-	key.dir = info->dir;
+	key.sel = info.sel;
+	key.dir = info.dir;
 	return netlink_list_add(context, &key, sizeof(key));
 }
 
-/* Dumps into the list; asks again when the tables changed meanwhile. */
-static int collect(struct netlink *nl, __u16 type, size_t head_len, netlink_answer answer, struct netlink_list *list)
+/*
+ * Dumps into the list; asks again when the tables changed meanwhile. The request
+ * has no fixed header: the kernel reads the filters of a dump from its start.
+ */
+static int collect(struct netlink *nl, __u16 type, netlink_answer answer, struct netlink_list *list)
 {
 	struct netlink_request request;
 	int err;
 
 	do {
 		list->n = 0;
-		netlink_request(&request, type, NLM_F_DUMP, head_len);
+		netlink_request(&request, type, NLM_F_DUMP, 0);
 		err = netlink_talk(nl, &request, answer, list);
 	} while (err == -EAGAIN);
 	return err;
@@ -384,11 +399,11 @@ int xfrm_flush(struct netlink *nl, size_t *ret_states, size_t *ret_policies)
 	struct netlink_list states = { 0 }, policies = { 0 };
 	int err;
 
-	err = collect(nl, XFRM_MSG_GETPOLICY, sizeof(struct xfrm_userpolicy_id), collect_policy, &policies);
+	err = collect(nl, XFRM_MSG_GETPOLICY, collect_policy, &policies);
 	if (!err)
 		err = netlink_batch(nl, policies.n, build_flush_policy, policies.items, ENOENT);
 	if (!err)
-		err = collect(nl, XFRM_MSG_GETSA, sizeof(struct xfrm_usersa_id), collect_state, &states);
+		err = collect(nl, XFRM_MSG_GETSA, collect_state, &states);
 	if (!err)
 		err = netlink_batch(nl, states.n, build_flush_state, states.items, ESRCH);
 	if (!err && ret_states)
@@ -408,20 +423,23 @@ int xfrm_state_list(struct netlink *nl,
 	size_t i;
 	int err;
 
-	err = collect(nl, XFRM_MSG_GETSA, sizeof(struct xfrm_usersa_id), collect_state, &states);
+	err = collect(nl, XFRM_MSG_GETSA, collect_state, &states);
 	for (i = 0, key = states.items; !err && i < states.n; i++)
 		err = visit(context, key[i].if_id, &key[i].dst, key[i].spi);
 	netlink_list_clear(&states);
 	return err;
 }
 
+/* The kernel looks for the algorithm first: without it, whether it has ESP is not told. */
+#define NO_GCM "this kernel has no IPsec ESP with AES-GCM: use one with CONFIG_INET_ESP and CONFIG_CRYPTO_GCM"
+
 static const struct {
 	int err;
 	const char *text;
 } probe_texts[] = {
-	{ -EPROTONOSUPPORT, "this kernel has no IPsec ESP: it needs CONFIG_INET_ESP (module esp4)" },
-	{ -ENOSYS, "this kernel has no AES-GCM for ESP: it needs CONFIG_CRYPTO_GCM and CONFIG_CRYPTO_SEQIV" },
-	{ -ENOENT, "this kernel has no AES-GCM for ESP: it needs CONFIG_CRYPTO_GCM and CONFIG_CRYPTO_SEQIV" },
+	{ -EPROTONOSUPPORT, "this kernel has no IPsec ESP: use one with CONFIG_INET_ESP (module esp4)" },
+	{ -ENOSYS, NO_GCM },
+	{ -ENOENT, NO_GCM },
 	{ -EPERM, "setting up IPsec ESP needs root (CAP_NET_ADMIN)" },
 };
 
