@@ -10,7 +10,13 @@ static __always_inline long hf_hold_copy(struct __sk_buff *skb, const struct hf_
 	__u32 len = bpf_ntohs(inner->ip.tot_len);
 
 	held->event.packet_len = 0;
-	if (skb->gso_size || len < sizeof(inner->ip) || len > HF_HOLD_MAX)
+	if (skb->gso_size)
+		return -1;
+	barrier_var(len); /* the verifier must see both bounds on one register: no folding of the comparisons */
+	if (len < sizeof(inner->ip))
+		return -1;
+	barrier_var(len);
+	if (len > HF_HOLD_MAX)
 		return -1;
 	if (bpf_skb_load_bytes_relative(skb, 0, held->packet, len, BPF_HDR_START_NET) &&
 	    (bpf_skb_pull_data(skb, skb->len) ||
