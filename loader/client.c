@@ -10,6 +10,7 @@
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "loader/claim.h"
+#include "loader/hold.h"
 #include "loader/inner.h"
 #include "loader/route.h"
 
@@ -21,7 +22,7 @@ struct client {
 	struct clients *clients;
 	struct peer *peer;
 	__u32 slot;
-	bool routed;
+	struct hold *hold; /* answers that came before the session stood in both directions */
 	bool claimed;
 	size_t announced;
 	struct event *timer;
@@ -80,6 +81,14 @@ static int hear(struct clients *clients, const struct node_interface *interface)
 	return hearing->readable && !event_add(hearing->readable, NULL) ? 0 : -ENOMEM;
 }
 
+static void client_free(struct client *client)
+{
+	if (client->timer)
+		event_free(client->timer);
+	hold_free(client->hold);
+	free(client);
+}
+
 int clients_new(const struct clients_config *config, struct clients **ret_clients)
 {
 	struct clients *clients = calloc(1, sizeof(*clients));
@@ -106,8 +115,7 @@ void clients_free(struct clients *clients)
 		struct client *client = clients->first;
 
 		clients->first = client->next;
-		event_free(client->timer);
-		free(client);
+		client_free(client);
 	}
 	for (size_t i = 0; i < clients->n_hearing; i++) {
 		if (clients->hearing[i].readable)
@@ -273,15 +281,18 @@ static __u32 free_slot(struct clients *clients)
 	return 0;
 }
 
-/* What lies in the maps for the client's inner addresses, present or to come. */
+/*
+ * What lies in the maps and routes for the client's inner addresses. The routes
+ * stand before the client can send: an answer must not find the main table.
+ */
 static int enter(struct client *client, const struct hf_prefix *inner, size_t n)
 {
-	struct datapath *dp = client->clients->config.node->dp;
-	int err = datapath_set_member(dp, client->slot, client->peer->if_id);
+	struct node *node = client->clients->config.node;
+	int err = datapath_set_member(node->dp, client->slot, client->peer->if_id);
 
 	for (size_t i = 0; i < n && !err; i++)
-		err = datapath_set_tunnel(dp, &inner[i], client->slot, 0);
-	return err;
+		err = datapath_set_tunnel(node->dp, &inner[i], client->slot, 0);
+	return err ? err : route_add(node->route, node->tunnel, inner, n, NULL);
 }
 
 static void remove_entries(struct client *client, const struct hf_prefix *inner, size_t n)
@@ -292,8 +303,7 @@ static void remove_entries(struct client *client, const struct hf_prefix *inner,
 		datapath_del_tunnel(node->dp, &inner[i]);
 	datapath_steer(node->dp, client->slot, 0);
 	datapath_del_member(node->dp, client->slot, client->peer->if_id);
-	if (client->routed)
-		route_delete(node->route, inner, n);
+	route_delete(node->route, inner, n);
 }
 
 static void client_unlink(struct client *client)
@@ -303,8 +313,7 @@ static void client_unlink(struct client *client)
 	while (*at != client)
 		at = &(*at)->next;
 	*at = client->next;
-	event_free(client->timer);
-	free(client);
+	client_free(client);
 }
 
 static struct client *client_new(struct clients *clients, struct peer *peer)
@@ -317,10 +326,8 @@ static struct client *client_new(struct clients *clients, struct peer *peer)
 	client->peer = peer;
 	client->slot = free_slot(clients);
 	client->timer = evtimer_new(clients->config.base, announce_due, client);
-	if (!client->slot || !client->timer) {
-		if (client->timer)
-			event_free(client->timer);
-		free(client);
+	if (!client->slot || !client->timer || hold_new(&client->hold)) {
+		client_free(client);
 		return NULL;
 	}
 	client->next = clients->first;
@@ -367,6 +374,20 @@ void clients_abandon(struct clients *clients, struct peer *peer)
 	peers_abandon(peer);
 }
 
+static void send_held(void *context, __u8 *packet, size_t len)
+{
+	struct client *client = context;
+
+	inner_held_send(&client->clients->config.node->inner, packet, len);
+}
+
+void clients_want(struct clients *clients, __u32 slot, const __u8 *packet, size_t len)
+{
+	for (struct client *client = clients->first; client; client = client->next)
+		if (client->slot == slot && len)
+			hold_add(client->hold, packet, len, clock_now_ns());
+}
+
 int clients_activate(struct clients *clients, struct peer *peer)
 {
 	struct node *node = clients->config.node;
@@ -374,14 +395,11 @@ int clients_activate(struct clients *clients, struct peer *peer)
 	bool again = peer->up;
 	int err = peers_activate(peer);
 
-	if (!err) {
-		client->routed = true;
-		err = route_add(node->route, node->tunnel, peer->inner, peer->n_inner, NULL);
-	}
 	if (!err)
 		err = datapath_steer(node->dp, client->slot, peer->if_id);
 	if (err)
 		return err;
+	hold_flush(client->hold, clock_now_ns(), send_held, client);
 	eventlog_emit(clients->config.log, again ? EVENT_REKEY : EVENT_SESSION,
 		      json_pack("{s:s, s:s, s:s}", "client", addr_text(&peer->remote).s, "name", peer->name, "algorithm",
 				peer_algorithm_name(peer->algorithm)),

@@ -38,6 +38,9 @@ int clients_activate(struct clients *clients, struct peer *peer);
 void clients_abandon(struct clients *clients, struct peer *peer);
 void clients_session_end(struct clients *clients, struct peer *peer, const char *why);
 
+/* Packets for a client whose session does not stand yet in both directions: held until it does. */
+void clients_want(struct clients *clients, __u32 slot, const __u8 *packet, size_t len);
+
 /* The client was heard through its SA for the first time since the claim ended: it uses us. */
 void clients_claim(struct clients *clients, struct peer *peer);
 

@@ -56,7 +56,10 @@ static void on_datapath(void *context, const struct hf_event *event, const __u8 
 
 	switch (event->type) {
 	case HF_EVENT_WANT:
-		clusters_want(daemon->clusters, event->slot, packet, event->packet_len);
+		if (event->slot < daemon->policy->n_clusters)
+			clusters_want(daemon->clusters, event->slot, packet, event->packet_len);
+		else
+			clients_want(daemon->clients, event->slot, packet, event->packet_len);
 		break;
 	case HF_EVENT_CLAIM:
 		peer = peers_by_if_id(daemon->peers, event->if_id);
