@@ -115,12 +115,23 @@ static void writes_the_specified_bytes(void **state)
 		0,    0,    0,	  0,	0,    0,    0,	  0,	0,    0, 0xff, 0xff, 100, 0, 0, 1, 128,
 		0,    0,    0,	  0,	0,    0,    0,	  0,	0,    0, 0xff, 0xff, 10,  1, 0, 0, 112,
 	};
+	static const __u8 expected_answer[] = {
+		0x00, 0x2f, 0x01, 0x02, 0x5e, 0x6f, 0x70, 0x81, 0x00, 0x00, 0x07, 0x08, 0x01, 0x01, 0x02,
+		0,    0,    0,	  0,	0,    0,    0,	  0,	0,    0, 0xff, 0xff, 100, 0, 0, 1, 128,
+		0,    0,    0,	  0,	0,    0,    0,	  0,	0,    0, 0xff, 0xff, 10,  1, 0, 0, 112,
+	};
 	static const __u8 expected_confirm[] = { 0x00, 0x02, 0x01, 0x04 };
 	struct wire_message message = offer();
 	__u8 bytes[WIRE_FRAME_MAX];
 
 	assert_int_equal(encode(&message, bytes), sizeof(expected));
 	assert_memory_equal(bytes, expected, sizeof(expected));
+	message = answer();
+	message.answer.encapsulation = KMS_ENCAP_ESP;
+	message.answer.n_inner = 2;
+	message.answer.inner[1] = prefix_of("10.1.0.0", 112);
+	assert_int_equal(encode(&message, bytes), sizeof(expected_answer));
+	assert_memory_equal(bytes, expected_answer, sizeof(expected_answer));
 	message = confirm();
 	assert_int_equal(encode(&message, bytes), sizeof(expected_confirm));
 	assert_memory_equal(bytes, expected_confirm, sizeof(expected_confirm));
