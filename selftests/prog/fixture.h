@@ -25,7 +25,7 @@
 #define FIXTURE_BURST 4
 #define FIXTURE_KMS_PORT 7546
 
-#define US "192.0.2.1"		/* an address of the namespace */
+#define US "192.0.2.1"		 /* an address of the namespace */
 #define ELSEWHERE "198.51.100.9" /* routed, not ours */
 
 /* A packet, described. Zero means the usual: ttl 64, no options, no tail. */
@@ -38,14 +38,14 @@ struct packet_spec {
 	__u8 ttl;
 	bool ttl_zero;
 	__u8 protocol;
-	__u16 frag;	 /* host order: flags and offset */
-	__u16 sport;	 /* with dport: a UDP header, or the start of a TCP one */
+	__u16 frag;  /* host order: flags and offset */
+	__u16 sport; /* with dport: a UDP header, or the start of a TCP one */
 	__u16 dport;
 	const void *payload;
 	size_t payload_len;
-	size_t tail;	   /* bytes of the frame behind the IPv4 packet */
-	bool mac_turned;   /* destination and source exchanged */
-	bool mac_group;	   /* sent to a group */
+	size_t tail;	 /* bytes of the frame behind the IPv4 packet */
+	bool mac_turned; /* destination and source exchanged */
+	bool mac_group;	 /* sent to a group */
 };
 
 struct packet {
@@ -100,7 +100,7 @@ struct run_result {
 struct run_options {
 	__u32 mark;
 	__u32 gso_size;
-	__u32 as_peer;	/* cb[0], for the program that plays a peer */
+	__u32 as_peer; /* cb[0], for the program that plays a peer */
 };
 
 /* Runs one packet through a program by its descriptor. Fails the test when the kernel refuses to. */

@@ -43,10 +43,7 @@ static const struct hf_beat_wire beat = {.spi = 0xffffffff, .nonce = 77};
 static unsigned int hfa, hfb;
 static int wire = -1; /* a packet socket on hfb */
 
-static void command(const char *line)
-{
-	assert_int_equal(system(line), 0);
-}
+static void command(const char *line) { assert_int_equal(system(line), 0); }
 
 static int set_up(void **state)
 {
@@ -167,7 +164,8 @@ static void assert_bare(void)
 
 static void test_no_bpf_file_system(void **state)
 {
-	const struct datapath_config config = {.instance = "x", .pin_root = "/tmp/hf-no-such", .without_xfrm = true};
+	const struct datapath_config config = {
+		.instance = "x", .pin_root = "/tmp/hf-no-such", .without_xfrm = true};
 	struct datapath_report report;
 	struct datapath *dp = NULL;
 
@@ -280,7 +278,7 @@ static void test_life(void **state)
 	assert_int_equal(attached.dispatcher, !*attached.note);
 	COMES_BACK();
 	assert_int_equal(datapath_attach_tunnel(dp, hfb, NULL), 0); /* any interface will do */
-	datapath_free(dp); /* as if killed */
+	datapath_free(dp);					    /* as if killed */
 	assert_int_equal(programs_on(hfa), 1);
 
 	dp = open_or_fail();
@@ -341,7 +339,8 @@ static void test_beside_another(void **state)
 		print_message("skipped: this kernel cannot run libxdp's dispatcher (freplace)\n");
 		skip();
 	}
-	command("tc qdisc add dev hfa clsact && tc filter add dev hfa ingress protocol all prio 77 u32 match u32 0 0 "
+	command("tc qdisc add dev hfa clsact && tc filter add dev hfa ingress protocol all prio 77 u32 match "
+		"u32 0 0 "
 		"action pass");
 	dp = open_or_fail();
 	client_add(dp);

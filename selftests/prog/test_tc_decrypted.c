@@ -14,12 +14,12 @@
 #include "selftests/prog/fixture.h"
 #include "selftests/prog/peer.skel.h"
 
-#define GATEWAY "200.0.0.254" /* a gateway of ours, for the targets of slot 1 */
-#define TARGET "10.0.0.1"     /* slot 1 */
+#define GATEWAY "200.0.0.254"	/* a gateway of ours, for the targets of slot 1 */
+#define TARGET "10.0.0.1"	/* slot 1 */
 #define OTHER_TARGET "10.1.0.1" /* slot 3: another cluster's */
-#define CLIENT "192.0.2.20"   /* a client of ours */
-#define INSIDE "100.0.0.1"    /* its inner address: slot 2 */
-#define NOWHERE "172.16.0.1"  /* no tunnel */
+#define CLIENT "192.0.2.20"	/* a client of ours */
+#define INSIDE "100.0.0.1"	/* its inner address: slot 2 */
+#define NOWHERE "172.16.0.1"	/* no tunnel */
 #define HERE "100.0.0.9"
 
 enum { NOBODY = 0, GATEWAY_ID = 100, CLIENT_ID = 200, UNKNOWN_ID = 300 };
@@ -32,11 +32,17 @@ static const __u8 payload[64] = {1, 2, 3, 4, 5, 6, 7, 8};
 static const __u8 unreachable[36] = {3, 1};
 static const __u8 time_exceeded[36] = {11, 0};
 static const __u8 echo_reply[36] = {0, 0};
-static const struct hf_control_wire answer = {.magic = 0x54434648, .if_id = 0x66, .nonce = 0xabcdef, .type = HF_CONTROL_ANSWER};
+static const struct hf_control_wire answer = {
+	.magic = 0x54434648, .if_id = 0x66, .nonce = 0xabcdef, .type = HF_CONTROL_ANSWER};
 
-#define FROM(address) .src = (address), .dst = HERE, .protocol = UDP, .sport = 1000, .dport = 2000, .payload = payload, .payload_len = sizeof(payload)
-#define ICMP_FROM(address, message) .src = (address), .dst = HERE, .protocol = ICMP, .payload = (message), .payload_len = sizeof(message)
-#define CONTROL_FROM(address) .src = (address), .dst = HERE, .protocol = HF_CONTROL_PROTOCOL, .payload = &answer, .payload_len = sizeof(answer)
+#define FROM(address)                                                                                          \
+	.src = (address), .dst = HERE, .protocol = UDP, .sport = 1000, .dport = 2000, .payload = payload,      \
+	.payload_len = sizeof(payload)
+#define ICMP_FROM(address, message)                                                                            \
+	.src = (address), .dst = HERE, .protocol = ICMP, .payload = (message), .payload_len = sizeof(message)
+#define CONTROL_FROM(address)                                                                                  \
+	.src = (address), .dst = HERE, .protocol = HF_CONTROL_PROTOCOL, .payload = &answer,                    \
+	.payload_len = sizeof(answer)
 
 static void lie_version(struct packet *p) { p->data[p->ip] = 0x65; }
 static void lie_ihl_small(struct packet *p) { p->data[p->ip] = 0x44; }
@@ -47,7 +53,7 @@ struct decrypted_case {
 	struct packet_spec in;
 	void (*edit)(struct packet *packet);
 	int drop;
-	bool live;	     /* counts as a sign of life */
+	bool live;		 /* counts as a sign of life */
 	enum hf_event_type told; /* 0: nothing */
 };
 
@@ -56,34 +62,99 @@ static const struct decrypted_case cases[] = {
 	{"with options", GATEWAY_ID, {FROM(TARGET), .options = 10}, .drop = NOTHING, .live = true},
 	{"a fragment", GATEWAY_ID, {FROM(TARGET), .frag = 0x2000}, .drop = NOTHING, .live = true},
 	{"a later fragment", GATEWAY_ID, {FROM(TARGET), .frag = 3}, .drop = NOTHING, .live = true},
-	{"a client's packet, the first: its claim is told", CLIENT_ID, {FROM(INSIDE)}, .drop = NOTHING, .live = true, .told = HF_EVENT_CLAIM},
+	{"a client's packet, the first: its claim is told",
+	 CLIENT_ID,
+	 {FROM(INSIDE)},
+	 .drop = NOTHING,
+	 .live = true,
+	 .told = HF_EVENT_CLAIM},
 	{"an echo reply", GATEWAY_ID, {ICMP_FROM(TARGET, echo_reply)}, .drop = NOTHING, .live = true},
 	{"a time exceeded", GATEWAY_ID, {ICMP_FROM(TARGET, time_exceeded)}, .drop = NOTHING, .live = true},
-	{"a destination unreachable passes, but is no sign of life", GATEWAY_ID, {ICMP_FROM(TARGET, unreachable)}, .drop = NOTHING},
+	{"a destination unreachable passes, but is no sign of life",
+	 GATEWAY_ID,
+	 {ICMP_FROM(TARGET, unreachable)},
+	 .drop = NOTHING},
 	{"likewise with options", GATEWAY_ID, {ICMP_FROM(TARGET, unreachable), .options = 4}, .drop = NOTHING},
-	{"a later fragment that looks like one is a sign of life", GATEWAY_ID, {ICMP_FROM(TARGET, unreachable), .frag = 3}, .drop = NOTHING, .live = true},
-	{"ICMP without a byte", GATEWAY_ID, {.src = TARGET, .dst = HERE, .protocol = ICMP}, .drop = NOTHING, .live = true},
+	{"a later fragment that looks like one is a sign of life",
+	 GATEWAY_ID,
+	 {ICMP_FROM(TARGET, unreachable), .frag = 3},
+	 .drop = NOTHING,
+	 .live = true},
+	{"ICMP without a byte",
+	 GATEWAY_ID,
+	 {.src = TARGET, .dst = HERE, .protocol = ICMP},
+	 .drop = NOTHING,
+	 .live = true},
 
-	{"an inner source of another cluster: dropped", GATEWAY_ID, {FROM(OTHER_TARGET)}, .drop = HF_DROP_inner_source},
+	{"an inner source of another cluster: dropped",
+	 GATEWAY_ID,
+	 {FROM(OTHER_TARGET)},
+	 .drop = HF_DROP_inner_source},
 	{"an inner source of a client: dropped", GATEWAY_ID, {FROM(INSIDE)}, .drop = HF_DROP_inner_source},
 	{"an inner source of nobody: dropped", GATEWAY_ID, {FROM(NOWHERE)}, .drop = HF_DROP_inner_source},
 	{"the gateway's own outer address: dropped", GATEWAY_ID, {FROM(GATEWAY)}, .drop = HF_DROP_inner_source},
 	{"a client that plays a target: dropped", CLIENT_ID, {FROM(TARGET)}, .drop = HF_DROP_inner_source},
-	{"an unreachable from where it may not: dropped", GATEWAY_ID, {ICMP_FROM(NOWHERE, unreachable)}, .drop = HF_DROP_inner_source},
+	{"an unreachable from where it may not: dropped",
+	 GATEWAY_ID,
+	 {ICMP_FROM(NOWHERE, unreachable)},
+	 .drop = HF_DROP_inner_source},
 	{"an unknown peer: dropped", UNKNOWN_ID, {FROM(TARGET)}, .drop = HF_DROP_unknown_peer},
 	{"from nobody, in clear: dropped", NOBODY, {FROM(TARGET)}, .drop = HF_DROP_unknown_peer},
 	{"IPv6: dropped", GATEWAY_ID, {FROM(TARGET), .ethertype = ETH_P_IPV6}, .drop = HF_DROP_family},
-	{"a version that is not 4: dropped", GATEWAY_ID, {FROM(TARGET)}, .edit = lie_version, .drop = HF_DROP_malformed},
-	{"a header length below 5: dropped", GATEWAY_ID, {FROM(TARGET)}, .edit = lie_ihl_small, .drop = HF_DROP_malformed},
+	{"a version that is not 4: dropped",
+	 GATEWAY_ID,
+	 {FROM(TARGET)},
+	 .edit = lie_version,
+	 .drop = HF_DROP_malformed},
+	{"a header length below 5: dropped",
+	 GATEWAY_ID,
+	 {FROM(TARGET)},
+	 .edit = lie_ihl_small,
+	 .drop = HF_DROP_malformed},
 
-	{"a control packet of the gateway itself", GATEWAY_ID, {CONTROL_FROM(GATEWAY)}, .drop = HF_DROP_control_consumed, .live = true, .told = HF_EVENT_CONTROL},
-	{"a control packet with options", GATEWAY_ID, {CONTROL_FROM(GATEWAY), .options = 3}, .drop = HF_DROP_control_consumed, .live = true, .told = HF_EVENT_CONTROL},
-	{"a control packet from an inner source", CLIENT_ID, {CONTROL_FROM(INSIDE)}, .drop = HF_DROP_control_consumed, .live = true, .told = HF_EVENT_CONTROL},
-	{"a control packet from a source it may not use: dropped", CLIENT_ID, {CONTROL_FROM(TARGET)}, .drop = HF_DROP_inner_source},
-	{"a control packet from another peer's address: dropped", CLIENT_ID, {CONTROL_FROM(GATEWAY)}, .drop = HF_DROP_inner_source},
-	{"a control packet of an unknown peer: dropped", UNKNOWN_ID, {CONTROL_FROM(GATEWAY)}, .drop = HF_DROP_unknown_peer},
-	{"a control packet as a first fragment: dropped", GATEWAY_ID, {CONTROL_FROM(GATEWAY), .frag = 0x2000}, .drop = HF_DROP_control_malformed},
-	{"protocol 253 without the magic is ordinary", GATEWAY_ID, {.src = TARGET, .dst = HERE, .protocol = HF_CONTROL_PROTOCOL, .payload = payload, .payload_len = sizeof(payload)}, .drop = NOTHING, .live = true},
+	{"a control packet of the gateway itself",
+	 GATEWAY_ID,
+	 {CONTROL_FROM(GATEWAY)},
+	 .drop = HF_DROP_control_consumed,
+	 .live = true,
+	 .told = HF_EVENT_CONTROL},
+	{"a control packet with options",
+	 GATEWAY_ID,
+	 {CONTROL_FROM(GATEWAY), .options = 3},
+	 .drop = HF_DROP_control_consumed,
+	 .live = true,
+	 .told = HF_EVENT_CONTROL},
+	{"a control packet from an inner source",
+	 CLIENT_ID,
+	 {CONTROL_FROM(INSIDE)},
+	 .drop = HF_DROP_control_consumed,
+	 .live = true,
+	 .told = HF_EVENT_CONTROL},
+	{"a control packet from a source it may not use: dropped",
+	 CLIENT_ID,
+	 {CONTROL_FROM(TARGET)},
+	 .drop = HF_DROP_inner_source},
+	{"a control packet from another peer's address: dropped",
+	 CLIENT_ID,
+	 {CONTROL_FROM(GATEWAY)},
+	 .drop = HF_DROP_inner_source},
+	{"a control packet of an unknown peer: dropped",
+	 UNKNOWN_ID,
+	 {CONTROL_FROM(GATEWAY)},
+	 .drop = HF_DROP_unknown_peer},
+	{"a control packet as a first fragment: dropped",
+	 GATEWAY_ID,
+	 {CONTROL_FROM(GATEWAY), .frag = 0x2000},
+	 .drop = HF_DROP_control_malformed},
+	{"protocol 253 without the magic is ordinary",
+	 GATEWAY_ID,
+	 {.src = TARGET,
+	  .dst = HERE,
+	  .protocol = HF_CONTROL_PROTOCOL,
+	  .payload = payload,
+	  .payload_len = sizeof(payload)},
+	 .drop = NOTHING,
+	 .live = true},
 };
 
 static struct peer_bpf *sender;
@@ -310,8 +381,10 @@ int main(void)
 {
 	const struct fixture_table table = {cases, sizeof(cases) / sizeof(*cases), sizeof(*cases), test_case};
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_control_cuts), cmocka_unit_test(test_claim),
-		cmocka_unit_test(test_ring_full),    cmocka_unit_test(test_live_time),
+		cmocka_unit_test(test_control_cuts),
+		cmocka_unit_test(test_claim),
+		cmocka_unit_test(test_ring_full),
+		cmocka_unit_test(test_live_time),
 		cmocka_unit_test_teardown(test_without_xfrm, tear_down_sender),
 	};
 

@@ -19,8 +19,10 @@
 
 static const __u8 payload[40] = {1, 2, 3, 4}; /* long enough to be taken for IPv6 by the kernel, which looks */
 
-#define HERE(proto) .src = PEER, .dst = US, .protocol = (proto), .payload = payload, .payload_len = sizeof(payload)
-#define ONWARD(proto) .src = PEER, .dst = TARGET, .protocol = (proto), .payload = payload, .payload_len = sizeof(payload)
+#define HERE(proto)                                                                                            \
+	.src = PEER, .dst = US, .protocol = (proto), .payload = payload, .payload_len = sizeof(payload)
+#define ONWARD(proto)                                                                                          \
+	.src = PEER, .dst = TARGET, .protocol = (proto), .payload = payload, .payload_len = sizeof(payload)
 
 struct mark_case {
 	const char *what;
@@ -52,8 +54,14 @@ static const struct mark_case cases[] = {
 	{"IPv6 is not", {HERE(ESP), .ethertype = ETH_P_IPV6}, 0, 0},
 	/* Marked, these would pass by the tunnel in clear. */
 	{"ESP to a tunnelled destination is not", {ONWARD(ESP)}, 0, 0},
-	{"UDP to port 4500 of a tunnelled destination is not", {ONWARD(UDP), .sport = 4500, .dport = 4500}, 0, 0},
-	{"TCP to the key service's port of a tunnelled destination is not", {ONWARD(TCP), .sport = 1, .dport = FIXTURE_KMS_PORT}, 0, 0},
+	{"UDP to port 4500 of a tunnelled destination is not",
+	 {ONWARD(UDP), .sport = 4500, .dport = 4500},
+	 0,
+	 0},
+	{"TCP to the key service's port of a tunnelled destination is not",
+	 {ONWARD(TCP), .sport = 1, .dport = FIXTURE_KMS_PORT},
+	 0,
+	 0},
 };
 
 static struct fixture *begin(void)
