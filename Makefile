@@ -82,11 +82,26 @@ $(B)/selftests/prog/peer.bpf.o: selftests/prog/peer.bpf.c bpf/contract.h vmlinux
 $(B)/selftests/prog/peer.skel.h: $(B)/selftests/prog/peer.bpf.o
 	$(BPFTOOL) gen skeleton $< name peer_bpf > $@.tmp && mv $@.tmp $@
 
-tests: all $(UNIT_BIN) $(PROG_BIN)
+# What the end-to-end scenarios run: no part of Holdfast, so no libraries.
+E2E_BIN   := $(B)/selftests/e2e/probe $(B)/selftests/e2e/hostile
+$(E2E_BIN): $(B)/%: $(B)/%.o
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
+
+tests: all $(UNIT_BIN) $(PROG_BIN) $(E2E_BIN)
+
+# The packages first, by a make of its own: what this one was told about them (pkg-config, bpftool) may be stale.
+deps:
+	@selftests/deps
+check demo figures: deps
+	@+$(MAKE) --no-print-directory -j$(shell nproc) tests SAN=$(SAN) B=$(B)
+	@+B=$(B) $(RUN_$@)
+RUN_check   := selftests/run
+RUN_demo    := selftests/anywhere --timeout 300 -- selftests/e2e/demo.sh
+RUN_figures := selftests/anywhere --timeout 1500 -- selftests/e2e/figures.sh
 
 clean:
 	rm -rf build
 
-.PHONY: all tests clean
+.PHONY: all tests deps check demo figures clean
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
