@@ -16,6 +16,9 @@
 
 /* An announcement may be lost: it is repeated after these times. */
 static const unsigned int announce_after_ms[] = { 100, 400, 1500 };
+/* A client heard within this time uses this gateway for sure; announcements that requests call for keep a pace. */
+#define RECENTLY_NS (2 * CLOCK_NS_PER_S)
+#define ANNOUNCE_PACE_NS (100 * CLOCK_NS_PER_MS)
 #define ANNOUNCE_REPEATS (sizeof(announce_after_ms) / sizeof(*announce_after_ms))
 
 struct client {
@@ -24,7 +27,8 @@ struct client {
 	__u32 slot;
 	struct hold *hold; /* answers that came before the session stood in both directions */
 	bool claimed;
-	size_t announced;
+	size_t announced; /* repeats so far */
+	__u64 announced_ns;
 	struct event *timer;
 	struct client *next;
 };
@@ -45,7 +49,42 @@ struct clients {
 	size_t n_hearing;
 };
 
+static void announce(struct client *client);
 static void unclaim(struct client *client, const char *why);
+
+/*
+ * A gateway whose links were silent for a while still claims clients that have
+ * left it, and both it and the one in use would answer this request. The kernel
+ * has answered; the announcement of the one whom the client is heard by comes
+ * after that, and makes the other give up its claim.
+ */
+static void on_request(struct client *client, __u64 now)
+{
+	struct hf_live live;
+	__u64 heard_ns;
+
+	if (datapath_read_live(client->clients->config.node->dp, client->peer->if_id, &live))
+		return;
+	heard_ns = live.last_rx_ns > live.reflect_ns ? live.last_rx_ns : live.reflect_ns;
+	if (now - heard_ns < RECENTLY_NS && now - client->announced_ns > ANNOUNCE_PACE_NS)
+		announce(client);
+}
+
+static void on_arp(struct hearing *hearing, const struct claim_arp *arp)
+{
+	bool foreign = memcmp(arp->sender_mac, hearing->interface->mac, sizeof(arp->sender_mac));
+
+	for (struct client *client = hearing->clients->first; client; client = client->next) {
+		for (size_t i = 0; i < client->peer->n_inner && client->claimed; i++) {
+			const struct hf_prefix *inner = &client->peer->inner[i];
+
+			if (arp->announcement && foreign && prefix_contains(inner, &arp->sender))
+				unclaim(client, "another gateway announces its address");
+			else if (!arp->announcement && !arp->reply && prefix_contains(inner, &arp->target))
+				on_request(client, clock_now_ns());
+		}
+	}
+}
 
 static void heard(evutil_socket_t fd, short what, void *context)
 {
@@ -58,12 +97,7 @@ static void heard(evutil_socket_t fd, short what, void *context)
 			continue;
 		if (err)
 			return;
-		if (!arp.announcement || !memcmp(arp.sender_mac, hearing->interface->mac, sizeof(arp.sender_mac)))
-			continue;
-		for (struct client *client = hearing->clients->first; client; client = client->next)
-			for (size_t i = 0; i < client->peer->n_inner; i++)
-				if (client->claimed && prefix_contains(&client->peer->inner[i], &arp.sender))
-					unclaim(client, "another gateway announces its address");
+		on_arp(hearing, &arp);
 	}
 }
 
@@ -131,6 +165,7 @@ static void announce(struct client *client)
 {
 	struct clients *clients = client->clients;
 
+	client->announced_ns = clock_now_ns();
 	for (size_t h = 0; h < clients->n_hearing; h++)
 		for (size_t i = 0; i < client->peer->n_inner; i++)
 			if (client->peer->inner[i].len == 128)
@@ -159,13 +194,11 @@ static bool announced_by_route(const struct client *client, const struct hf_pref
 	return inner->len == 128 && !addr_equal(&inner->addr, &client->peer->remote);
 }
 
-static void claim(struct client *client)
+/* The kernel answers ARP for the client's addresses, and routing daemons see them. */
+static void claim_addresses(struct client *client)
 {
 	struct node *node = client->clients->config.node;
 
-	if (client->claimed)
-		return;
-	client->claimed = true;
 	for (size_t i = 0; i < client->peer->n_inner; i++) {
 		const struct hf_prefix *inner = &client->peer->inner[i];
 
@@ -176,13 +209,25 @@ static void claim(struct client *client)
 		if (node->n_protected && announced_by_route(client, inner))
 			route_announce(node->route, node->tunnel, &inner->addr);
 	}
+}
+
+/* Announces even what is claimed already: another gateway may have been in use since. */
+static void claim(struct client *client)
+{
+	bool claimed = client->claimed;
+
+	client->claimed = true;
+	if (!claimed)
+		claim_addresses(client);
 	announce(client);
 	client->announced = 0;
 	announce_due(-1, 0, client);
-	eventlog_emit(client->clients->config.log, EVENT_CLAIM,
-		      json_pack("{s:s, s:s}", "client", addr_text(&client->peer->remote).s, "name", client->peer->name),
-		      "client %s (%s) uses this gateway; its addresses are claimed", addr_text(&client->peer->remote).s,
-		      client->peer->name);
+	if (!claimed)
+		eventlog_emit(client->clients->config.log, EVENT_CLAIM,
+			      json_pack("{s:s, s:s}", "client", addr_text(&client->peer->remote).s, "name",
+					client->peer->name),
+			      "client %s (%s) uses this gateway; its addresses are claimed",
+			      addr_text(&client->peer->remote).s, client->peer->name);
 }
 
 static void unclaim(struct client *client, const char *why)

@@ -173,18 +173,20 @@ static void pick_other(struct step *s, enum failover_reason reason)
 {
 	struct failover *m = s->m;
 	int next = next_usable(m, m->current);
-	int sessions = 0;
+	int sessions = 0, silent = 0;
 
 	if (next != FAILOVER_NOBODY) {
 		steer(s, next, reason);
 		return;
 	}
-	for (int g = 0; g < m->config.n_gateways; g++)
+	for (int g = 0; g < m->config.n_gateways; g++) {
 		sessions += m->gateway[g].session;
+		silent += m->gateway[g].session && m->gateway[g].failed;
+	}
 	m->suspect = m->current;
 	steer(s, FAILOVER_NOBODY, reason);
 	m->beat_ns = s->now;
-	if (sessions > 1 && !m->silent)
+	if (silent > 1 && silent == sessions && !m->silent)
 		act(s, FAILOVER_SAY_UPLINK, FAILOVER_NOBODY);
 	m->silent = sessions > 0;
 	m->request_after_ns = s->now;
