@@ -149,10 +149,14 @@ static void on_abandon(void *context, __u64 session)
 	struct daemon *daemon = context;
 	struct peer *peer = peers_by_pending(daemon->peers, session);
 
-	/* An initiator's session stands already, so there is nothing pending to take back: its gateway
-	 * has it, or will not answer heartbeats and be left. */
-	if (peer && peer->role == HF_ROLE_CLIENT)
+	if (peer && peer->role == HF_ROLE_CLIENT) {
 		clients_abandon(daemon->clients, peer);
+		return;
+	}
+	/* As initiator both halves stand by now, but the gateway never said that it has its own. */
+	peer = peers_by_session(daemon->peers, session);
+	if (peer && peer->role == HF_ROLE_GATEWAY)
+		clusters_session_end(daemon->clusters, peer, "the exchange broke off");
 }
 
 static void on_attempt_failed(void *context, const struct kms_failure *failure)
@@ -173,6 +177,10 @@ static void on_refused(void *context, const struct kms_failure *failure)
 {
 	struct daemon *daemon = context;
 
+	if (failure->error == ECONNRESET) { /* it hung up itself, as a client does that another gateway answered first */
+		log_debug("%s %s", addr_text(&failure->peer).s, failure->text);
+		return;
+	}
 	eventlog_emit(daemon->log, EVENT_REFUSED,
 		      json_pack("{s:s, s:s}", "peer", addr_text(&failure->peer).s, "why", failure->text),
 		      "%s was refused: %s", addr_text(&failure->peer).s, failure->text);

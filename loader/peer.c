@@ -94,6 +94,14 @@ struct peer *peers_by_pending(struct peers *peers, __u64 id)
 	return NULL;
 }
 
+struct peer *peers_by_session(struct peers *peers, __u64 id)
+{
+	for (struct peer *peer = peers->first; peer; peer = peer->next)
+		if (peer->up && peer->session_id == id)
+			return peer;
+	return NULL;
+}
+
 static __u32 free_if_id(struct peers *peers)
 {
 	do {
@@ -292,6 +300,7 @@ static void peer_adopt(struct peer *peer, const struct kms_session *session)
 	memcpy(peer->name, session->name, sizeof(peer->name));
 	memcpy(peer->inner, session->inner, sizeof(peer->inner));
 	peer->n_inner = session->n_inner;
+	peer->session_id = session->id;
 	peer->spi_in = session->spi_in;
 	peer->spi_out = session->spi_out;
 	peer->algorithm = session->algorithm;

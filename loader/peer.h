@@ -28,6 +28,7 @@ struct peer {
 	size_t n_inner;
 
 	bool up; /* both directions stand */
+	__u64 session_id; /* the KMS's number of the session that stands */
 	__u32 spi_in;
 	__u32 spi_out;
 	enum kms_algorithm algorithm;
@@ -58,6 +59,8 @@ struct peer *peers_find(struct peers *peers, enum hf_role role, const struct hf_
 struct peer *peers_by_if_id(struct peers *peers, __u32 if_id);
 /* The peer whose session waits under the KMS's number. */
 struct peer *peers_by_pending(struct peers *peers, __u64 id);
+/* The peer whose session that stands has the KMS's number. */
+struct peer *peers_by_session(struct peers *peers, __u64 id);
 /* For walking: NULL gives the first. */
 struct peer *peers_next(struct peers *peers, struct peer *peer);
 
