@@ -1,0 +1,20 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+# The first packet of a new connection, with no session yet: it arrives, without being sent a second time by the program.
+. "$(dirname "$0")/lib.sh"
+
+topology_up
+cluster_up connect=TRAFFIC
+serve t1
+capture_start
+
+is client '[.clusters[0].gateways[] | select(.session)] | length' 0 || fail "there is a session before any traffic"
+probe_udp one -c 1 -w 20000
+must 25 "the probe ended" gone "${probes[one]}"
+[ "$(sum one received)" = 1 ] || fail "the first packet did not arrive: $(cat "$work/one.log")"
+say "$(grep '^first' "$work/one.log")"
+# Held, and sent once: the target saw no second copy.
+[ "$(sum one duplicates)" = 0 ] || fail "the first packet came twice"
+current_is g252 || fail "ClusterOrder = FIXED, and not the first gateway: $(current)"
+
+capture_assert_encrypted

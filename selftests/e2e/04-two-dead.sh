@@ -1,0 +1,28 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+# Two of three gateways die, one after the other: the last one is used, and a TCP connection lives through both.
+. "$(dirname "$0")/lib.sh"
+
+topology_up
+cluster_up
+serve t1
+capture_start
+
+probe_udp udp
+must 20 "probes are answered" answered udp
+probe_tcp down down
+must 20 "data moves" moving down 30000
+
+for round in 1 2; do
+	used=$(current_node)
+	power_off "$used"
+	must 30 "the client left $used" current_is_not "$used"
+	must 30 "probes are answered again" resumed udp $round
+done
+still_moving down
+probe_end udp
+probe_end down
+[ "$(sum down connection)" = same ] || fail "the connection broke"
+current_is g254 || fail "not the last one: $(current)"
+
+capture_assert_encrypted

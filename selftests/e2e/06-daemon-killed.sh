@@ -1,0 +1,22 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+# The gateway's daemon is killed together with its datapath; the machine itself lives on: left like a dead one.
+. "$(dirname "$0")/lib.sh"
+
+topology_up
+cluster_up
+serve t1
+capture_start
+
+probe_udp udp
+must 20 "probes are answered" answered udp
+must 20 "another stands by" standby_ready 1
+used=$(current_node)
+kill_daemon "$used"
+wipe "$used"
+must 20 "the client left $used" current_is_not "$used"
+must 20 "probes are answered again" resumed udp 1
+probe_end udp
+[ "$(sum udp longest_ms)" -le 6000 ] || fail "an outage of $(sum udp longest_ms) ms"
+
+capture_assert_encrypted

@@ -1,0 +1,54 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+# An expired certificate, a client's certificate posing as a gateway, another CA: each refused, with a clear event.
+. "$(dirname "$0")/lib.sh"
+
+topology_up
+pki
+"$B/holdfast" pki issue "$work/pki" expired --ip 200.0.0.252 --days -1 >/dev/null
+"$B/holdfast" pki init "$work/otherpki" >/dev/null
+"$B/holdfast" pki issue "$work/otherpki" g254 --ip 200.0.0.254 >/dev/null
+chmod -R a+rX "$work/pki" "$work/otherpki"
+client_policy timeout=5 standby=0
+gateway_policy g252 name=expired
+gateway_policy g253 name=client
+gateway_policy g254 "folder=$work/otherpki"
+for node in "${gateways[@]}"; do
+	start_daemon "$node"
+done
+start_daemon client
+serve t1
+capture_start
+on_background client events.log "$B/holdfast" -i client events --json
+
+probe_udp udp
+rejected() { grep -F "${address[$1]}" "$work/events.log" | grep -qi reject; }
+for node in "${gateways[@]}"; do
+	must 40 "$node is rejected" rejected "$node"
+done
+grep -i reject "$work/events.log" | head -n 3
+[ "$(current)" = none ] || fail "a session with $(current)"
+end "${probes[udp]}" INT
+[ "$(sum udp received)" = 0 ] || fail "probes were answered"
+
+# The same the other way round: a client of another CA gets nothing from a good gateway.
+stop_daemon client
+stop_daemon g252
+gateway_policy g252
+start_daemon g252
+"$B/holdfast" pki issue "$work/otherpki" client --ip 100.0.0.1 >/dev/null
+# It would trust the gateway: it is the gateway that must refuse.
+cat "$work/pki/ca.pem" >>"$work/otherpki/ca.pem"
+cat "$work/pki/crl.pem" >>"$work/otherpki/crl.pem"
+chmod -R a+rX "$work/otherpki"
+client_policy timeout=5 standby=0 "folder=$work/otherpki" cluster=200.0.0.252
+on_background g252 g252-events.log "$B/holdfast" -i g252 events --json
+start_daemon client
+probe_udp stranger
+must 40 "g252 rejects the client" grep -qi reject "$work/g252-events.log"
+end "${probes[stranger]}" INT
+[ "$(sum stranger received)" = 0 ] || fail "a client of another CA was served"
+
+for port in client w252 w253 w254; do
+	! grep -qa "$marker" "$work/$port.pcap" || fail "plaintext on $port"
+done

@@ -1,0 +1,66 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+# The figures: the outage over ROUNDS (20) power-offs of the gateway in use, with a standby and without, probe every 10 ms;
+# and the packets lost in `holdfast failover`. `make figures` runs it; it judges nothing.
+. "$(dirname "$0")/lib.sh"
+
+rounds=${ROUNDS:-20}
+
+power_on_all() {
+	local node
+	for node in "${!off[@]}"; do
+		power_on "$node"
+		unset "off[$node]"
+	done
+}
+declare -A off
+
+# measure STANDBY
+measure() {
+	local standby=$1 round name used outages=()
+	client_policy defer=0.1 response=0.05 tries=2 standby="$standby" order=FIXED
+	start_daemon client
+	for ((round = 1; round <= rounds; round++)); do
+		name=s$standby-$round
+		probe_udp "$name"
+		must 40 "round $round: answered" answered "$name"
+		poll_until 60 standby_ready "$standby" || fail "no standby"
+		used=$(current_node)
+		power_off "$used"
+		off[$used]=1
+		must 40 "left $used" current_is_not "$used"
+		poll_until 40 resumed "$name" 1 || fail "not resumed"
+		probe_end "$name"
+		outages+=("$(sum "$name" longest_ms)")
+		power_on_all
+	done
+	stop_daemon client
+	printf '%s\n' "${outages[@]}" | sort -n | awk -v standby="$standby" '{ a[NR] = $1 }
+		END { printf "FIGURE standby=%d rounds=%d median_ms=%d worst_ms=%d least_ms=%d\n", standby, NR,
+			NR % 2 ? a[(NR + 1) / 2] : (a[NR / 2] + a[NR / 2 + 1]) / 2, a[NR], a[1] }' | tee -a "$work/figures"
+}
+
+topology_up
+pki
+for node in "${gateways[@]}"; do
+	gateway_policy "$node"
+	start_daemon "$node"
+done
+serve t1
+measure 1
+measure 0
+
+client_policy defer=2 response=1 standby=1
+start_daemon client
+probe_udp switch
+must 40 "answered" answered switch
+for ((round = 1; round <= rounds; round++)); do
+	poll_until 40 standby_ready 1 || fail "no standby"
+	used=$(current_node)
+	hf client failover 'Cluster 1'
+	poll_until 20 current_is_not "$used" || fail "no switch"
+done
+probe_end switch
+echo "FIGURE failover switches=$rounds sent=$(sum switch sent) lost=$(sum switch lost)" | tee -a "$work/figures"
+echo
+cat "$work/figures"
