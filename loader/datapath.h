@@ -183,13 +183,6 @@ void datapath_on_event(struct datapath *dp, datapath_event_fn event, void *conte
 int datapath_events_fd(const struct datapath *dp);
 int datapath_consume_events(struct datapath *dp);
 
-/*
- * A held packet was taken before its TCP or UDP checksum was filled in (the
- * kernel leaves that to the device): fills it in, in place, before it is sent
- * again. packet begins with its IPv4 header. -EBADMSG when it is not well-formed.
- */
-int datapath_finish_packet(__u8 *packet, size_t len);
-
 /* File descriptors for tests by BPF_PROG_RUN; NULL name: -EINVAL; -ENOENT. They stay the datapath's. */
 int datapath_program_fd(const struct datapath *dp, const char *name);
 int datapath_map_fd(const struct datapath *dp, const char *name);

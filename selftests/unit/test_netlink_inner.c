@@ -81,15 +81,15 @@ static const __u8 udp_partial[] = {
 /* An independent sum, the slow way: 16-bit one's complement additions over pseudo-header and payload. */
 static __u16 reference_sum(const __u8 *packet, size_t len)
 {
-	__u8 bytes[256] = { 0 };
+	size_t i, head = (packet[0] & 15) * 4u, n = 12 + len - head;
+	__u8 bytes[512] = { 0 };
 	__u32 sum = 0;
-	size_t i, n = 12 + len - 20;
 
 	memcpy(bytes, packet + 12, 8);
 	bytes[9] = packet[9];
-	bytes[10] = (__u8)((len - 20) >> 8);
-	bytes[11] = (__u8)(len - 20);
-	memcpy(bytes + 12, packet + 20, len - 20);
+	bytes[10] = (__u8)((len - head) >> 8);
+	bytes[11] = (__u8)(len - head);
+	memcpy(bytes + 12, packet + head, len - head);
 	for (i = 0; i < n; i += 2) {
 		sum += (__u32)(bytes[i] * 256 + bytes[i + 1]);
 		if (sum > 0xffff)
@@ -135,6 +135,104 @@ static void test_checksum(void **state)
 	assert_int_equal(inner_finish_checksum(packet, sizeof(tcp_partial)), -EPROTO);
 	packet[0] = 0x65;
 	assert_int_equal(inner_finish_checksum(packet, sizeof(tcp_partial)), -EPROTO);
+}
+
+/* A packet as Linux leaves it to the card: any lengths, the field holds the sum over the pseudo-header. */
+static size_t make_partial(__u8 *packet, size_t head, size_t payload, __u8 protocol)
+{
+	size_t field = head + (protocol == IPPROTO_TCP ? 16 : 6), len = head + payload;
+	__u32 sum = protocol + (__u32)payload;
+
+	memset(packet, 0, len);
+	packet[0] = (__u8)(0x40 | head / 4);
+	packet[2] = (__u8)(len >> 8);
+	packet[3] = (__u8)len;
+	packet[9] = protocol;
+	for (size_t i = 12; i < len; i++)
+		packet[i] = (__u8)(i * 29 + 1);
+	for (size_t i = 12; i < 20; i += 2)
+		sum += (__u32)(packet[i] << 8 | packet[i + 1]);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	packet[field] = (__u8)(sum >> 8);
+	packet[field + 1] = (__u8)sum;
+	return len;
+}
+
+static void check_lengths(size_t head, __u8 protocol)
+{
+	size_t least = protocol == IPPROTO_TCP ? 20 : 8, field = head + (protocol == IPPROTO_TCP ? 16 : 6);
+	__u8 packet[512], before[512];
+
+	for (size_t payload = least; payload < 200; payload++) {
+		size_t len = make_partial(packet, head, payload, protocol);
+
+		memcpy(before, packet, len);
+		assert_int_equal(inner_finish_checksum(packet, len), 0);
+		assert_int_equal(reference_sum(packet, len), 0xffff);
+		memcpy(before + field, packet + field, 2);
+		assert_memory_equal(packet, before, len);
+	}
+	/* Too short for the field: nothing to finish. */
+	for (size_t payload = 0; payload < least; payload++) {
+		memset(packet, 0, sizeof(packet));
+		make_partial(packet, head, payload, protocol);
+		memcpy(before, packet, sizeof(packet));
+		assert_int_equal(inner_finish_checksum(packet, head + payload), 0);
+		assert_memory_equal(packet, before, sizeof(packet));
+	}
+}
+
+static void test_checksum_lengths(void **state)
+{
+	static const size_t heads[] = { 20, 24, 60 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(heads) / sizeof(*heads); i++) {
+		check_lengths(heads[i], IPPROTO_TCP);
+		check_lengths(heads[i], IPPROTO_UDP);
+	}
+}
+
+/* RFC 768: zero says that there is none, and stays; a sum of zero is sent as all ones. */
+static void test_checksum_udp_zero(void **state)
+{
+	__u8 packet[64], before[64];
+	__u16 sum;
+	size_t len;
+
+	(void)state;
+	len = make_partial(packet, 20, 20, IPPROTO_UDP);
+	packet[26] = packet[27] = 0;
+	memcpy(before, packet, len);
+	assert_int_equal(inner_finish_checksum(packet, len), 0);
+	assert_memory_equal(packet, before, len);
+
+	len = make_partial(packet, 20, 20, IPPROTO_UDP);
+	memcpy(before, packet, len);
+	before[26] = before[27] = before[38] = before[39] = 0;
+	sum = (__u16)~reference_sum(before, len);
+	packet[38] = (__u8)(sum >> 8); /* makes the sum over all else all ones, whose complement is zero */
+	packet[39] = (__u8)sum;
+	assert_int_equal(inner_finish_checksum(packet, len), 0);
+	assert_int_equal(packet[26], 0xff);
+	assert_int_equal(packet[27], 0xff);
+}
+
+/* Of other protocols, no field is known: even where it looks like a partial sum, it stays. */
+static void test_checksum_others(void **state)
+{
+	static const __u8 protocols[] = { IPPROTO_ICMP, IPPROTO_ESP, IPPROTO_SCTP, HF_CONTROL_PROTOCOL };
+	__u8 packet[64], before[64];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(protocols); i++) {
+		size_t len = make_partial(packet, 20, 40, protocols[i]);
+
+		memcpy(before, packet, len);
+		assert_int_equal(inner_finish_checksum(packet, len), 0);
+		assert_memory_equal(packet, before, len);
+	}
 }
 
 /* Two links, d0 with the default route and hf0, and what leaves through hf0 and d0. */
@@ -331,6 +429,9 @@ int main(void)
 		cmocka_unit_test(test_beat_build),
 		cmocka_unit_test(test_control_build),
 		cmocka_unit_test(test_checksum),
+		cmocka_unit_test(test_checksum_lengths),
+		cmocka_unit_test(test_checksum_udp_zero),
+		cmocka_unit_test(test_checksum_others),
 		cmocka_unit_test(test_beat_send),
 		cmocka_unit_test(test_control_send),
 		cmocka_unit_test(test_held_send),
