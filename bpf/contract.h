@@ -14,7 +14,7 @@
 #ifndef HF_BPF_CONTRACT_H
 #define HF_BPF_CONTRACT_H
 
-#define HF_CONTRACT_VERSION 1
+#define HF_CONTRACT_VERSION 2
 
 /* The mark on what Holdfast itself sends on the underlay: never routed into the tunnel. */
 #define HF_MARK 0x48460000u
@@ -50,6 +50,7 @@ enum hf_control_type {
 	HF_CONTROL_ANSWER = 2, /* gateway: the same nonce back */
 	HF_CONTROL_LEAVE = 3,  /* client: I have left you; give up the claim */
 	HF_CONTROL_DRAIN = 4,  /* gateway: leave me for another (gate closed) */
+	HF_CONTROL_BYE = 5,    /* client: I go down in order; end our session */
 };
 
 struct hf_control_wire {
@@ -136,6 +137,12 @@ struct hf_claim {
 	__u32 told; /* 0: tell at the next inner packet; the datapath sets 1 */
 };
 
+/*
+ * hf_protected: hash, ifindex of a Protected interface -> 1. What comes in there
+ * does not go out on the underlay. Empty on a node that protects nothing.
+ */
+#define HF_PROTECTED_MAX 64u
+
 /* hf_events: ring buffer, datapath -> holdfastd. Each record starts with this. */
 enum hf_event_type {
 	HF_EVENT_WANT = 1,    /* traffic for a slot without a peer; packet follows (to be held) */
@@ -184,7 +191,8 @@ struct hf_event_packet {
 	X(beat_unasked, "a heartbeat answer whose nonce is not outstanding")                      \
 	X(beat_gate, "a heartbeat while this gateway's gate is closed")                           \
 	X(beat_rate, "a heartbeat over its peer's rate")                                          \
-	X(held, "handed to holdfastd, to be sent when a session stands")
+	X(held, "handed to holdfastd, to be sent when a session stands")                          \
+	X(clear, "from a protected network, and would have left the underlay in clear")
 
 enum hf_drop {
 #define HF_DROP_ENUM(name, text) HF_DROP_##name,

@@ -491,6 +491,8 @@ void clients_control(struct clients *clients, struct peer *peer, const struct hf
 		unclaim(peer->owner, "the client has left for another gateway");
 		return;
 	}
+	if (event->control == HF_CONTROL_BYE)
+		clients_session_end(clients, peer, "the client goes down");
 	if (event->control != HF_CONTROL_PROBE)
 		return;
 	if (!open) {
@@ -499,6 +501,11 @@ void clients_control(struct clients *clients, struct peer *peer, const struct hf
 	}
 	send_control(clients, peer, &event->inner, event->nonce, HF_CONTROL_ANSWER);
 	claim(peer->owner);
+}
+
+bool clients_any(const struct clients *clients)
+{
+	return clients->first;
 }
 
 void clients_ask_to_leave(struct clients *clients)

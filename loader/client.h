@@ -9,6 +9,7 @@
 
 #include <event2/event.h>
 #include <jansson.h>
+#include <stdbool.h>
 
 #include "loader/eventlog.h"
 #include "loader/node.h"
@@ -46,6 +47,9 @@ void clients_claim(struct clients *clients, struct peer *peer);
 
 /* A control packet of a client. open: whether the gate is; a closed one leaves probes unanswered. */
 void clients_control(struct clients *clients, struct peer *peer, const struct hf_event *event, bool open);
+
+/* Whether there are any. */
+bool clients_any(const struct clients *clients);
 
 /* Asks all clients, through their SAs, to leave for another gateway. */
 void clients_ask_to_leave(struct clients *clients);

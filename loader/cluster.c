@@ -413,6 +413,13 @@ void clusters_want(struct clusters *all, __u32 slot, const __u8 *packet, size_t 
 		cluster_step(cluster, &(struct failover_event){ .type = FAILOVER_WANT });
 }
 
+void clusters_say_goodbye(struct clusters *all)
+{
+	for (size_t i = 0; i < all->n; i++)
+		for (int g = 0; g < (int)all->cluster[i].policy->n_gateways; g++)
+			send_control(&all->cluster[i], g, HF_CONTROL_BYE);
+}
+
 void clusters_control(struct clusters *all, struct peer *gateway, enum hf_control_type type)
 {
 	for (size_t i = 0; i < all->n; i++) {

@@ -36,6 +36,9 @@ void clusters_start(struct clusters *clusters, struct keyservice *service);
 /* Traffic for a slot found no gateway; packet (len bytes) is held. len 0: it was too large for that. */
 void clusters_want(struct clusters *clusters, __u32 slot, const __u8 *packet, size_t len);
 
+/* Tells every gateway, through its SA, that this client goes down. */
+void clusters_say_goodbye(struct clusters *clusters);
+
 /* A control packet came through the SA of a gateway. */
 void clusters_control(struct clusters *clusters, struct peer *gateway, enum hf_control_type type);
 

@@ -325,6 +325,13 @@ out:
 	return err;
 }
 
+bool daemon_retire(struct daemon *daemon)
+{
+	clusters_say_goodbye(daemon->clusters);
+	gate_drain(daemon->gate, true);
+	return clients_any(daemon->clients);
+}
+
 void daemon_stop(struct daemon *daemon)
 {
 	struct node_config node;

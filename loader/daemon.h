@@ -9,6 +9,7 @@
 
 #include <event2/event.h>
 #include <jansson.h>
+#include <stdbool.h>
 
 #include "lib/addr.h"
 
@@ -34,6 +35,13 @@ struct daemon_config {
  */
 int daemon_start(struct event_base *base, const struct daemon_config *config, char error[DAEMON_ERROR_MAX],
 		 struct daemon **ret_daemon);
+
+/*
+ * Says goodbye: clients are asked to leave, gateways to forget us. Returns true
+ * when it is worth a moment before daemon_stop(), so that clients can move
+ * without loss.
+ */
+bool daemon_retire(struct daemon *daemon);
 
 /* Takes everything down in order; nothing is left behind. Takes NULL. */
 void daemon_stop(struct daemon *daemon);

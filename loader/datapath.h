@@ -93,7 +93,7 @@ struct datapath_attached {
 /* TC on the tunnel interface (hf0): encrypt on egress, decrypted on ingress. */
 int datapath_attach_tunnel(struct datapath *dp, unsigned int ifindex, struct datapath_report *report);
 
-/* XDP and TC ingress on an underlay interface. Generic XDP on veth, native elsewhere where the driver has it. */
+/* XDP and TC in both directions on an underlay interface. Generic XDP on veth, native elsewhere where the driver has it. */
 int datapath_attach_underlay(struct datapath *dp, unsigned int ifindex, struct datapath_report *report,
 			     struct datapath_attached *ret_attached);
 
@@ -160,6 +160,13 @@ int datapath_read_live(struct datapath *dp, __u32 if_id, struct hf_live *ret_liv
 
 /* The reflector answers while CLOCK_MONOTONIC < until_ns; 0 closes the gate. */
 int datapath_set_gate(struct datapath *dp, __u64 until_ns);
+
+/*
+ * The Protected interfaces are these n from now on (at most HF_PROTECTED_MAX,
+ * else -E2BIG): what comes in there does not leave on the underlay. 0: none.
+ * Before the underlay is attached and before they forward.
+ */
+int datapath_set_protected(struct datapath *dp, const unsigned int *ifindexes, size_t n);
 
 /* The next inner packet of the client makes an HF_EVENT_CLAIM again. -ENOENT when there is no such client. */
 int datapath_rearm_claim(struct datapath *dp, __u32 if_id);

@@ -61,11 +61,15 @@ int datapath_attach_underlay(struct datapath *dp, unsigned int ifindex, struct d
 
 	datapath_log_start();
 	result = interface_add(dp, ifindex, DATAPATH_UNDERLAY);
+	/* Out before in, here as well. */
+	if (!result)
+		result = datapath_tc_attach(ifindex, BPF_TC_EGRESS,
+					    bpf_program__fd(dp->skel->progs.hf_tc_underlay_out));
 	if (!result)
 		result = datapath_tc_attach(ifindex, BPF_TC_INGRESS,
 					    bpf_program__fd(dp->skel->progs.hf_tc_underlay));
 	if (result)
-		return datapath_report_set(report, result, "cannot attach the TC program to %s: %s",
+		return datapath_report_set(report, result, "cannot attach the TC programs to %s: %s",
 					   name_of(ifindex, name), strerror(-result));
 	return datapath_xdp_attach(dp, ifindex, report, ret_attached);
 }
@@ -84,6 +88,6 @@ int datapath_detach_underlay(struct datapath *dp, unsigned int ifindex)
 	datapath_log_start();
 	interface_del(dp, ifindex, DATAPATH_UNDERLAY);
 	xdp = datapath_xdp_detach(ifindex);
-	tc = datapath_tc_detach(ifindex, BPF_TC_INGRESS);
+	tc = datapath_tc_detach(ifindex, BPF_TC_INGRESS | BPF_TC_EGRESS);
 	return xdp ? xdp : tc;
 }

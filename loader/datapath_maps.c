@@ -266,6 +266,51 @@ int datapath_set_gate(struct datapath *dp, __u64 until_ns)
 	return bpf_map_update_elem(MAP_FD(dp, hf_gate), &zero, &value, BPF_ANY);
 }
 
+/* Protected interfaces. */
+
+static bool is_among(__u32 ifindex, const unsigned int *ifindexes, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (ifindexes[i] == ifindex)
+			return true;
+	return false;
+}
+
+/* Those that are no longer among them. What is there is read first: a deletion disturbs the walk. */
+static int protected_delete_others(int fd, const unsigned int *ifindexes, size_t n)
+{
+	__u32 present[HF_PROTECTED_MAX], *last = NULL;
+	size_t n_present = 0;
+	int result = 0;
+
+	while (n_present < HF_PROTECTED_MAX && !bpf_map_get_next_key(fd, last, &present[n_present]))
+		last = &present[n_present++];
+	for (size_t i = 0; i < n_present; i++)
+		if (!is_among(present[i], ifindexes, n)) {
+			int one = map_delete(fd, &present[i]);
+
+			if (one)
+				result = one;
+		}
+	return result;
+}
+
+int datapath_set_protected(struct datapath *dp, const unsigned int *ifindexes, size_t n)
+{
+	int fd = MAP_FD(dp, hf_protected), result = 0;
+	__u32 one = 1;
+
+	if (n > HF_PROTECTED_MAX)
+		return -E2BIG;
+	result = protected_delete_others(fd, ifindexes, n);
+	for (size_t i = 0; i < n && !result; i++) {
+		__u32 ifindex = ifindexes[i];
+
+		result = bpf_map_update_elem(fd, &ifindex, &one, BPF_ANY);
+	}
+	return result;
+}
+
 /* Drops. */
 
 int datapath_read_drops(struct datapath *dp, __u64 ret_drops[HF_DROP_MAX])

@@ -9,6 +9,7 @@
 #include <getopt.h>
 #include <libgen.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,6 +46,7 @@ struct program {
 	struct control *control;
 	struct daemon_config config;
 	char control_path[128];
+	bool retired;
 	int status;
 };
 
@@ -53,15 +55,31 @@ static void stop_loop(evutil_socket_t signal, short what, void *context)
 	event_base_loopbreak(((struct program *)context)->base);
 }
 
+/* The first wish to stop gives clients a moment to move; a second one does not wait. */
+static void retire(evutil_socket_t signal, short what, void *context)
+{
+	static const struct timeval moment = { .tv_usec = 500000 };
+	static const struct timeval at_once = { .tv_usec = 10000 }; /* the answer to `down` goes out first */
+	struct program *program = context;
+	bool wait;
+
+	if (program->retired) {
+		event_base_loopbreak(program->base);
+		return;
+	}
+	program->retired = true;
+	wait = program->daemon && daemon_retire(program->daemon);
+	event_base_once(program->base, -1, EV_TIMEOUT, stop_loop, program, wait ? &moment : &at_once);
+}
+
 static json_t *on_command(void *context, const json_t *request)
 {
-	static const struct timeval soon = { .tv_usec = 10000 }; /* the answer goes out first */
 	struct program *program = context;
 	const char *command = json_string_value(json_object_get(request, "command"));
 
 	if (!command || strcmp(command, "down"))
 		return daemon_command(program->daemon, request);
-	event_base_once(program->base, -1, EV_TIMEOUT, stop_loop, program, &soon);
+	retire(-1, 0, program);
 	return json_pack("{s:b, s:i}", "ok", 1, "pid", (int)getpid());
 }
 
@@ -148,7 +166,7 @@ static int run(struct program *program)
 	int err;
 
 	for (size_t i = 0; i < 2; i++) {
-		events[i] = evsignal_new(program->base, signals[i], stop_loop, program);
+		events[i] = evsignal_new(program->base, signals[i], retire, program);
 		event_add(events[i], NULL);
 	}
 	program->config.context = program;
