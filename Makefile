@@ -99,9 +99,29 @@ RUN_check   := selftests/run
 RUN_demo    := selftests/anywhere --timeout 300 -- selftests/e2e/demo.sh
 RUN_figures := selftests/anywhere --timeout 1500 -- selftests/e2e/figures.sh
 
+# The three programs find each other in the folder where they lie (/proc/self/exe), so they lie together.
+ROOT    := $(DESTDIR)$(PREFIX)
+MAN5    := docs/holdfast-policy.5
+MAN8    := docs/holdfast.8 docs/holdfastd.8
+install: all
+	install -d $(addprefix $(ROOT)/,lib/holdfast bin sbin lib/systemd/system share/man/man5 share/man/man8)
+	install -m 755 $(PROGRAMS) $(ROOT)/lib/holdfast
+	ln -sf ../lib/holdfast/holdfast $(ROOT)/bin/holdfast
+	ln -sf ../lib/holdfast/holdfastd $(ROOT)/sbin/holdfastd
+	install -m 644 $(MAN5) $(ROOT)/share/man/man5
+	install -m 644 $(MAN8) $(ROOT)/share/man/man8
+	sed 's|/usr/local/|$(PREFIX)/|' packaging/holdfast.service >$(ROOT)/lib/systemd/system/holdfast.service
+
+# /etc/holdfast, with policy and keys, is not ours to remove.
+uninstall:
+	rm -f $(addprefix $(ROOT)/lib/holdfast/,$(notdir $(PROGRAMS))) $(ROOT)/bin/holdfast $(ROOT)/sbin/holdfastd
+	rm -f $(patsubst docs/%,$(ROOT)/share/man/man5/%,$(MAN5)) $(patsubst docs/%,$(ROOT)/share/man/man8/%,$(MAN8))
+	rm -f $(ROOT)/lib/systemd/system/holdfast.service
+	rmdir $(ROOT)/lib/holdfast 2>/dev/null || true
+
 clean:
 	rm -rf build
 
-.PHONY: all tests deps check demo figures clean
+.PHONY: all tests deps check demo figures install uninstall clean
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
