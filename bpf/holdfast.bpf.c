@@ -53,6 +53,15 @@ int hf_tc_underlay(struct __sk_buff *skb)
 	return TC_ACT_UNSPEC;
 }
 
+/* TC egress on the underlay: fails closed for the protected networks. */
+SEC("tc")
+int hf_tc_underlay_out(struct __sk_buff *skb)
+{
+	if (hf_underlay_is_clear(skb))
+		return hf_drop(HF_DROP_clear, TC_ACT_SHOT);
+	return TC_ACT_UNSPEC;
+}
+
 /* TC egress on hf0. */
 SEC("tc")
 int hf_tc_encrypt(struct __sk_buff *skb)

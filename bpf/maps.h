@@ -84,6 +84,13 @@ struct {
 } hf_claims SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, HF_PROTECTED_MAX);
+	__type(key, __u32);
+	__type(value, __u32);
+} hf_protected SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);

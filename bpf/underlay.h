@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The mark on what arrives for Holdfast on the underlay. Where the inner
+ * The underlay, in and out. In: the mark on what arrives for Holdfast. Where the inner
  * address of a client is its outer one, the way back to it is hf0; with
  * rp_filter 1 and src_valid_mark the reverse-path check follows the mark
- * instead, and the client's ESP passes.
+ * instead, and the client's ESP passes. Out: what came from a protected network
+ * does not leave here.
  */
 #ifndef HF_BPF_UNDERLAY_H
 #define HF_BPF_UNDERLAY_H
@@ -45,6 +46,20 @@ static __always_inline void hf_underlay_mark(struct __sk_buff *skb)
 		return;
 	if (!hf_tunnel_of_v4(packet.ip.daddr))
 		hf_mark_set(skb, HF_MARK);
+}
+
+/*
+ * Whether the packet came in on a Protected interface and is being forwarded as
+ * it came. What this machine makes itself came in nowhere; neither did what the
+ * tunnel interface has encrypted, which forgets the interface at the way in
+ * (xfrmi_scrub_packet() in net/xfrm/xfrm_interface_core.c). The mark would say
+ * less: on an interface that is both, hf_tc_underlay has set it on the way in.
+ */
+static __always_inline bool hf_underlay_is_clear(const struct __sk_buff *skb)
+{
+	__u32 from = skb->ingress_ifindex;
+
+	return from && bpf_map_lookup_elem(&hf_protected, &from);
 }
 
 #endif

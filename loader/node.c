@@ -225,6 +225,17 @@ static int fill_tunnels(struct node *node, const struct node_config *config)
 	return err ? fail(node, err, "filling the map of tunnels: %s", strerror(-err)) : 0;
 }
 
+static int fill_protected(struct node *node)
+{
+	unsigned int indexes[NODE_INTERFACES_MAX];
+	int err;
+
+	for (size_t i = 0; i < node->n_protected; i++)
+		indexes[i] = (unsigned int)node->protected[i].index;
+	err = datapath_set_protected(node->dp, indexes, node->n_protected);
+	return err ? fail(node, err, "filling the map of protected interfaces: %s", strerror(-err)) : 0;
+}
+
 static int attach(struct node *node)
 {
 	struct datapath_report report = { .text = "" };
@@ -306,13 +317,16 @@ int node_up(struct node *node, const struct node_config *config)
 	claim_flush(node->route, NULL);
 	err = make_tunnel(node, config->policy);
 	if (!err)
-		err = set_sysctls(node);
-	if (!err)
 		err = open_datapath(node, config);
 	if (!err)
 		err = fill_tunnels(node, config);
 	if (!err)
+		err = fill_protected(node);
+	if (!err)
 		err = attach(node);
+	/* Nothing is forwarded before the underlay is guarded. */
+	if (!err)
+		err = set_sysctls(node);
 	if (!err)
 		err = open_sockets(node);
 	if (!err)
@@ -336,6 +350,11 @@ void node_down(struct node *node, const struct node_config *config)
 	/* The reverse order; what tunnels was unreachable from the first step to this last one. */
 	if (node->xfrm)
 		xfrm_flush(node->xfrm, NULL, NULL);
+	if (node->sysctls) {
+		sysctl_restore(node->sysctls);
+		sysctl_close(node->sysctls);
+		node->sysctls = NULL;
+	}
 	if (node->dp) {
 		datapath_remove(node->dp);
 		datapath_free(node->dp);
@@ -346,11 +365,6 @@ void node_down(struct node *node, const struct node_config *config)
 	if (node->tunnel)
 		link_delete(node->route, LINK_TUNNEL);
 	node->tunnel = 0;
-	if (node->sysctls) {
-		sysctl_restore(node->sysctls);
-		sysctl_close(node->sysctls);
-		node->sysctls = NULL;
-	}
 	if (node->rule) {
 		claim_flush(node->route, NULL);
 		route_flush(node->route);

@@ -280,7 +280,8 @@ static void drops_clear(void)
 struct fixture *fixture_begin(void)
 {
 	static const char *const hashes[] = {"hf_tunnels", "hf_members", "hf_peers", "hf_live",
-					     "hf_outer",   "hf_beats",	 "hf_claims"};
+					     "hf_outer",   "hf_beats",	 "hf_claims", "hf_protected"};
+
 	if (fixture.unable) {
 		print_message("skipped: %s\n", fixture.unable);
 		skip();
@@ -340,6 +341,7 @@ void fixture_run_tc(int program, const struct packet *packet, const struct run_o
 	memset(ret, 0, sizeof(*ret));
 	if (options) {
 		in.mark = options->mark;
+		in.ingress_ifindex = options->ingress;
 		in.cb[0] = options->as_peer;
 		in.gso_size = options->gso_size;
 		in.gso_segs = options->gso_size ? 2 : 0;

@@ -100,6 +100,7 @@ struct run_result {
 struct run_options {
 	__u32 mark;
 	__u32 gso_size;
+	__u32 ingress; /* ifindex that it came in on */
 	__u32 as_peer; /* cb[0], for the program that plays a peer */
 };
 

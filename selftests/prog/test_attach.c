@@ -287,6 +287,7 @@ static void test_life(void **state)
 	assert_int_equal(programs_on(hfa), 1);
 	assert_int_equal(datapath_attach_tunnel(dp, hfb, NULL), 0);
 	command("test $(tc filter show dev hfa ingress | grep -c hf_tc_underlay) = 1");
+	command("test $(tc filter show dev hfa egress | grep -c hf_tc_underlay_) = 1");
 	command("test $(tc filter show dev hfb ingress | grep -c hf_tc_decrypted) = 1");
 	command("test $(tc filter show dev hfb egress | grep -c hf_tc_encrypt) = 1");
 	assert_int_equal(datapath_detach_tunnel(dp, hfb), 0); /* it would stop our own heartbeats */
@@ -296,6 +297,74 @@ static void test_life(void **state)
 	assert_bare();
 	command("! tc qdisc show dev hfb | grep -q clsact");
 	IS_LOST();
+}
+
+/* Sends a packet of a protected network into far. Whether it comes out of hfb, forwarded. */
+static bool is_forwarded(int far, int milliseconds)
+{
+	const struct packet_spec spec = {
+		.src = "198.51.100.7", .dst = CLIENT, .protocol = 6, .payload = &beat, .payload_len = sizeof(beat)};
+	struct pollfd readable = {.fd = wire, .events = POLLIN};
+	__u64 end = clock_now_ns() + (__u64)milliseconds * CLOCK_NS_PER_MS;
+	struct packet_spec forwarded = spec;
+	struct packet out, expected;
+	__u8 in[PACKET_MAX];
+
+	forwarded.ttl = 63;
+	forwarded.mac_turned = true; /* the neighbour's */
+	packet_build(&spec, &out);
+	packet_build(&forwarded, &expected);
+	assert_int_equal(send(far, out.data, out.len, 0), out.len);
+	while (clock_now_ns() < end) {
+		ssize_t len = poll(&readable, 1, 10) > 0 ? recv(wire, in, sizeof(in), 0) : -1;
+
+		if (len == (ssize_t)expected.len && !memcmp(in, expected.data, expected.len))
+			return true;
+	}
+	return false;
+}
+
+/* A machine that forwards: from hfp to hfa, unless hfp is protected. */
+static void test_protected(void **state)
+{
+	struct sockaddr_ll addr = {.sll_family = AF_PACKET};
+	__u64 drops[HF_DROP_MAX];
+	struct datapath *dp;
+	unsigned int hfp;
+	int far;
+
+	require_root();
+	command("ip link add hfp address 02:00:00:00:00:01 type veth peer name hfq && "
+		"sysctl -qw net.ipv6.conf.hfp.disable_ipv6=1 net.ipv6.conf.hfq.disable_ipv6=1 && "
+		"ip addr add 198.51.100.1/24 dev hfp && ip link set hfp up && ip link set hfq up && "
+		"ip neigh replace " CLIENT " lladdr 02:00:00:00:00:02 dev hfa && sysctl -qw net.ipv4.ip_forward=1");
+	hfp = if_nametoindex("hfp");
+	far = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+	addr.sll_ifindex = (int)if_nametoindex("hfq");
+	assert_int_equal(bind(far, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	dp = open_or_fail();
+	client_add(dp);
+	attach_or_fail(dp);
+	assert_true(is_forwarded(far, 5000)); /* nothing is protected: nothing changes */
+	assert_int_equal(datapath_set_protected(dp, &hfp, 1), 0);
+	assert_false(is_forwarded(far, 150));
+	assert_int_equal(datapath_read_drops(dp, drops), 0);
+	assert_int_equal(drops[HF_DROP_clear], 1);
+	COMES_BACK();
+	datapath_free(dp); /* as if killed: what is attached still guards */
+	assert_false(is_forwarded(far, 150));
+	dp = open_or_fail();
+	attach_or_fail(dp);
+	assert_int_equal(datapath_read_drops(dp, drops), 0);
+	assert_int_equal(drops[HF_DROP_clear], 2);
+	assert_int_equal(datapath_set_protected(dp, NULL, 0), 0);
+	assert_true(is_forwarded(far, 5000));
+	assert_int_equal(datapath_remove(dp), 0);
+	datapath_free(dp);
+	assert_true(is_forwarded(far, 5000));
+	assert_bare();
+	close(far);
+	command("sysctl -qw net.ipv4.ip_forward=0 && ip link del hfp && ip neigh del " CLIENT " dev hfa");
 }
 
 static struct peer_bpf *stranger_open(void)
@@ -445,6 +514,7 @@ int main(void)
 		cmocka_unit_test(test_other_version),
 		cmocka_unit_test(test_half_a_set),
 		cmocka_unit_test(test_life),
+		cmocka_unit_test(test_protected),
 		cmocka_unit_test(test_beside_another),
 		cmocka_unit_test(test_one_that_does_not_share),
 		cmocka_unit_test(test_interface_that_goes),

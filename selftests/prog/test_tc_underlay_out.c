@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* hf_tc_underlay_out: what came in on a protected interface is dropped, and nothing else is touched. */
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <linux/if_ether.h>
+#include <linux/pkt_cls.h>
+
+#include "selftests/prog/fixture.h"
+
+#define CLIENT "100.0.0.1"
+#define TARGET "10.0.0.1"
+
+/* Interfaces. Numbers do: the program looks at no more. */
+enum { HERE = 0, LAN = 11, DMZ = 12, OTHER = 13, FAR = 0x7fffffff };
+
+#define ICMP 1
+#define TCP 6
+#define UDP 17
+#define ESP 50
+#define NOTHING (-1)
+
+static const __u8 payload[40] = {1, 2, 3, 4};
+
+#define ANSWER(proto)                                                                                          \
+	.src = TARGET, .dst = CLIENT, .protocol = (proto), .payload = payload, .payload_len = sizeof(payload)
+#define OURS(proto)                                                                                            \
+	.src = US, .dst = CLIENT, .protocol = (proto), .payload = payload, .payload_len = sizeof(payload)
+
+struct out_case {
+	const char *what;
+	__u32 from;
+	struct packet_spec in;
+	__u32 mark;
+	bool protects_nothing;
+	int drop;
+};
+
+static const struct out_case cases[] = {
+	{"an answer of a target", LAN, {ANSWER(TCP), .sport = 80, .dport = 40000}, .drop = HF_DROP_clear},
+	{"from another protected interface", DMZ, {ANSWER(UDP), .sport = 7, .dport = 8}, .drop = HF_DROP_clear},
+	{"from one with a large number", FAR, {ANSWER(ICMP)}, .drop = HF_DROP_clear},
+	{"a later fragment", LAN, {ANSWER(UDP), .frag = 100}, .drop = HF_DROP_clear},
+	{"ESP that somebody else made", LAN, {ANSWER(ESP)}, .drop = HF_DROP_clear},
+	{"IPv6", LAN, {ANSWER(UDP), .ethertype = ETH_P_IPV6}, .drop = HF_DROP_clear},
+	{"what is no IP at all", LAN, {ANSWER(UDP), .ethertype = ETH_P_ARP}, .drop = HF_DROP_clear},
+	/* On an interface that is underlay and protected, hf_tc_underlay marks these on the way in. */
+	{"with the mark: no less in clear", LAN, {ANSWER(UDP), .sport = 4500, .dport = 9}, HF_MARK, .drop = HF_DROP_clear},
+
+	{"from an interface that is not protected passes", OTHER, {ANSWER(TCP)}, .drop = NOTHING},
+	{"likewise with a mark, which stays", OTHER, {ANSWER(TCP)}, 0x77, .drop = NOTHING},
+	{"what this machine sends passes", HERE, {OURS(TCP), .sport = 22, .dport = 40000}, .drop = NOTHING},
+	{"ESP of this machine passes", HERE, {OURS(ESP)}, HF_MARK, .drop = NOTHING},
+	{"ESP in UDP passes", HERE, {OURS(UDP), .sport = 4500, .dport = 4500}, HF_MARK, .drop = NOTHING},
+	{"ARP passes", HERE, {OURS(UDP), .ethertype = ETH_P_ARP}, .drop = NOTHING},
+	{"on a node that protects nothing: forwarded", LAN, {ANSWER(TCP)}, .protects_nothing = true, .drop = NOTHING},
+	{"on a node that protects nothing: its own", HERE, {OURS(ESP)}, .protects_nothing = true, .drop = NOTHING},
+};
+
+static void test_case(void **state)
+{
+	static const unsigned int protected[] = {LAN, DMZ, FAR};
+	const struct out_case *c = *state;
+	struct run_options options = {.ingress = c->from, .mark = c->mark};
+	struct fixture *f = fixture_begin();
+	struct run_result result;
+	struct packet in;
+
+	assert_int_equal(datapath_set_protected(f->dp, protected, c->protects_nothing ? 0 : 3), 0);
+	packet_build(&c->in, &in);
+	fixture_run_tc(datapath_program_fd(f->dp, "hf_tc_underlay_out"), &in, &options, &result);
+	assert_int_equal(result.verdict, c->drop == NOTHING ? TC_ACT_UNSPEC : TC_ACT_SHOT);
+	assert_int_equal(result.mark, c->mark);
+	assert_int_equal(result.len, in.len);
+	assert_memory_equal(result.data, in.data, in.len);
+	fixture_assert_drops(f, c->drop);
+}
+
+static bool is_protected(struct fixture *f, __u32 ifindex)
+{
+	__u32 value;
+
+	return !bpf_map_lookup_elem(datapath_map_fd(f->dp, "hf_protected"), &ifindex, &value);
+}
+
+/* The set is replaced as a whole. */
+static void test_set(void **state)
+{
+	unsigned int all[HF_PROTECTED_MAX + 1];
+	struct fixture *f = fixture_begin();
+
+	for (unsigned int i = 0; i <= HF_PROTECTED_MAX; i++)
+		all[i] = i + 1;
+	assert_int_equal(datapath_set_protected(f->dp, all, HF_PROTECTED_MAX + 1), -E2BIG);
+	assert_false(is_protected(f, 1));
+	assert_int_equal(datapath_set_protected(f->dp, all, HF_PROTECTED_MAX), 0);
+	assert_true(is_protected(f, 1) && is_protected(f, HF_PROTECTED_MAX));
+	/* One stays, all others make room for one that is new. */
+	assert_int_equal(datapath_set_protected(f->dp, all + HF_PROTECTED_MAX - 1, 2), 0);
+	assert_true(is_protected(f, HF_PROTECTED_MAX) && is_protected(f, HF_PROTECTED_MAX + 1));
+	for (unsigned int i = 1; i < HF_PROTECTED_MAX; i++)
+		assert_false(is_protected(f, i));
+	assert_int_equal(datapath_set_protected(f->dp, NULL, 0), 0);
+	assert_false(is_protected(f, HF_PROTECTED_MAX) || is_protected(f, HF_PROTECTED_MAX + 1));
+}
+
+int main(void)
+{
+	const struct fixture_table table = {cases, sizeof(cases) / sizeof(*cases), sizeof(*cases), test_case};
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_set),
+	};
+
+	return fixture_main("hf_tc_underlay_out", &table, tests, sizeof(tests) / sizeof(*tests));
+}
