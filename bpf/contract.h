@@ -77,6 +77,7 @@ struct hf_tunnel {
 
 struct hf_steer {
 	__u32 if_id;
+	__u32 watch; /* 1: tell of the next packet (HF_EVENT_PAYLOAD); the datapath sets 0 */
 };
 
 /* hf_members: hash; present when the peer may send from the addresses of the slot. */
@@ -148,13 +149,14 @@ enum hf_event_type {
 	HF_EVENT_WANT = 1,    /* traffic for a slot without a peer; packet follows (to be held) */
 	HF_EVENT_CLAIM = 2,   /* first inner packet of a client whose claim is not told */
 	HF_EVENT_CONTROL = 3, /* a control packet that came through the SA of if_id */
+	HF_EVENT_PAYLOAD = 4, /* a packet left by a slot that was watched */
 };
 
 struct hf_event {
 	__u64 time_ns;
 	enum hf_event_type type;
 	__u32 if_id;	      /* CLAIM, CONTROL */
-	__u32 slot;	      /* WANT */
+	__u32 slot;	      /* WANT, PAYLOAD */
 	__u32 packet_len;     /* WANT: bytes of packet[]; 0 when it was too large to hold */
 	struct hf_addr inner; /* CLAIM, CONTROL: inner source */
 	__u64 nonce;	      /* CONTROL */

@@ -36,7 +36,7 @@ static __always_inline int hf_encrypt(struct __sk_buff *skb)
 {
 	struct hf_control_wire control;
 	const struct hf_tunnel *tunnel;
-	const struct hf_steer *steer;
+	struct hf_steer *steer;
 	struct hf_inner inner;
 	__u32 slot;
 	long found;
@@ -54,8 +54,11 @@ static __always_inline int hf_encrypt(struct __sk_buff *skb)
 		return hf_drop(HF_DROP_not_tunnelled, TC_ACT_SHOT);
 	slot = tunnel->slot;
 	steer = bpf_map_lookup_elem(&hf_steer, &slot);
-	if (steer && steer->if_id)
+	if (steer && steer->if_id) {
+		if (steer->watch)
+			hf_tell_payload(steer, slot);
 		return hf_encrypt_for(skb, steer->if_id);
+	}
 	return hf_hold(skb, &inner, slot);
 }
 

@@ -48,4 +48,24 @@ static __always_inline int hf_hold(struct __sk_buff *skb, const struct hf_inner 
 	return lost ? hf_drop(HF_DROP_no_session, TC_ACT_SHOT) : hf_drop(HF_DROP_held, TC_ACT_STOLEN);
 }
 
+/* The slot was watched for payload: tells holdfastd once. Where the ring is full, the next packet tells. */
+static __always_inline void hf_tell_payload(struct hf_steer *steer, __u32 slot)
+{
+	struct hf_event *event;
+
+	if (__sync_val_compare_and_swap(&steer->watch, 1, 0) != 1)
+		return;
+	event = bpf_ringbuf_reserve(&hf_events, sizeof(*event), 0);
+	if (!event) {
+		steer->watch = 1;
+		return;
+	}
+	__builtin_memset(event, 0, sizeof(*event));
+	event->time_ns = bpf_ktime_get_ns();
+	event->type = HF_EVENT_PAYLOAD;
+	event->slot = slot;
+	event->if_id = steer->if_id;
+	bpf_ringbuf_submit(event, 0);
+}
+
 #endif

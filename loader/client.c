@@ -12,6 +12,7 @@
 #include "loader/claim.h"
 #include "loader/hold.h"
 #include "loader/inner.h"
+#include "loader/peer_json.h"
 #include "loader/route.h"
 
 /* An announcement may be lost: it is repeated after these times. */
@@ -515,19 +516,6 @@ void clients_ask_to_leave(struct clients *clients)
 			send_control(clients, client->peer, &client->peer->inner[0].addr, 0, HF_CONTROL_DRAIN);
 }
 
-static json_t *session_status(const struct peer *peer)
-{
-	struct peer_use use = { 0 };
-
-	if (!peer->up)
-		return json_null();
-	peers_read_use(peer, &use);
-	return json_pack("{s:I, s:I, s:s, s:I, s:I, s:I}", "spi_in", (json_int_t)peer->spi_in, "spi_out",
-			 (json_int_t)peer->spi_out, "algorithm", peer_algorithm_name(peer->algorithm), "established_s",
-			 (json_int_t)((clock_now_ns() - peer->established_ns) / CLOCK_NS_PER_S), "bytes_in",
-			 (json_int_t)use.bytes_in, "bytes_out", (json_int_t)use.bytes_out);
-}
-
 json_t *clients_status(const struct clients *clients)
 {
 	json_t *array = json_array();
@@ -540,7 +528,7 @@ json_t *clients_status(const struct clients *clients)
 		json_array_append_new(array, json_pack("{s:s, s:s, s:o, s:b, s:o}", "address",
 						       addr_text(&client->peer->remote).s, "name", client->peer->name,
 						       "inner", inner, "claimed", client->claimed, "session",
-						       session_status(client->peer)));
+						       peer_session_json(client->peer)));
 	}
 	return array;
 }

@@ -12,6 +12,7 @@
 #include "lib/log.h"
 #include "loader/beat.h"
 #include "loader/hold.h"
+#include "loader/peer_json.h"
 
 /* Heartbeats that may be answered late; the oldest is forgotten for each new one. */
 #define BEATS_KEPT 32
@@ -119,6 +120,14 @@ static void send_control(struct cluster *cluster, int g, enum hf_control_type ty
 static void do_probe(struct cluster *cluster, const struct failover_action *action)
 {
 	send_control(cluster, action->gateway, HF_CONTROL_PROBE);
+}
+
+static void do_watch(struct cluster *cluster, const struct failover_action *action)
+{
+	struct peer *peer = gateway_peer(cluster, action->gateway);
+
+	if (peer)
+		datapath_watch(cluster->all->config.node->dp, cluster->slot, peer->if_id);
 }
 
 static void do_leave(struct cluster *cluster, const struct failover_action *action)
@@ -261,6 +270,7 @@ static void (*const carry_out[])(struct cluster *, const struct failover_action 
 	[FAILOVER_DO_STEER] = do_steer,
 	[FAILOVER_DO_PROBE] = do_probe,
 	[FAILOVER_DO_BEAT] = do_beat,
+	[FAILOVER_DO_WATCH] = do_watch,
 	[FAILOVER_DO_LEAVE] = do_leave,
 	[FAILOVER_DO_REMOVE] = do_remove,
 	[FAILOVER_SAY_MISSED] = say_missed,
@@ -413,6 +423,16 @@ void clusters_want(struct clusters *all, __u32 slot, const __u8 *packet, size_t 
 		cluster_step(cluster, &(struct failover_event){ .type = FAILOVER_WANT });
 }
 
+void clusters_payload(struct clusters *all, __u32 slot)
+{
+	struct cluster *cluster = slot < all->n ? &all->cluster[slot] : NULL;
+
+	if (!cluster || cluster->machine.current == FAILOVER_NOBODY)
+		return;
+	look(cluster);
+	cluster_step(cluster, &(struct failover_event){ .type = FAILOVER_PAYLOAD, .gateway = cluster->machine.current });
+}
+
 void clusters_say_goodbye(struct clusters *all)
 {
 	for (size_t i = 0; i < all->n; i++)
@@ -542,19 +562,6 @@ int clusters_move(struct clusters *all, const char *name, const struct hf_addr *
 	return -ENOENT;
 }
 
-static json_t *session_status(const struct peer *peer)
-{
-	struct peer_use use = { 0 };
-	__u64 age_s = (clock_now_ns() - peer->established_ns) / CLOCK_NS_PER_S;
-	__u64 renew_s = peer->lifetime_s / 5 * 4;
-
-	peers_read_use(peer, &use);
-	return json_pack("{s:I, s:I, s:s, s:I, s:I, s:I, s:I}", "spi_in", (json_int_t)peer->spi_in, "spi_out",
-			 (json_int_t)peer->spi_out, "algorithm", peer_algorithm_name(peer->algorithm), "established_s",
-			 (json_int_t)age_s, "bytes_in", (json_int_t)use.bytes_in, "bytes_out", (json_int_t)use.bytes_out,
-			 "rekey_in_s", (json_int_t)(renew_s > age_s ? renew_s - age_s : 0));
-}
-
 static json_t *gateway_status(const struct cluster *cluster, int g)
 {
 	struct peer *peer = gateway_peer(cluster, g);
@@ -568,7 +575,7 @@ static json_t *gateway_status(const struct cluster *cluster, int g)
 	json_object_set_new(json, "last_rx_ms",
 			    rx ? json_integer((json_int_t)((clock_now_ns() - rx) / CLOCK_NS_PER_MS)) : json_null());
 	json_object_set_new(json, "rtt_us", live.beat_rtt_ns ? json_integer((json_int_t)(live.beat_rtt_ns / 1000)) : json_null());
-	json_object_set_new(json, "session", peer ? session_status(peer) : json_null());
+	json_object_set_new(json, "session", peer_session_json(peer));
 	return json;
 }
 

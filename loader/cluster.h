@@ -36,6 +36,9 @@ void clusters_start(struct clusters *clusters, struct keyservice *service);
 /* Traffic for a slot found no gateway; packet (len bytes) is held. len 0: it was too large for that. */
 void clusters_want(struct clusters *clusters, __u32 slot, const __u8 *packet, size_t len);
 
+/* Payload left by the slot, which was watched for it. */
+void clusters_payload(struct clusters *clusters, __u32 slot);
+
 /* Tells every gateway, through its SA, that this client goes down. */
 void clusters_say_goodbye(struct clusters *clusters);
 

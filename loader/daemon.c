@@ -61,6 +61,9 @@ static void on_datapath(void *context, const struct hf_event *event, const __u8 
 		else
 			clients_want(daemon->clients, event->slot, packet, event->packet_len);
 		break;
+	case HF_EVENT_PAYLOAD:
+		clusters_payload(daemon->clusters, event->slot);
+		break;
 	case HF_EVENT_CLAIM:
 		peer = peers_by_if_id(daemon->peers, event->if_id);
 		if (peer && peer->role == HF_ROLE_CLIENT)

@@ -128,6 +128,8 @@ int datapath_each_tunnel(struct datapath *dp,
 
 /* The switch: one aligned write. if_id 0: no peer, hold or drop. */
 int datapath_steer(struct datapath *dp, __u32 slot, __u32 if_id);
+/* The next packet that leaves by the slot, which if_id has, makes an HF_EVENT_PAYLOAD; once. */
+int datapath_watch(struct datapath *dp, __u32 slot, __u32 if_id);
 int datapath_read_steer(struct datapath *dp, __u32 slot, __u32 *ret_if_id);
 
 /* Whether the peer may send from the inner addresses of the slot. */

@@ -128,6 +128,13 @@ int datapath_steer(struct datapath *dp, __u32 slot, __u32 if_id)
 	return slot < DATAPATH_SLOTS ? bpf_map_update_elem(MAP_FD(dp, hf_steer), &slot, &value, BPF_ANY) : -EINVAL;
 }
 
+int datapath_watch(struct datapath *dp, __u32 slot, __u32 if_id)
+{
+	struct hf_steer value = {.if_id = if_id, .watch = 1};
+
+	return slot < DATAPATH_SLOTS ? bpf_map_update_elem(MAP_FD(dp, hf_steer), &slot, &value, BPF_ANY) : -EINVAL;
+}
+
 int datapath_read_steer(struct datapath *dp, __u32 slot, __u32 *ret_if_id)
 {
 	struct hf_steer value;

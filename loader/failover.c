@@ -145,6 +145,7 @@ static void steer(struct step *s, int to, enum failover_reason reason)
 	m->current = to;
 	m->beats = 0;
 	m->beat_extended = false;
+	m->watching = false;
 	m->probes = 0;
 	act(s, FAILOVER_DO_STEER, to);
 	if (from != FAILOVER_NOBODY && !m->switching) {
@@ -229,9 +230,14 @@ static void run_check(struct step *s)
 	if (m->current == FAILOVER_NOBODY || m->config.heartbeat == FAILOVER_BEAT_NONE)
 		return;
 	if (!m->beats) {
-		if (m->config.heartbeat == FAILOVER_BEAT_INSTANT &&
-		    s->now >= m->gateway[m->current].last_rx_ns + m->config.defer_ns)
+		if (s->now < m->gateway[m->current].last_rx_ns + m->config.defer_ns)
+			return;
+		if (m->config.heartbeat == FAILOVER_BEAT_INSTANT) {
 			begin_check(s);
+		} else if (!m->watching) {
+			m->watching = true;
+			act(s, FAILOVER_DO_WATCH, m->current);
+		}
 		return;
 	}
 	if (s->now < m->beat_ns + m->config.response_ns)
@@ -384,7 +390,8 @@ static __u64 request_due(const struct failover *m, __u64 now)
 		return NEVER;
 	if (m->moving)
 		return 0;
-	if ((unsigned int)count_usable_others(m) >= m->config.standby)
+	/* An idle client keeps quiet, but for INSTANT. */
+	if ((unsigned int)count_usable_others(m) >= m->config.standby || !wants(m, now))
 		return NEVER;
 	for (int g = 0; g < m->config.n_gateways; g++)
 		if (g != m->current && !m->gateway[g].session && m->gateway[g].retry_ns < due)
@@ -427,6 +434,8 @@ static void on_payload(struct step *s, const struct failover_event *event)
 {
 	struct failover *m = s->m;
 
+	m->watching = false;
+	m->wanted_ns = s->now;
 	if (m->config.heartbeat == FAILOVER_BEAT_DEFERRED && m->current == event->gateway && !m->beats &&
 	    s->now >= m->gateway[m->current].last_rx_ns + m->config.defer_ns)
 		begin_check(s);
@@ -624,7 +633,7 @@ __u64 failover_deadline_ns(const struct failover *m, __u64 now)
 	if (m->current != FAILOVER_NOBODY && m->config.heartbeat != FAILOVER_BEAT_NONE) {
 		if (m->beats)
 			due[0] = m->beat_ns + m->config.response_ns;
-		else if (m->config.heartbeat == FAILOVER_BEAT_INSTANT)
+		else if (m->config.heartbeat == FAILOVER_BEAT_INSTANT || !m->watching)
 			due[0] = m->gateway[m->current].last_rx_ns + m->config.defer_ns;
 	}
 	for (int g = 0; g < m->config.n_gateways; g++) {

@@ -92,6 +92,7 @@ enum failover_action_type {
 	FAILOVER_DO_STEER,   /* gateway (or nobody): traffic goes there from now on */
 	FAILOVER_DO_PROBE,   /* gateway: send a probe through its SA */
 	FAILOVER_DO_BEAT,    /* gateway: send a heartbeat */
+	FAILOVER_DO_WATCH,   /* gateway: tell (FAILOVER_PAYLOAD) when payload leaves for it; once */
 	FAILOVER_DO_LEAVE,   /* gateway: tell it, through its SA, that we have left */
 	FAILOVER_DO_REMOVE,  /* gateway: remove its session */
 	FAILOVER_DO_REQUEST, /* ask the KMS for one session with one of request[0..n_request) */
@@ -129,6 +130,7 @@ struct failover {
 	unsigned int beats;
 	__u64 check_ns;	 /* when the check began */
 	__u64 beat_ns;	 /* when its last beat left */
+	bool watching;	 /* DEFERRED: the datapath will tell of the next payload */
 	bool beat_extended; /* a late timer has been given one more response time */
 	unsigned int loss;  /* estimate of lost heartbeats, in 1/1024 */
 

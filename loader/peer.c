@@ -10,8 +10,6 @@
 #include "lib/log.h"
 #include "loader/xfrm.h"
 
-/* A session is renewed when this share of its lifetime has passed. */
-#define RENEW_PERCENT 80
 #define ENCAP_SOCKETS_MAX 16
 
 /* An inbound state that is no longer spoken of, and goes when its time has come. */
@@ -291,7 +289,7 @@ static void fade(struct peer *peer)
 
 static void peer_adopt(struct peer *peer, const struct kms_session *session)
 {
-	struct timeval renew = { .tv_sec = session->lifetime_s * RENEW_PERCENT / 100 };
+	struct timeval renew = { .tv_sec = session->lifetime_s * PEER_RENEW_PERCENT / 100 };
 
 	peer->local = session->local;
 	peer->remote = session->remote;

@@ -16,6 +16,8 @@
 
 /* The inbound state of a session that was replaced or left stays this long, for packets under way. */
 #define PEER_LINGER_MS 5000
+/* A session is renewed when this share of its lifetime has passed. */
+#define PEER_RENEW_PERCENT 80
 
 struct peer {
 	enum hf_role role;

@@ -294,6 +294,36 @@ static void test_control_cuts(void **state)
 	}
 }
 
+/* A watched slot tells of the next packet, and of that one only. */
+static void test_watch(void **state)
+{
+	struct fixture *f = fixture_begin();
+	struct run_options options = {0};
+	struct packet_spec spec = {TO(TARGET), DATA};
+	struct run_result result;
+	struct packet in;
+
+	world_make(f);
+	packet_build(&spec, &in);
+	assert_int_equal(datapath_watch(f->dp, 1, PEER_ID), 0);
+	for (int i = 0; i < 3; i++) {
+		fixture_run_tc(datapath_program_fd(f->dp, "hf_tc_encrypt"), &in, &options, &result);
+		fixture_take_events(f);
+		assert_int_equal(f->n_events, i == 0);
+		if (i)
+			continue;
+		assert_int_equal(f->events[0].type, HF_EVENT_PAYLOAD);
+		assert_int_equal(f->events[0].slot, 1);
+		assert_int_equal(f->events[0].if_id, PEER_ID);
+	}
+	/* Steering anew ends the watch. */
+	assert_int_equal(datapath_watch(f->dp, 1, PEER_ID), 0);
+	assert_int_equal(datapath_steer(f->dp, 1, OTHER_ID), 0);
+	fixture_run_tc(datapath_program_fd(f->dp, "hf_tc_encrypt"), &in, &options, &result);
+	fixture_take_events(f);
+	assert_int_equal(f->n_events, 0);
+}
+
 /* A packet for holding whose bytes end before its length says: asked for, not held. */
 static void test_held_cuts(void **state)
 {
@@ -397,6 +427,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_control_cuts),
 		cmocka_unit_test(test_held_cuts),
+		cmocka_unit_test(test_watch),
 		cmocka_unit_test(test_ring_full),
 		cmocka_unit_test(test_without_xfrm),
 		cmocka_unit_test_teardown(test_switch, tear_down_receiver),

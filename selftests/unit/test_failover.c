@@ -39,7 +39,7 @@ struct world {
 	int steered; /* where the datapath sends */
 	unsigned int beats, beats_to[GATEWAYS], requests, removed, switches, uplink, false_alarms, leaves;
 	struct failover_action recovered;
-	unsigned int recoveries, held;
+	unsigned int recoveries, held, watched;
 };
 
 static void step(struct world *w, struct failover_event event);
@@ -68,6 +68,7 @@ static void carry_out(struct world *w, const struct failover_action *action)
 		}
 		break;
 	case FAILOVER_DO_LEAVE: w->leaves++; break;
+	case FAILOVER_DO_WATCH: w->watched++; break;
 	case FAILOVER_DO_REMOVE: w->removed++; break;
 	case FAILOVER_SAY_SWITCHED: w->switches++; break;
 	case FAILOVER_SAY_RECOVERED:
@@ -303,6 +304,7 @@ static void deferred_waits_for_payload(void **state)
 	w.alive[0] = false;
 	run_until(&w, w.now + 60 * S);
 	assert_int_equal(w.beats, 0);
+	assert_int_equal(w.watched, 1);
 	step(&w, (struct failover_event){ .type = FAILOVER_PAYLOAD, .gateway = 0 });
 	assert_int_equal(w.beats, 1);
 	run_until(&w, w.now + 101 * MS);
