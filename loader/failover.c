@@ -523,6 +523,7 @@ static void on_session_up(struct step *s, const struct failover_event *event)
 		m->moving = false;
 		steer(s, event->gateway, FAILOVER_ADMIN);
 	} else if (m->current == FAILOVER_NOBODY) {
+		m->silent = false; /* one could be reached: those that are silent have failed */
 		steer(s, event->gateway, FAILOVER_FIRST);
 	} else if (m->current != event->gateway && m->gateway[m->current].leaving) {
 		steer(s, event->gateway, FAILOVER_LEAVING);

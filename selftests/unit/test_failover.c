@@ -215,6 +215,9 @@ static void without_standby_a_request_is_made(void **state)
 	assert_int_equal(w.held, 1); /* traffic is held, not lost, while the request is under way */
 	assert_int_equal(w.steered, 1);
 	assert_int_equal(w.request[0], 1);
+	run_until(&w, w.now + 3 * S);
+	assert_int_equal(w.removed, 1); /* the failed gateway's session, here too */
+	assert_int_equal(failover_gateway_state(&w.machine, 0), FAILOVER_FAILED);
 }
 
 static void two_dead_the_last_is_used(void **state)
