@@ -34,6 +34,27 @@ static __always_inline bool hf_source_is_allowed(__be32 saddr, __u32 if_id)
 	return bpf_map_lookup_elem(&hf_members, &member);
 }
 
+/*
+ * Whether this is an ICMP error about a packet that went to this peer, told to
+ * the one who sent it. A router on the way may say so, whose own address is no
+ * inner one: without it, path MTU discovery fails. What the peer may tell lies so
+ * is about packets to its own addresses, which it could as well not deliver.
+ */
+static __always_inline bool hf_error_is_allowed(struct __sk_buff *skb, const struct hf_inner *inner, __u32 if_id)
+{
+	struct hf_icmp_error error;
+
+	if (inner->ip.protocol != IPPROTO_ICMP || !inner->first ||
+	    bpf_ntohs(inner->ip.tot_len) < inner->payload + sizeof(error) ||
+	    hf_inner_load(skb, inner->payload, &error, sizeof(error)))
+		return false;
+	if (error.type != HF_ICMP_UNREACHABLE && error.type != HF_ICMP_TIME_EXCEEDED &&
+	    error.type != HF_ICMP_PARAMETER)
+		return false;
+	return error.about.version == 4 && error.about.ihl >= 5 && error.about.saddr == inner->ip.daddr &&
+	       hf_source_is_allowed(error.about.daddr, if_id);
+}
+
 /* A gateway that is cut off from its targets says "unreachable": that is no sign of life. */
 static __always_inline bool hf_inner_is_unreachable(struct __sk_buff *skb, const struct hf_inner *inner)
 {
@@ -96,6 +117,13 @@ static __always_inline int hf_control_deliver(const struct hf_control_wire *cont
 	return hf_drop(HF_DROP_control_consumed, TC_ACT_SHOT);
 }
 
+/* The way on: into the clear. The mark was set on the underlay for the reverse-path check; it survived decryption. */
+static __always_inline int hf_decrypted_pass(struct __sk_buff *skb)
+{
+	hf_mark_set(skb, 0);
+	return TC_ACT_OK;
+}
+
 static __always_inline int hf_decrypted(struct __sk_buff *skb)
 {
 	struct hf_control_wire control;
@@ -116,15 +144,18 @@ static __always_inline int hf_decrypted(struct __sk_buff *skb)
 		return hf_drop(HF_DROP_control_malformed, TC_ACT_SHOT);
 	/* A gateway's own words come from its outer address, which is no target. */
 	if (!hf_source_is_allowed(inner.ip.saddr, if_id) &&
-	    !(found && hf_addr_is_v4(&peer->outer, inner.ip.saddr)))
-		return hf_drop(HF_DROP_inner_source, TC_ACT_SHOT);
+	    !(found && hf_addr_is_v4(&peer->outer, inner.ip.saddr))) {
+		if (found || !hf_error_is_allowed(skb, &inner, if_id))
+			return hf_drop(HF_DROP_inner_source, TC_ACT_SHOT);
+		/* No sign of life, and no address of a client's to be claimed. */
+		return hf_decrypted_pass(skb);
+	}
 	if (found)
 		return hf_control_deliver(&control, if_id, inner.ip.saddr);
 	if (!hf_inner_is_unreachable(skb, &inner))
 		hf_live_touch(if_id);
 	hf_claim_tell(if_id, inner.ip.saddr);
-	hf_mark_set(skb, 0); /* it was set on the underlay for the reverse-path check; it survived decryption */
-	return TC_ACT_OK;
+	return hf_decrypted_pass(skb);
 }
 
 #endif

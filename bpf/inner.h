@@ -11,7 +11,18 @@
 #define HF_PULL_MAX 128 /* link layer, IPv4 with options, and what is read of the payload */
 
 enum {
-	HF_ICMP_UNREACHABLE = 3,
+	HF_ICMP_UNREACHABLE = 3, /* code 4: fragmentation needed */
+	HF_ICMP_TIME_EXCEEDED = 11,
+	HF_ICMP_PARAMETER = 12,
+};
+
+/* An ICMP error (RFC 792) as far as it is read: its header, and the header of the packet that it is about. */
+struct hf_icmp_error {
+	__u8 type;
+	__u8 code;
+	__u16 check;
+	__u32 rest;
+	struct iphdr about;
 };
 
 /* Reads len bytes at offset of the network header. 0, or negative when the packet ends before. */

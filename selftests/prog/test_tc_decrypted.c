@@ -35,6 +35,31 @@ static const __u8 echo_reply[36] = {0, 0};
 static const struct hf_control_wire answer = {
 	.magic = 0x54434648, .if_id = 0x66, .nonce = 0xabcdef, .type = HF_CONTROL_ANSWER};
 
+/* An ICMP error about a packet, and where it says that one went from and to. */
+#define ADDRESS(a, b, c, d) (a), (b), (c), (d)
+#define ERROR(type, code, from, to)                                                                            \
+	{                                                                                                      \
+		(type), (code), 0, 0, 0, 0, 5, 0x78, 0x45, 0, 5, 0xdc, 0, 0, 0x40, 0, 64, 6, 0, 0, from, to,     \
+			0x9c, 0x40, 0, 80, 0, 0, 0, 1                                                          \
+	}
+#define A_HERE ADDRESS(100, 0, 0, 9)
+#define A_TARGET ADDRESS(10, 0, 0, 1)
+#define A_OTHER_TARGET ADDRESS(10, 1, 0, 1)
+#define A_INSIDE ADDRESS(100, 0, 0, 1)
+#define A_NOWHERE ADDRESS(172, 16, 0, 1)
+
+static const __u8 too_big[36] = ERROR(3, 4, A_HERE, A_TARGET);
+static const __u8 exceeded[36] = ERROR(11, 0, A_HERE, A_TARGET);
+static const __u8 parameter[36] = ERROR(12, 0, A_HERE, A_TARGET);
+static const __u8 quench[36] = ERROR(4, 0, A_HERE, A_TARGET);
+static const __u8 redirect[36] = ERROR(5, 1, A_HERE, A_TARGET);
+static const __u8 echo[36] = ERROR(8, 0, A_HERE, A_TARGET);
+static const __u8 about_other_target[36] = ERROR(3, 4, A_HERE, A_OTHER_TARGET);
+static const __u8 about_nowhere[36] = ERROR(3, 4, A_HERE, A_NOWHERE);
+static const __u8 about_inside[36] = ERROR(3, 4, A_HERE, A_INSIDE);
+static const __u8 about_others[36] = ERROR(3, 4, A_NOWHERE, A_TARGET);
+static const __u8 about_answer[36] = ERROR(3, 4, A_TARGET, A_HERE);
+
 #define FROM(address)                                                                                          \
 	.src = (address), .dst = HERE, .protocol = UDP, .sport = 1000, .dport = 2000, .payload = payload,      \
 	.payload_len = sizeof(payload)
@@ -46,6 +71,9 @@ static const struct hf_control_wire answer = {
 
 static void lie_version(struct packet *p) { p->data[p->ip] = 0x65; }
 static void lie_ihl_small(struct packet *p) { p->data[p->ip] = 0x44; }
+static void lie_quoted_version(struct packet *p) { p->data[p->payload + 8] = 0x65; }
+static void lie_quoted_ihl(struct packet *p) { p->data[p->payload + 8] = 0x44; }
+static void lie_total(struct packet *p) { p->data[p->ip + 3] = 20 + 27; } /* a byte less than is read */
 
 struct decrypted_case {
 	const char *what;
@@ -111,6 +139,80 @@ static const struct decrypted_case cases[] = {
 	 {FROM(TARGET)},
 	 .edit = lie_ihl_small,
 	 .drop = HF_DROP_malformed},
+
+	{"a router's fragmentation needed about a packet of ours",
+	 GATEWAY_ID,
+	 {ICMP_FROM(NOWHERE, too_big)},
+	 .drop = NOTHING},
+	{"likewise with options", GATEWAY_ID, {ICMP_FROM(NOWHERE, too_big), .options = 10}, .drop = NOTHING},
+	{"likewise as a first fragment", GATEWAY_ID, {ICMP_FROM(NOWHERE, too_big), .frag = 0x2000}, .drop = NOTHING},
+	{"the gateway's own, from its outer address", GATEWAY_ID, {ICMP_FROM(GATEWAY, too_big)}, .drop = NOTHING},
+	{"a router's time exceeded", GATEWAY_ID, {ICMP_FROM(NOWHERE, exceeded)}, .drop = NOTHING},
+	{"a router's parameter problem", GATEWAY_ID, {ICMP_FROM(NOWHERE, parameter)}, .drop = NOTHING},
+	{"of a router behind a client: passes, claims nothing",
+	 CLIENT_ID,
+	 {ICMP_FROM(NOWHERE, about_inside)},
+	 .drop = NOTHING},
+	{"a router's source quench: dropped",
+	 GATEWAY_ID,
+	 {ICMP_FROM(NOWHERE, quench)},
+	 .drop = HF_DROP_inner_source},
+	{"a router's redirect: dropped",
+	 GATEWAY_ID,
+	 {ICMP_FROM(NOWHERE, redirect)},
+	 .drop = HF_DROP_inner_source},
+	{"an echo request that looks like it: dropped",
+	 GATEWAY_ID,
+	 {ICMP_FROM(NOWHERE, echo)},
+	 .drop = HF_DROP_inner_source},
+	{"UDP that looks like it: dropped",
+	 GATEWAY_ID,
+	 {.src = NOWHERE, .dst = HERE, .protocol = UDP, .payload = too_big, .payload_len = sizeof(too_big)},
+	 .drop = HF_DROP_inner_source},
+	{"an error about a packet to another cluster: dropped",
+	 GATEWAY_ID,
+	 {ICMP_FROM(NOWHERE, about_other_target)},
+	 .drop = HF_DROP_inner_source},
+	{"about a packet to a client, from a gateway: dropped",
+	 GATEWAY_ID,
+	 {ICMP_FROM(NOWHERE, about_inside)},
+	 .drop = HF_DROP_inner_source},
+	{"about a packet to a target, from a client: dropped",
+	 CLIENT_ID,
+	 {ICMP_FROM(NOWHERE, too_big)},
+	 .drop = HF_DROP_inner_source},
+	{"about a packet that no tunnel carries: dropped",
+	 GATEWAY_ID,
+	 {ICMP_FROM(NOWHERE, about_nowhere)},
+	 .drop = HF_DROP_inner_source},
+	{"about a packet of somebody else: dropped",
+	 GATEWAY_ID,
+	 {ICMP_FROM(NOWHERE, about_others)},
+	 .drop = HF_DROP_inner_source},
+	{"about a packet the other way: dropped",
+	 GATEWAY_ID,
+	 {ICMP_FROM(NOWHERE, about_answer)},
+	 .drop = HF_DROP_inner_source},
+	{"a later fragment: dropped",
+	 GATEWAY_ID,
+	 {ICMP_FROM(NOWHERE, too_big), .frag = 3},
+	 .drop = HF_DROP_inner_source},
+	{"about what is no IPv4: dropped",
+	 GATEWAY_ID,
+	 {ICMP_FROM(NOWHERE, too_big)},
+	 .edit = lie_quoted_version,
+	 .drop = HF_DROP_inner_source},
+	{"about a header that is too short: dropped",
+	 GATEWAY_ID,
+	 {ICMP_FROM(NOWHERE, too_big)},
+	 .edit = lie_quoted_ihl,
+	 .drop = HF_DROP_inner_source},
+	{"with a total length that ends in what is quoted: dropped",
+	 GATEWAY_ID,
+	 {ICMP_FROM(NOWHERE, too_big)},
+	 .edit = lie_total,
+	 .drop = HF_DROP_inner_source},
+	{"from an unknown peer: dropped", UNKNOWN_ID, {ICMP_FROM(NOWHERE, too_big)}, .drop = HF_DROP_unknown_peer},
 
 	{"a control packet of the gateway itself",
 	 GATEWAY_ID,
@@ -281,6 +383,28 @@ static void test_control_cuts(void **state)
 	assert_int_equal(live_of(f, GATEWAY_ID).last_rx_ns, 0);
 }
 
+/* An error whose quote is cut: passes when the quoted header is whole, and nothing behind the end is read. */
+static void test_error_cuts(void **state)
+{
+	struct fixture *f = begin();
+	struct packet_spec spec = {ICMP_FROM(NOWHERE, too_big)};
+	struct run_result result;
+	struct packet in;
+
+	for (size_t len = 0; len <= sizeof(too_big); len++) {
+		spec.payload_len = len;
+		packet_build(&spec, &in);
+		assert_int_equal(run_from(GATEWAY_ID, &in, 0, &result), len < 28 ? TC_ACT_SHOT : TC_ACT_OK);
+		fixture_assert_drops(f, len < 28 ? HF_DROP_inner_source : NOTHING);
+		spec.payload_len = sizeof(too_big);
+		packet_build(&spec, &in);
+		in.len = in.payload + len;
+		assert_int_equal(run_from(GATEWAY_ID, &in, 0, &result), len < 28 ? TC_ACT_SHOT : TC_ACT_OK);
+		fixture_assert_drops(f, len < 28 ? HF_DROP_inner_source : NOTHING);
+	}
+	assert_int_equal(live_of(f, GATEWAY_ID).last_rx_ns, 0);
+}
+
 /* Told once, until it is armed again. */
 static void test_claim(void **state)
 {
@@ -382,6 +506,7 @@ int main(void)
 	const struct fixture_table table = {cases, sizeof(cases) / sizeof(*cases), sizeof(*cases), test_case};
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_control_cuts),
+		cmocka_unit_test(test_error_cuts),
 		cmocka_unit_test(test_claim),
 		cmocka_unit_test(test_ring_full),
 		cmocka_unit_test(test_live_time),
