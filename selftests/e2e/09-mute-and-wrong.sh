@@ -13,9 +13,7 @@ on_background g252 mute.log "$probe" mute 7546
 poll_until 10 grep -q serving "$work/mute.log"
 gateway_policy g253 name=elsewhere
 gateway_policy g254
-start_daemon g253
-start_daemon g254
-start_daemon client
+start_daemon g253 g254 client
 serve t1
 capture_start
 

@@ -8,6 +8,7 @@ topology_up
 cluster_up
 serve t1
 capture_start
+warm
 probe_udp udp
 must 20 "probes are answered" answered udp
 must 20 "another stands by" standby_ready 1
@@ -42,7 +43,7 @@ power_off "$used"
 on_background net forge.log "$hostile" beat -s "${address[$used]}" -t 100.0.0.1 -n 0 -i 10
 forger=$background
 must 20 "the client left $used all the same" current_is_not "$used"
-must 20 "probes are answered again" resumed again 1
+still_moving again 20
 end "$forger" INT
 say "forged: $(tail -n 1 "$work/forge.log")"
 at_least client .drops.beat_unasked 1 || fail "the client saw no forged answer: the test proves nothing"

@@ -7,6 +7,7 @@ topology_up
 cluster_up
 serve t1
 capture_start
+warm
 probe_udp udp
 must 20 "probes are answered" answered udp
 used=$(current_node)

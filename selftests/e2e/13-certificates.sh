@@ -13,10 +13,7 @@ client_policy timeout=5 standby=0
 gateway_policy g252 name=expired
 gateway_policy g253 name=client
 gateway_policy g254 "folder=$work/otherpki"
-for node in "${gateways[@]}"; do
-	start_daemon "$node"
-done
-start_daemon client
+start_daemon "${gateways[@]}" client
 serve t1
 capture_start
 on_background client events.log "$B/holdfast" -i client events --json

@@ -7,6 +7,7 @@ topology_up
 cluster_up defer=2 response=1
 serve t1
 capture_start
+warm
 probe_udp udp
 must 20 "probes are answered" answered udp
 for round in 1 2 3; do

@@ -17,6 +17,7 @@ done
 cluster_up defer=2 response=1
 serve t1
 capture_start
+warm
 probe_udp udp
 must 20 "probes are answered" answered udp
 

@@ -20,6 +20,7 @@ measure() {
 	local standby=$1 round name used outages=()
 	client_policy defer=0.1 response=0.05 tries=2 standby="$standby" order=FIXED
 	start_daemon client
+	warm
 	for ((round = 1; round <= rounds; round++)); do
 		name=s$standby-$round
 		probe_udp "$name"
@@ -29,7 +30,7 @@ measure() {
 		power_off "$used"
 		off[$used]=1
 		must 40 "left $used" current_is_not "$used"
-		poll_until 40 resumed "$name" 1 || fail "not resumed"
+		still_moving "$name" 40
 		probe_end "$name"
 		outages+=("$(sum "$name" longest_ms)")
 		power_on_all
@@ -44,14 +45,15 @@ topology_up
 pki
 for node in "${gateways[@]}"; do
 	gateway_policy "$node"
-	start_daemon "$node"
 done
+start_daemon "${gateways[@]}"
 serve t1
 measure 1
 measure 0
 
 client_policy defer=2 response=1 standby=1
 start_daemon client
+warm
 probe_udp switch
 must 40 "answered" answered switch
 for ((round = 1; round <= rounds; round++)); do

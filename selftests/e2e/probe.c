@@ -6,7 +6,7 @@
  *
  *   first ms=12                       the first answer, after so long
  *   gap at=5120 ms=210 lost=21        UDP: probes in a row without an answer; over at the next one
- *   at ms=1000 bytes=65536            TCP: bytes moved and confirmed so far
+ *   at ms=1000 bytes=65536            bytes moved and confirmed so far (UDP: probes answered), every 100 ms at most
  *   stall at=5120 ms=400              TCP: no byte moved for so long; over
  *   sum sent=.. received=.. ...       the end (SIGINT, SIGTERM, or the limits given)
  */
@@ -269,7 +269,7 @@ struct udp_run {
 	uint64_t start_ns, *sent_ns;
 	uint8_t *answers;
 	uint64_t sent, received, duplicates, newest; /* newest: sequence of the last answered + 1 */
-	uint64_t last_rx_ns, silence_ns, slowest_ns, lost, longest_ms;
+	uint64_t last_rx_ns, silence_ns, slowest_ns, told_ns, lost, longest_ms;
 };
 
 static void udp_take(struct udp_run *run, int fd)
@@ -298,6 +298,10 @@ static void udp_take(struct udp_run *run, int fd)
 		       (uintmax_t)(packet.sequence - run->newest));
 	if (packet.sequence >= run->newest)
 		run->newest = packet.sequence + 1;
+	if (now - run->told_ns >= 100000000u) {
+		run->told_ns = now;
+		printf("at ms=%ju bytes=%ju\n", (uintmax_t)((now - run->start_ns) / 1000000u), (uintmax_t)run->received);
+	}
 }
 
 /* What stayed without an answer to the end; late ones have filled their gaps by now. */
@@ -525,7 +529,7 @@ static int usage(void)
 
 int main(int argc, char **argv)
 {
-	struct options o = { .interval_ms = 10, .wait_ms = 1000, .bytes_per_s = 300000 };
+	struct options o = { .interval_ms = 10, .wait_ms = 1000, .bytes_per_s = 100000 };
 	struct sigaction act = { .sa_handler = stop };
 	const struct command *command = NULL;
 	int c;
