@@ -215,6 +215,7 @@ static void on_confirm(struct exchange *x, const struct wire_message *message, s
 
 static void on_done(struct exchange *x, const struct wire_message *message, struct exchange_actions *act)
 {
+	act->activate = true;
 	x->installing = false;
 	x->state = EXCHANGE_SUCCEEDED;
 }

@@ -13,8 +13,10 @@
  * The way of a session, gateway (responder) side: KMS_INSTALL -> holdfastd
  * installs the inbound SA -> KMS_INSTALLED -> the KMS answers the peer; the
  * peer confirms -> KMS_ACTIVATE -> holdfastd installs the outbound SA. Client
- * (initiator) side: KMS_INSTALL -> holdfastd installs inbound, then outbound ->
- * KMS_INSTALLED -> the KMS confirms to the peer.
+ * (initiator) side: KMS_INSTALL -> holdfastd installs the inbound SA ->
+ * KMS_INSTALLED -> the KMS confirms to the peer, which acknowledges ->
+ * KMS_ACTIVATE -> holdfastd installs the outbound SA. So nobody sends before the
+ * other end can receive, and nobody uses a session that the other has given up.
  */
 #ifndef HF_KMS_LINK_H
 #define HF_KMS_LINK_H
@@ -45,7 +47,7 @@ enum kms_link_type {
 	/* holdfast-kms -> holdfastd */
 	KMS_READY,	    /* struct kms_ready: the answer to KMS_IDENTITY */
 	KMS_INSTALL,	    /* struct kms_session, with keys; wiped by the receiver after use */
-	KMS_ACTIVATE,	    /* struct kms_session_ref: the initiator has confirmed */
+	KMS_ACTIVATE,	    /* struct kms_session_ref: the other end has its half; the session stands */
 	KMS_ABANDON,	    /* struct kms_session_ref: the exchange broke off after KMS_INSTALL; remove it */
 	KMS_ATTEMPT_FAILED, /* struct kms_failure: one gateway of a request */
 	KMS_REJECTED,	    /* struct kms_failure: the whole request; nothing of it is under way any more */

@@ -464,6 +464,12 @@ int clusters_admit(struct clusters *all, struct peer *gateway)
 	return err;
 }
 
+void clusters_dismiss(struct clusters *all, __u32 if_id)
+{
+	for (size_t i = 0; i < all->n; i++)
+		datapath_del_member(all->config.node->dp, all->cluster[i].slot, if_id);
+}
+
 void clusters_session_up(struct clusters *all, struct peer *gateway, __u64 request, bool again)
 {
 	for (size_t i = 0; i < FAILOVER_MAX_GATEWAYS; i++)
@@ -499,13 +505,13 @@ void clusters_session_end(struct clusters *all, struct peer *gateway, const char
 	if (!datapath_read_live(all->config.node->dp, if_id, &live))
 		all->answered_before += live.beats_answered;
 	peers_remove(gateway);
+	clusters_dismiss(all, if_id);
 	for (size_t i = 0; i < all->n; i++) {
 		struct failover_event event = { .type = FAILOVER_SESSION_DOWN,
 						.gateway = gateway_index(&all->cluster[i], &addr) };
 
 		if (event.gateway == FAILOVER_NOBODY)
 			continue;
-		datapath_del_member(all->config.node->dp, all->cluster[i].slot, if_id);
 		if (all->cluster[i].machine.gateway[event.gateway].session)
 			cluster_step(&all->cluster[i], &event);
 	}

@@ -48,6 +48,9 @@ void clusters_control(struct clusters *clusters, struct peer *gateway, enum hf_c
 /* The gateway's inbound half is being installed: what it may send is entered in the maps. 0 or -errno. */
 int clusters_admit(struct clusters *clusters, struct peer *gateway);
 
+/* Takes back clusters_admit() for a peer that is gone. */
+void clusters_dismiss(struct clusters *clusters, __u32 if_id);
+
 /* The session of a gateway stands. request: the KMS request it answers, or 0. */
 void clusters_session_up(struct clusters *clusters, struct peer *gateway, __u64 request, bool again);
 

@@ -97,30 +97,33 @@ static void on_ready(void *context, const struct kms_ready *ready)
 	clusters_start(daemon->clusters, daemon->service);
 	if (daemon->ready)
 		return;
-	daemon->ready = true;
+	daemon->ready = daemon->node.started = true;
 	eventlog_emit(daemon->log, EVENT_STARTED, json_pack("{s:s}", "name", ready->name), "instance %s is up",
 		      daemon->config.instance);
 	daemon->config.started(daemon->config.context);
 }
 
-/* As initiator both halves follow at once: the gateway has its inbound half already. */
+static void abandon(struct daemon *daemon, struct peer *peer)
+{
+	__u32 if_id = peer->if_id;
+
+	if (peer->role == HF_ROLE_CLIENT)
+		clients_abandon(daemon->clients, peer);
+	else if (peers_abandon(peer))
+		clusters_dismiss(daemon->clusters, if_id);
+}
+
+/* First half: the inbound state, and what the gateway may send. */
 static int install_gateway(struct daemon *daemon, const struct kms_session *session)
 {
 	struct peer *peer = peers_find(daemon->peers, HF_ROLE_GATEWAY, &session->remote);
-	bool again = peer && peer->up;
 	int err = peers_install(daemon->peers, peer, session, &peer);
 
 	if (err)
 		return err;
 	err = clusters_admit(daemon->clusters, peer);
-	if (!err)
-		err = peers_activate(peer);
-	if (err && peer->pending)
-		peers_abandon(peer);
-	else if (err)
-		clusters_session_end(daemon->clusters, peer, strerror(-err));
-	if (!err)
-		clusters_session_up(daemon->clusters, peer, session->request, again);
+	if (err)
+		abandon(daemon, peer);
 	return err;
 }
 
@@ -137,12 +140,26 @@ static int on_install(void *context, const struct kms_session *session)
 	return err;
 }
 
+static int activate_gateway(struct daemon *daemon, struct peer *peer)
+{
+	__u64 request = peers_pending_request(peer);
+	bool again = peer->up;
+	int err = peers_activate(peer);
+
+	if (!err)
+		clusters_session_up(daemon->clusters, peer, request, again);
+	return err;
+}
+
 static void on_activate(void *context, __u64 session)
 {
 	struct daemon *daemon = context;
 	struct peer *peer = peers_by_pending(daemon->peers, session);
-	int err = peer ? clients_activate(daemon->clients, peer) : -ENOENT;
+	int err = -ENOENT;
 
+	if (peer)
+		err = peer->role == HF_ROLE_GATEWAY ? activate_gateway(daemon, peer) :
+						      clients_activate(daemon->clients, peer);
 	if (err)
 		log_warning("session %llu cannot be activated: %s", (unsigned long long)session, strerror(-err));
 }
@@ -152,14 +169,8 @@ static void on_abandon(void *context, __u64 session)
 	struct daemon *daemon = context;
 	struct peer *peer = peers_by_pending(daemon->peers, session);
 
-	if (peer && peer->role == HF_ROLE_CLIENT) {
-		clients_abandon(daemon->clients, peer);
-		return;
-	}
-	/* As initiator both halves stand by now, but the gateway never said that it has its own. */
-	peer = peers_by_session(daemon->peers, session);
-	if (peer && peer->role == HF_ROLE_GATEWAY)
-		clusters_session_end(daemon->clusters, peer, "the exchange broke off");
+	if (peer)
+		abandon(daemon, peer);
 }
 
 static void on_attempt_failed(void *context, const struct kms_failure *failure)
@@ -197,8 +208,8 @@ static void on_died(void *context, const char *why)
 		      "the key management service died (%s); it is started again", why);
 	for (struct peer *peer = peers_next(daemon->peers, NULL), *next; peer; peer = next) {
 		next = peers_next(daemon->peers, peer);
-		if (peer->pending && peer->role == HF_ROLE_CLIENT)
-			clients_abandon(daemon->clients, peer);
+		if (peer->pending)
+			abandon(daemon, peer);
 	}
 	clusters_rejected(daemon->clusters, 0);
 }

@@ -134,6 +134,14 @@ static struct hf_prefix *tunnelled(const struct policy_table *table)
 	return prefixes;
 }
 
+static bool tunnels_v6(const struct policy_table *table)
+{
+	for (size_t i = 0; i < table->n_entries; i++)
+		if (!addr_is_v4(&table->entries[i].prefix.addr))
+			return true;
+	return false;
+}
+
 /* From here on nothing of the tunnelled ranges leaves in clear. */
 static int close_first(struct node *node, const struct node_config *config, const struct hf_prefix *prefixes)
 {
@@ -141,8 +149,11 @@ static int close_first(struct node *node, const struct node_config *config, cons
 
 	if (err)
 		return fail(node, err, "routes: %s", why(node->route, err));
-	node->rule = true;
-	err = route_rule_add(node->route, AF_INET);
+	node->closed = true;
+	err = route_rule_add(node->route, AF_INET, &node->closed_before);
+	/* IPv6 is not carried yet: what the policy tunnels of it ends on hf0, as a counted drop. */
+	if (!err && tunnels_v6(config->table))
+		err = route_rule_add(node->route, AF_INET6, NULL);
 	return err ? fail(node, err, "routing rule: %s", why(node->route, err)) : 0;
 }
 
@@ -345,6 +356,21 @@ static void close_fd(int *fd)
 	*fd = -1;
 }
 
+/*
+ * The one place that lets tunnelled destinations be reached in clear again. A
+ * start that failed where a killed run had left the way closed leaves it closed.
+ */
+static void open_the_way(struct node *node)
+{
+	claim_flush(node->route, NULL);
+	if (!node->closed_before || node->started) {
+		route_flush(node->route);
+		route_rule_delete(node->route, AF_INET);
+		route_rule_delete(node->route, AF_INET6);
+	}
+	node->closed = false;
+}
+
 void node_down(struct node *node, const struct node_config *config)
 {
 	/* The reverse order; what tunnels was unreachable from the first step to this last one. */
@@ -365,12 +391,8 @@ void node_down(struct node *node, const struct node_config *config)
 	if (node->tunnel)
 		link_delete(node->route, LINK_TUNNEL);
 	node->tunnel = 0;
-	if (node->rule) {
-		claim_flush(node->route, NULL);
-		route_flush(node->route);
-		route_rule_delete(node->route, AF_INET);
-		node->rule = false;
-	}
+	if (node->closed)
+		open_the_way(node);
 	netlink_close(node->route);
 	netlink_close(node->xfrm);
 	node->route = node->xfrm = NULL;

@@ -36,7 +36,9 @@ struct node {
 	struct inner inner;
 	int beat_fd;
 	int tunnel; /* interface index of hf0; 0: not made */
-	bool rule;
+	bool closed;	  /* the routing rules stand */
+	bool closed_before; /* they stood already: a run that was killed left them */
+	bool started;	    /* set by the daemon once it is ready: this run's end opens the way again */
 	struct node_interface underlay[NODE_INTERFACES_MAX];
 	size_t n_underlay;
 	struct node_interface protected[NODE_INTERFACES_MAX];

@@ -92,14 +92,6 @@ struct peer *peers_by_pending(struct peers *peers, __u64 id)
 	return NULL;
 }
 
-struct peer *peers_by_session(struct peers *peers, __u64 id)
-{
-	for (struct peer *peer = peers->first; peer; peer = peer->next)
-		if (peer->up && peer->session_id == id)
-			return peer;
-	return NULL;
-}
-
 static __u32 free_if_id(struct peers *peers)
 {
 	do {
@@ -298,7 +290,6 @@ static void peer_adopt(struct peer *peer, const struct kms_session *session)
 	memcpy(peer->name, session->name, sizeof(peer->name));
 	memcpy(peer->inner, session->inner, sizeof(peer->inner));
 	peer->n_inner = session->n_inner;
-	peer->session_id = session->id;
 	peer->spi_in = session->spi_in;
 	peer->spi_out = session->spi_out;
 	peer->algorithm = session->algorithm;
@@ -307,6 +298,11 @@ static void peer_adopt(struct peer *peer, const struct kms_session *session)
 	peer->up = true;
 	if (session->lifetime_s)
 		event_add(peer->expiry, &renew);
+}
+
+__u64 peers_pending_request(const struct peer *peer)
+{
+	return peer->pending ? peer->pending->request : 0;
 }
 
 int peers_activate(struct peer *peer)

@@ -30,7 +30,6 @@ struct peer {
 	size_t n_inner;
 
 	bool up; /* both directions stand */
-	__u64 session_id; /* the KMS's number of the session that stands */
 	__u32 spi_in;
 	__u32 spi_out;
 	enum kms_algorithm algorithm;
@@ -61,8 +60,6 @@ struct peer *peers_find(struct peers *peers, enum hf_role role, const struct hf_
 struct peer *peers_by_if_id(struct peers *peers, __u32 if_id);
 /* The peer whose session waits under the KMS's number. */
 struct peer *peers_by_pending(struct peers *peers, __u64 id);
-/* The peer whose session that stands has the KMS's number. */
-struct peer *peers_by_session(struct peers *peers, __u64 id);
 /* For walking: NULL gives the first. */
 struct peer *peers_next(struct peers *peers, struct peer *peer);
 
@@ -76,6 +73,9 @@ int peers_install(struct peers *peers, struct peer *peer, const struct kms_sessi
 
 /* Second half: the outbound state; the session before, if there was one, fades. On failure the peer is as before. */
 int peers_activate(struct peer *peer);
+
+/* The KMS request that the waiting session answers, or 0. */
+__u64 peers_pending_request(const struct peer *peer);
 
 /* Takes back peers_install(). A peer that has no other session is removed: then true is returned. */
 bool peers_abandon(struct peer *peer);

@@ -114,10 +114,12 @@ static int change_rule(struct netlink *nl, __u16 type, __u16 flags, int family)
 	return netlink_talk(nl, &request, NULL, NULL);
 }
 
-int route_rule_add(struct netlink *nl, int family)
+int route_rule_add(struct netlink *nl, int family, bool *ret_existed)
 {
 	int err = change_rule(nl, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, family);
 
+	if (ret_existed)
+		*ret_existed = err == -EEXIST;
 	return err == -EEXIST ? 0 : err;
 }
 

@@ -12,6 +12,7 @@
 #define HF_LOADER_ROUTE_H
 
 #include <linux/types.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "lib/addr.h"
@@ -38,8 +39,8 @@ int route_add_unreachable(struct netlink *nl, const struct hf_prefix *prefixes, 
 /* Removes n prefixes with their twins, the twins last. */
 int route_delete(struct netlink *nl, const struct hf_prefix *prefixes, size_t n);
 
-/* Adds or deletes the rule of one family: AF_INET or AF_INET6. */
-int route_rule_add(struct netlink *nl, int family);
+/* Adds or deletes the rule of one family: AF_INET or AF_INET6. ret_existed (may be NULL): it was there before. */
+int route_rule_add(struct netlink *nl, int family, bool *ret_existed);
 int route_rule_delete(struct netlink *nl, int family);
 
 /* Removes all that is Holdfast's by protocol number, of both families: in its table, and what was announced. */

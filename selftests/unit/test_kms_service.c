@@ -124,6 +124,8 @@ static void complete(struct node *client, struct node *gateway, struct kms_sessi
 	node_installed(client, ret_client->id, 0);
 	ref = node_expect(gateway, KMS_ACTIVATE);
 	assert_int_equal(ref->session, ret_gateway->id);
+	ref = node_expect(client, KMS_ACTIVATE);
+	assert_int_equal(ref->session, ret_client->id);
 }
 
 static void assert_match(const struct kms_session *client, const struct kms_session *gateway)

@@ -112,7 +112,7 @@ static void make_net(struct net *net)
 	assert_int_equal(link_by_name(net->nl, "lan0", &info), 0);
 	net->lan = info.index;
 	memcpy(net->lan_mac, info.mac, sizeof(net->lan_mac));
-	assert_int_equal(route_rule_add(net->nl, AF_INET), 0);
+	assert_int_equal(route_rule_add(net->nl, AF_INET, NULL), 0);
 	assert_int_equal(route_add(net->nl, net->tunnel, &prefix, 1, NULL), 0);
 	space_enter(net->target);
 	space_run("ip link set lan0 up && ip addr add 10.0.0.1/24 dev lan0 && ip route add 100.0.0.0/24 dev lan0");

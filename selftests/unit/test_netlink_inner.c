@@ -270,7 +270,7 @@ static void make_net(struct net *net)
 	net->tunnel = info.index;
 	net->on_tunnel = listen_on(net->nl, "xhf0");
 	net->on_underlay = listen_on(net->nl, "xd0");
-	assert_int_equal(route_rule_add(net->nl, AF_INET), 0);
+	assert_int_equal(route_rule_add(net->nl, AF_INET, NULL), 0);
 }
 
 static void free_net(struct net *net)

@@ -124,7 +124,7 @@ static void test_path(void **state)
 	space_run("ip route add default via 192.0.2.1");
 	/* With everything tunnelled, what is marked still goes the old way. */
 	assert_int_equal(route_add(nl, tunnel, &all, 1, NULL), 0);
-	assert_int_equal(route_rule_add(nl, AF_INET), 0);
+	assert_int_equal(route_rule_add(nl, AF_INET, NULL), 0);
 	assert_non_null(strstr(space_output("ip route get 200.0.0.254"), "dev hf0"));
 	assert_int_equal(link_path(nl, &gateway, &path), 0);
 	assert_int_equal(path.index, underlay);
@@ -161,8 +161,8 @@ static void test_routes(void **state)
 	assert_int_equal(route_add(nl, other, prefixes, 2, NULL), 0);
 	assert_null(strstr(space_output("ip route show table 7546"), "hf0"));
 
-	assert_int_equal(route_rule_add(nl, AF_INET), 0);
-	assert_int_equal(route_rule_add(nl, AF_INET), 0);
+	assert_int_equal(route_rule_add(nl, AF_INET, NULL), 0);
+	assert_int_equal(route_rule_add(nl, AF_INET, NULL), 0);
 	assert_string_equal(space_output("ip -N rule show pref 7546"),
 			    "7546:\tnot from all fwmark 0x48460000/0xffff0000 lookup 7546 proto 75\n");
 	/* The interface vanishes: the traffic must not take the default route. */
@@ -193,8 +193,8 @@ static void test_routes_v6(void **state)
 	assert_int_equal(route_add(nl, tunnel, prefixes, 2, NULL), 0);
 	assert_int_equal(route_add(nl, tunnel, prefixes, 2, NULL), 0);
 	assert_string_equal(space_output("ip -6 route show table 7546 | wc -l"), "2\n");
-	assert_int_equal(route_rule_add(nl, AF_INET6), 0);
-	assert_int_equal(route_rule_add(nl, AF_INET6), 0);
+	assert_int_equal(route_rule_add(nl, AF_INET6, NULL), 0);
+	assert_int_equal(route_rule_add(nl, AF_INET6, NULL), 0);
 	assert_non_null(strstr(space_output("ip -6 route get 2001:db8:1::5"), "dev hf0"));
 	space_run("ip route add 198.51.100.0/24 dev hf0 table 7546 proto static");
 	assert_int_equal(route_flush(nl), 0);

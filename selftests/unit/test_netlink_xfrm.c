@@ -125,7 +125,7 @@ static void make_route(struct end *end, __u32 if_id)
 	struct rtmsg *head;
 
 	space_enter(end->space);
-	assert_int_equal(route_rule_add(end->route, AF_INET), 0);
+	assert_int_equal(route_rule_add(end->route, AF_INET, NULL), 0);
 	head = netlink_request(&request, RTM_NEWROUTE, NLM_F_CREATE, sizeof(*head));
 	head->rtm_family = AF_INET;
 	head->rtm_type = RTN_UNICAST;
