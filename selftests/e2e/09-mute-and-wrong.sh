@@ -22,9 +22,9 @@ must 30 "probes are answered" answered udp
 current_is g254 || fail "not the third: $(current)"
 first=$(sed -n 's/^first ms=//p' "$work/udp.log")
 say "the first answer after $first ms"
-[ "$first" -ge 2500 ] || fail "the mute gateway was not tried: the test proves nothing"
-[ "$first" -le 9000 ] || fail "more than KeyRequestTimeout was lost to each"
-tried=$(grep -c '^taken' "$work/mute.log")
+[ "$first" -le 8000 ] || fail "more than KeyRequestTimeout was lost to each"
+# Asked once, and the test would prove nothing had nobody asked.
+tried=$(grep -c '^taken' "$work/mute.log" || true)
 [ "$tried" = 1 ] || fail "the mute gateway was asked $tried times"
 probe_end udp
 

@@ -30,10 +30,11 @@ poll_until 10 grep -q listening "$work/throw.log"
 before=$(get client .heartbeats.answered)
 must 30 "heartbeats go on" at_least client .heartbeats.answered $((before + 10))
 end "$thrower" INT
+grep -q 'thrown=[1-9]' "$work/throw.log" || fail "nothing was thrown: the test proves nothing"
 seen=$(sed -n 's/^sum seen=\([0-9]*\).*/\1/p' "$work/throw.log")
 asked=$(($(get client .heartbeats.sent) - before + 10))
 say "$(cat "$work/throw.log" | tail -n 1), $asked asked"
-# Each question has an answer; each answer thrown back may have one more. A loop would be thousands.
+# Each question has an answer, and that one, thrown back, may have one more. A loop would be thousands.
 [ "$seen" -le $((asked * 6 + 20)) ] || fail "a loop: $seen heartbeats on the wire for $asked"
 
 # The gateway dies, and somebody answers for it.

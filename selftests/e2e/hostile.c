@@ -158,10 +158,22 @@ static bool is_beat(const struct beat_packet *p, ssize_t len)
 	       p->ip.protocol == IPPROTO_ESP && p->beat.spi == htonl(HF_BEAT_SPI);
 }
 
+/* Whether the nonce was here among the last ones; it is from now on. */
+static bool is_known(uint64_t known[256], uint64_t nonce)
+{
+	static unsigned int next;
+
+	for (unsigned int i = 0; i < 256; i++)
+		if (known[i] == nonce)
+			return true;
+	known[next++ % 256] = nonce;
+	return false;
+}
+
 /*
- * On the path: every heartbeat that the interface carries, request or answer,
- * is thrown back at target as it is, as if source had sent it (once each: what
- * this program sends is not what it listens to). Until a signal.
+ * On the path: each answer of the target's that the interface carries is thrown
+ * back at it as it is, as if source had sent it. Once for each nonce, so that
+ * whatever goes on after that is the reflectors' own doing. Until a signal.
  */
 static int run_throw(const struct options *o)
 {
@@ -170,6 +182,7 @@ static int run_throw(const struct options *o)
 	int in = socket(AF_PACKET, SOCK_DGRAM, htons(ETH_P_ALL)), fd = open_raw(HF_MARK);
 	unsigned int seen = 0, thrown = 0;
 	struct beat_packet packet;
+	uint64_t known[256] = { 0 };
 
 	if (in < 0 || fd < 0 || bind(in, (struct sockaddr *)&at, sizeof(at)))
 		return die("throw");
@@ -182,8 +195,7 @@ static int run_throw(const struct options *o)
 		if (!is_beat(&packet, n))
 			continue;
 		seen++;
-		/* Only answers are thrown: requests thrown again would be heartbeats of the client's, which is allowed. */
-		if (packet.ip.saddr != o->target.s_addr)
+		if (packet.ip.saddr != o->target.s_addr || is_known(known, packet.beat.nonce))
 			continue;
 		packet.ip.saddr = o->source.s_addr;
 		packet.ip.daddr = o->target.s_addr;
