@@ -8,7 +8,7 @@ say "Holdfast on Linux $(uname -r): client 100.0.0.1, gateways 200.0.0.252 .253 
 topology_up
 cluster_up defer=0.2 response=0.1
 mkdir "$work/www"
-head -c 12000000 /dev/urandom >"$work/www/large.bin"
+head -c 20000000 /dev/urandom >"$work/www/large.bin"
 for node in "${targets[@]}"; do
 	on_background "$node" "$node-http.log" /usr/bin/python3 -m http.server 80 --bind "${address[$node]}" --directory "$work/www"
 done
@@ -34,10 +34,11 @@ on_background client curl.log curl -sSf --max-time 200 --limit-rate 1M -o "$work
 	-w 'connects=%{num_connects} status=%{http_code} bytes=%{size_download} seconds=%{time_total}\n' http://10.0.0.1/large.bin
 curl=$background
 size() { [ "$(stat -c %s "$work/got.bin" 2>/dev/null || echo 0)" -ge "$1" ]; }
-must 60 "the download of 12 MB from 10.0.0.1 is under way" size 3000000
+must 60 "the download of 20 MB from 10.0.0.1 is under way" size 3000000
 before=$(current)
 node=$(current_node)
 power_off "$node"
+! gone "$curl" || fail "the download was over before the power-off: the demo proves nothing"
 must 30 "the client has left $before" current_is_not "$node"
 after=$(current)
 still_moving probe 30
