@@ -6,7 +6,7 @@
 
 node_make client
 poll_until 20 test -e "$work/client.made" || fail "no namespace"
-on client ip link add wan0 type dummy
+on client ip link add wan0 type veth peer name wan1
 on client ip addr add 100.0.0.1/24 dev wan0
 on client ip link set wan0 up
 "$B/holdfast" pki init "$work/pki" >/dev/null
@@ -22,7 +22,7 @@ refused() {
 	timeout 60 nsenter -t "${holder[client]}" -n -m -- "$@" >"$work/refused.log" 2>&1 </dev/null || status=$?
 	[ $status = 1 ] || fail "$words: exit $status: $(cat "$work/refused.log")"
 	[ "$(wc -l <"$work/refused.log")" = 1 ] || fail "$words: not one line: $(cat "$work/refused.log")"
-	[ "$(look || true)" = "$before" ] || fail "$words: something was applied"
+	diff <(echo "$before") <(look || true) || fail "$words: something was applied (above)"
 	say "$words: $(cat "$work/refused.log")"
 }
 chmod -R a+rX "$work"
