@@ -25,6 +25,7 @@ struct cluster {
 	struct hold *hold;
 	struct event *timer;
 	__u64 request; /* under way at the KMS; 0: none */
+	bool unreached; /* an attempt of it failed for another reason than certificates */
 	__u64 beats[BEATS_KEPT]; /* nonces */
 	unsigned int n_beats;
 	__u64 sent;
@@ -186,10 +187,12 @@ static void do_request(struct cluster *cluster, const struct failover_actions *a
 	if (cluster->request)
 		keyservice_cancel(cluster->all->service, cluster->request);
 	cluster->request = 0;
+	cluster->unreached = false;
 	if (cluster->all->service)
 		err = keyservice_request(cluster->all->service, gateways, (size_t)actions->n_request, &cluster->request);
 	if (err) {
-		log_warning("%s: key request: %s", cluster->policy->name, strerror(-err));
+		if (cluster->all->service) /* at the start it comes a moment after the first traffic */
+			log_warning("%s: key request: %s", cluster->policy->name, strerror(-err));
 		event_base_once(cluster->all->config.base, -1, EV_TIMEOUT, request_failed, cluster, &at_once);
 	}
 }
@@ -529,6 +532,13 @@ void clusters_renew(struct clusters *all, struct peer *gateway)
 	}
 }
 
+void clusters_attempt_failed(struct clusters *all, __u64 request, int error)
+{
+	for (size_t i = 0; i < all->n; i++)
+		if (all->cluster[i].request == request && error != EACCES)
+			all->cluster[i].unreached = true;
+}
+
 void clusters_rejected(struct clusters *all, __u64 request)
 {
 	for (size_t i = 0; i < FAILOVER_MAX_GATEWAYS; i++)
@@ -536,13 +546,15 @@ void clusters_rejected(struct clusters *all, __u64 request)
 			all->renewals[i].request = 0;
 	for (size_t i = 0; i < all->n; i++) {
 		struct cluster *cluster = &all->cluster[i];
+		struct failover_event event = { .type = FAILOVER_REJECTED };
 
 		if (!cluster->request || (request && cluster->request != request))
 			continue;
 		cluster->request = 0;
+		event.denied = request && !cluster->unreached;
 		eventlog_emit(all->config.log, EVENT_REJECTED, json_pack("{s:s}", "cluster", cluster->policy->name),
 			      "%s: key request rejected: no gateway authenticated", cluster->policy->name);
-		cluster_step(cluster, &(struct failover_event){ .type = FAILOVER_REJECTED });
+		cluster_step(cluster, &event);
 	}
 }
 

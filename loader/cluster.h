@@ -60,6 +60,9 @@ void clusters_session_end(struct clusters *clusters, struct peer *gateway, const
 /* The session of a gateway ends soon: ask for a new one with the same. */
 void clusters_renew(struct clusters *clusters, struct peer *gateway);
 
+/* One gateway of a request did not authenticate; error: an errno, positive. */
+void clusters_attempt_failed(struct clusters *clusters, __u64 request, int error);
+
 /* A request was rejected as a whole; request 0: all of them (the KMS died). */
 void clusters_rejected(struct clusters *clusters, __u64 request);
 

@@ -177,6 +177,7 @@ static void on_attempt_failed(void *context, const struct kms_failure *failure)
 {
 	struct daemon *daemon = context;
 
+	clusters_attempt_failed(daemon->clusters, failure->request, failure->error);
 	eventlog_emit(daemon->log, EVENT_ATTEMPT_FAILED,
 		      json_pack("{s:s, s:s}", "gateway", addr_text(&failure->peer).s, "why", failure->text),
 		      "gateway %s did not authenticate: %s", addr_text(&failure->peer).s, failure->text);

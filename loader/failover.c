@@ -13,6 +13,8 @@
 #define WANT_FOR (60 * S)
 #define URGENT_FOR (300 * S)
 #define URGENT_BACKOFF_MAX (500 * MS)
+/* Certificates do not change from one second to the next: gateways that were reached and denied us are spared. */
+#define DENIED_BACKOFF_MAX (10 * S)
 #define IDLE_BACKOFF_MAX (30 * S)
 #define STANDBY_BACKOFF_MAX (10 * S)
 /* While all are silent, one of them is asked at this pace. */
@@ -545,13 +547,13 @@ static void on_session_down(struct step *s, const struct failover_event *event)
 static void on_rejected(struct step *s, const struct failover_event *event)
 {
 	struct failover *m = s->m;
-	bool busy = wanted_within(m, s->now, URGENT_FOR);
+	__u64 most = !wanted_within(m, s->now, URGENT_FOR) ? IDLE_BACKOFF_MAX :
+		     event->denied			    ? DENIED_BACKOFF_MAX : URGENT_BACKOFF_MAX;
 
 	for (int g = 0; g < m->config.n_gateways; g++)
 		if (m->asked & 1ull << g)
 			m->gateway[g].retry_ns = s->now + backoff(m, S, m->rounds, STANDBY_BACKOFF_MAX);
-	m->request_after_ns =
-		s->now + backoff(m, 100 * MS, m->rounds, busy ? URGENT_BACKOFF_MAX : IDLE_BACKOFF_MAX);
+	m->request_after_ns = s->now + backoff(m, 100 * MS, m->rounds, most);
 	if (m->asked && m->asked_urgent)
 		m->ask_failed = true;
 	m->asked = 0;

@@ -74,7 +74,7 @@ enum failover_event_type {
 	FAILOVER_ALIVE,	       /* gateway, rx_ns, auth_ns: what the datapath stamped */
 	FAILOVER_SESSION_UP,   /* gateway, by_peer, answers_request */
 	FAILOVER_SESSION_DOWN, /* gateway: the session ended (lifetime, peer, administrator) */
-	FAILOVER_REJECTED,     /* the request to the key management service failed as a whole */
+	FAILOVER_REJECTED,     /* the request failed as a whole; denied: by certificates, not by silence */
 	FAILOVER_LEAVE_ME,     /* gateway asks to be left */
 	FAILOVER_MOVE,	       /* gateway or FAILOVER_NOBODY (the next): a user's wish */
 };
@@ -84,6 +84,7 @@ struct failover_event {
 	int gateway;
 	bool by_peer;
 	bool answers_request;
+	bool denied;
 	__u64 rx_ns;
 	__u64 auth_ns;
 };

@@ -155,6 +155,7 @@ static void unlock_instance(const char *run_dir, int lock)
 	snprintf(path, sizeof(path), "%s/lock", run_dir);
 	unlink(path);
 	rmdir(run_dir);
+	rmdir(CONTROL_RUN_ROOT);
 	close(lock);
 }
 

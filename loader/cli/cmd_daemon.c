@@ -75,6 +75,17 @@ static void show_log(const struct start *start)
 	fclose(log);
 }
 
+/* A start that failed leaves nothing, and it has said what the log holds. */
+static void forget_log(const struct cli *cli, const struct start *start)
+{
+	char folder[128];
+
+	snprintf(folder, sizeof(folder), CONTROL_RUN_ROOT "/%s", cli->instance);
+	unlink(start->log);
+	rmdir(folder);
+	rmdir(CONTROL_RUN_ROOT);
+}
+
 static pid_t start_daemon(const struct cli *cli, struct start *start, char **options, int log)
 {
 	pid_t pid = fork();
@@ -169,6 +180,8 @@ int cmd_up(const struct cli *cli, int argc, char **argv)
 		return EXIT_SUCCESS;
 	}
 	show_log(&start);
+	if (!start.log_before)
+		forget_log(cli, &start);
 	return err == -ECHILD ? EXIT_FAILURE : cli_error(cli, "not ready after %d s", UP_WITHIN_S);
 }
 

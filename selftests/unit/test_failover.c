@@ -344,6 +344,34 @@ static void loss_makes_no_storm(void **state)
 	assert_int_equal(failover_tries(&w.machine), 2); /* and it forgets */
 }
 
+static unsigned int requests_within(struct world *w, __u64 span, bool denied)
+{
+	unsigned int before = w->requests;
+	__u64 end = w->now + span;
+
+	while (w->now < end) {
+		w->now += 10 * MS;
+		step(w, (struct failover_event){ .type = FAILOVER_WANT });
+		if (!w->request_done)
+			continue;
+		w->request_done = 0;
+		step(w, (struct failover_event){ .type = FAILOVER_REJECTED, .denied = denied });
+	}
+	return w->requests - before;
+}
+
+/* Silent gateways are asked again soon, they may come back at any time; those that deny us are spared. */
+static void denied_backs_off(void **state)
+{
+	struct world w;
+
+	world_init(&w, FAILOVER_BEAT_INSTANT, 0);
+	memset(w.alive, 0, sizeof(w.alive));
+	run_until(&w, w.now + S);
+	assert_true(requests_within(&w, 60 * S, false) >= 120);
+	assert_in_range(requests_within(&w, 60 * S, true), 4, 15);
+}
+
 static void asked_to_leave(void **state)
 {
 	struct world w;
@@ -445,6 +473,7 @@ int main(void)
 		cmocka_unit_test(deferred_waits_for_payload),
 		cmocka_unit_test(late_timer_does_not_blame),
 		cmocka_unit_test(loss_makes_no_storm),
+		cmocka_unit_test(denied_backs_off),
 		cmocka_unit_test(asked_to_leave),
 		cmocka_unit_test(asked_to_leave_without_standby),
 		cmocka_unit_test(moved_by_the_user),
