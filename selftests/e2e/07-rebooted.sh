@@ -5,7 +5,7 @@
 
 topology_up
 # A detection time in which the new daemon is up for certain.
-cluster_up defer=6 response=1
+cluster_up defer=20 response=2
 serve t1
 capture_start
 
@@ -18,7 +18,7 @@ kill_daemon "$used"
 wipe "$used"
 start_daemon "$used"
 current_is "$used" || fail "the client left before the gateway was back: the test proves nothing"
-must 30 "the client left $used" current_is_not "$used"
+must 60 "the client left $used" current_is_not "$used"
 still_moving udp 20
 probe_end udp
 
