@@ -30,7 +30,7 @@ must 20 "probes every 10 ms are answered" answered probe
 must 20 "a second gateway stands by" standby_ready 1
 
 # One request, one connection: curl counts those that it made.
-on_background client curl.log curl -sSf --max-time 200 --limit-rate 1M -o "$work/got.bin" \
+on_background client curl.log curl -sSf --max-time 200 --limit-rate 500K -o "$work/got.bin" \
 	-w 'connects=%{num_connects} status=%{http_code} bytes=%{size_download} seconds=%{time_total}\n' http://10.0.0.1/large.bin
 curl=$background
 size() { [ "$(stat -c %s "$work/got.bin" 2>/dev/null || echo 0)" -ge "$1" ]; }
