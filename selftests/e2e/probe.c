@@ -373,6 +373,9 @@ static int run_udp(char **args, const struct options *o)
 	       (uintmax_t)run.sent, (uintmax_t)run.received, (uintmax_t)run.lost, (uintmax_t)run.longest_ms,
 	       (uintmax_t)(run.silence_ns / 1000000u), (uintmax_t)(run.slowest_ns / 1000000u),
 	       (uintmax_t)run.duplicates);
+	close(fd);
+	free(run.sent_ns);
+	free(run.answers);
 	return run.received ? 0 : 1;
 }
 
