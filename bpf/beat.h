@@ -97,9 +97,11 @@ static __always_inline void hf_beat_turn(struct hf_frame *frame)
 	__u8 mac[ETH_ALEN];
 	__be32 addr = frame->ip->saddr;
 
-	__builtin_memcpy(mac, eth->h_dest, ETH_ALEN);
-	__builtin_memcpy(eth->h_dest, eth->h_source, ETH_ALEN);
-	__builtin_memcpy(eth->h_source, mac, ETH_ALEN);
+	if (eth) {
+		__builtin_memcpy(mac, eth->h_dest, ETH_ALEN);
+		__builtin_memcpy(eth->h_dest, eth->h_source, ETH_ALEN);
+		__builtin_memcpy(eth->h_source, mac, ETH_ALEN);
+	}
 	frame->ip->saddr = frame->ip->daddr;
 	frame->ip->daddr = addr;
 	if (frame->udp) {
@@ -109,6 +111,12 @@ static __always_inline void hf_beat_turn(struct hf_frame *frame)
 		frame->udp->dest = port;
 	}
 	hf_ip_decrement_ttl(frame->ip);
+}
+
+/* Whether it was sent to a group of hosts; without a link layer, only a multicast address or 255.255.255.255 tells. */
+static __always_inline bool hf_beat_to_group(const struct hf_frame *frame)
+{
+	return frame->eth ? frame->eth->h_dest[0] & 1 : bpf_ntohl(frame->ip->daddr) >> 28 >= 14;
 }
 
 /* A heartbeat which is no answer: reflects it, or says why not. */
@@ -128,7 +136,7 @@ static __always_inline int hf_beat_reflect(struct hf_frame *frame)
 	if (!live)
 		return hf_drop(HF_DROP_beat_stranger, XDP_DROP);
 	/* Out of hops; or to a group, whose address must not become a source. */
-	if (frame->ip->ttl <= 1 || (frame->eth->h_dest[0] & 1))
+	if (frame->ip->ttl <= 1 || hf_beat_to_group(frame))
 		return hf_drop(HF_DROP_beat_malformed, XDP_DROP);
 	if (!hf_gate_is_open())
 		return hf_drop(HF_DROP_beat_gate, XDP_DROP);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Frames on the underlay, as XDP sees them: finds heartbeats among them.
- * Ethernet, up to two VLAN tags, IPv4 with options, then ESP, or UDP from or to
- * port 4500 with ESP in it (RFC 3948).
+ * Frames on the underlay: finds heartbeats among them. Ethernet, up to two VLAN
+ * tags, IPv4 with options, then ESP, or UDP from or to port 4500 with ESP in it
+ * (RFC 3948). Or without a link layer, beginning with IPv4.
  */
 #ifndef HF_BPF_FRAME_H
 #define HF_BPF_FRAME_H
@@ -17,7 +17,7 @@ enum hf_frame_kind {
 };
 
 struct hf_frame {
-	struct ethhdr *eth;
+	struct ethhdr *eth; /* NULL where the link has none */
 	struct iphdr *ip;
 	struct udphdr *udp; /* NULL for plain ESP */
 	struct hf_beat_wire *beat;
@@ -78,14 +78,15 @@ static __always_inline bool hf_frame_is_whole(const struct hf_frame *frame, void
 	       bpf_ntohs(frame->udp->len) <= total - headers;
 }
 
-static __always_inline enum hf_frame_kind hf_frame_parse(struct xdp_md *ctx, struct hf_frame *frame)
+/* ethernet: a constant of the entry point; which kind of link it is on, the packet does not tell. */
+static __always_inline enum hf_frame_kind hf_frame_parse(void *data, void *end, bool ethernet,
+							 struct hf_frame *frame)
 {
-	void *end = (void *)(long)ctx->data_end;
-	void *payload, *esp;
+	void *payload = data, *esp;
 
 	frame->udp = NULL;
-	frame->eth = (void *)(long)ctx->data;
-	if (hf_frame_payload(frame->eth, end, &payload) != bpf_htons(ETH_P_IP))
+	frame->eth = ethernet ? payload : NULL;
+	if (ethernet && hf_frame_payload(frame->eth, end, &payload) != bpf_htons(ETH_P_IP))
 		return HF_FRAME_OTHER;
 	frame->ip = payload;
 	if ((void *)(frame->ip + 1) > end)
@@ -107,12 +108,12 @@ static __always_inline enum hf_frame_kind hf_frame_parse(struct xdp_md *ctx, str
  * Whether the frame is for this node. A heartbeat on its way between others,
  * through a node that forwards, is none of our business.
  */
-static __always_inline bool hf_frame_is_ours(struct xdp_md *ctx, const struct hf_frame *frame)
+static __always_inline bool hf_frame_is_ours(void *ctx, __u32 ifindex, const struct hf_frame *frame)
 {
 	struct bpf_fib_lookup fib = {
 		.family = AF_INET,
 		.l4_protocol = frame->ip->protocol,
-		.ifindex = ctx->ingress_ifindex,
+		.ifindex = ifindex,
 		.ipv4_src = frame->ip->saddr,
 		.ipv4_dst = frame->ip->daddr,
 	};

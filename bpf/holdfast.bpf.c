@@ -28,15 +28,14 @@
 #include "bpf/encrypt.h"
 #include "bpf/underlay.h"
 
-/* XDP on the underlay: heartbeats. */
-SEC("xdp")
-int hf_xdp_underlay(struct xdp_md *ctx)
+/* What XDP is to do with a frame of the underlay; ctx is of the entry point, XDP's or TC's. */
+static __always_inline int hf_heartbeat(void *ctx, __u32 ifindex, void *data, void *end, bool ethernet)
 {
 	enum hf_frame_kind kind;
 	struct hf_frame frame;
 
-	kind = hf_frame_parse(ctx, &frame);
-	if (kind == HF_FRAME_OTHER || !hf_frame_is_ours(ctx, &frame))
+	kind = hf_frame_parse(data, end, ethernet, &frame);
+	if (kind == HF_FRAME_OTHER || !hf_frame_is_ours(ctx, ifindex, &frame))
 		return XDP_PASS;
 	if (kind == HF_FRAME_BROKEN)
 		return hf_drop(HF_DROP_beat_malformed, XDP_DROP);
@@ -45,10 +44,40 @@ int hf_xdp_underlay(struct xdp_md *ctx)
 	return hf_beat_reflect(&frame);
 }
 
+/* XDP on the underlay: heartbeats. */
+SEC("xdp")
+int hf_xdp_underlay(struct xdp_md *ctx)
+{
+	return hf_heartbeat(ctx, ctx->ingress_ifindex, (void *)(long)ctx->data, (void *)(long)ctx->data_end, true);
+}
+
 /* TC ingress on the underlay: the mark. Other filters have their say after it. */
 SEC("tc")
 int hf_tc_underlay(struct __sk_buff *skb)
 {
+	hf_underlay_mark(skb);
+	return TC_ACT_UNSPEC;
+}
+
+/*
+ * TC ingress on an underlay without Ethernet (ppp, tun): heartbeats, then the
+ * mark. Not XDP: there is only the generic one on such links, and that takes
+ * the first bytes for an Ethernet header. When a program has changed them, as
+ * in turning a heartbeat, it derives the packet's protocol anew, from nothing
+ * (bpf_prog_run_generic_xdp() in net/core/dev.c).
+ */
+SEC("tc")
+int hf_tc_bare(struct __sk_buff *skb)
+{
+	int verdict = XDP_PASS;
+
+	if (skb->protocol == bpf_htons(ETH_P_IP) &&
+	    !bpf_skb_pull_data(skb, skb->len < HF_PULL_MAX ? skb->len : HF_PULL_MAX))
+		verdict = hf_heartbeat(skb, skb->ifindex, (void *)(long)skb->data, (void *)(long)skb->data_end, false);
+	if (verdict == XDP_DROP)
+		return TC_ACT_SHOT;
+	if (verdict == XDP_TX)
+		return bpf_redirect(skb->ifindex, 0);
 	hf_underlay_mark(skb);
 	return TC_ACT_UNSPEC;
 }

@@ -93,7 +93,11 @@ struct datapath_attached {
 /* TC on the tunnel interface (hf0): encrypt on egress, decrypted on ingress. */
 int datapath_attach_tunnel(struct datapath *dp, unsigned int ifindex, struct datapath_report *report);
 
-/* XDP and TC in both directions on an underlay interface. Generic XDP on veth, native elsewhere where the driver has it. */
+/*
+ * XDP and TC in both directions on an underlay interface. Generic XDP on veth,
+ * native elsewhere where the driver has it; none on a link without Ethernet
+ * (ppp, tun), where the TC program does its work.
+ */
 int datapath_attach_underlay(struct datapath *dp, unsigned int ifindex, struct datapath_report *report,
 			     struct datapath_attached *ret_attached);
 

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #include <errno.h>
 #include <net/if.h>
+#include <net/if_arp.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "loader/datapath_attach.h"
 #include "loader/datapath_internal.h"
@@ -53,9 +57,25 @@ int datapath_attach_tunnel(struct datapath *dp, unsigned int ifindex, struct dat
 	return result;
 }
 
+/* Whether packets begin with their IP header there: ppp, tun and the like. */
+static bool is_bare(unsigned int ifindex)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct ifreq request = {0};
+	bool bare;
+
+	if (fd < 0)
+		return false;
+	bare = if_indextoname(ifindex, request.ifr_name) && !ioctl(fd, SIOCGIFHWADDR, &request) &&
+	       request.ifr_hwaddr.sa_family != ARPHRD_ETHER && request.ifr_hwaddr.sa_family != ARPHRD_LOOPBACK;
+	close(fd);
+	return bare;
+}
+
 int datapath_attach_underlay(struct datapath *dp, unsigned int ifindex, struct datapath_report *report,
 			     struct datapath_attached *ret_attached)
 {
+	bool bare = is_bare(ifindex);
 	char name[IF_NAMESIZE];
 	int result;
 
@@ -67,7 +87,12 @@ int datapath_attach_underlay(struct datapath *dp, unsigned int ifindex, struct d
 					    bpf_program__fd(dp->skel->progs.hf_tc_underlay_out));
 	if (!result)
 		result = datapath_tc_attach(ifindex, BPF_TC_INGRESS,
-					    bpf_program__fd(dp->skel->progs.hf_tc_underlay));
+					    bpf_program__fd(bare ? dp->skel->progs.hf_tc_bare :
+								   dp->skel->progs.hf_tc_underlay));
+	if (!result && bare) {
+		*ret_attached = (struct datapath_attached){.mode = DATAPATH_XDP_NONE};
+		return 0;
+	}
 	if (result)
 		return datapath_report_set(report, result, "cannot attach the TC programs to %s: %s",
 					   name_of(ifindex, name), strerror(-result));

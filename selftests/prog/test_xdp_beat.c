@@ -1,12 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* hf_xdp_underlay: which heartbeats are reflected, consumed or dropped, and the bytes that come out. */
+/* hf_xdp_underlay, and hf_tc_bare on a link without Ethernet: which heartbeats are reflected, consumed or dropped, and the
+ * bytes that come out. */
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
+#include <fcntl.h>
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
+#include <linux/if_tun.h>
 #include <linux/ip.h>
 #include <linux/udp.h>
+#include <net/if.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "lib/clock.h"
 #include "selftests/prog/fixture.h"
@@ -331,6 +337,95 @@ static void test_case(void **state)
 	assert_int_equal(datapath_del_beat(f->dp, NONCE), !answered);
 }
 
+/* The frame as a link without Ethernet carries it. */
+static void strip(struct packet *packet)
+{
+	packet->len -= packet->ip;
+	memmove(packet->data, packet->data + packet->ip, packet->len);
+	packet->payload -= packet->ip;
+	packet->ip = 0;
+}
+
+/* A tun link, which BPF_PROG_RUN cannot play: what is written to the descriptor comes in there, and the reverse. */
+static int bare_link(struct fixture *f, unsigned int *ret_ifindex)
+{
+	struct ifreq request = {.ifr_name = "bare0", .ifr_flags = IFF_TUN | IFF_NO_PI};
+	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK), control;
+	struct datapath_attached attached = {.mode = DATAPATH_XDP_GENERIC};
+	struct datapath_report report;
+
+	if (fd < 0 || ioctl(fd, TUNSETIFF, &request)) {
+		print_message("skipped: no tun link can be made\n");
+		skip();
+	}
+	control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	request.ifr_flags = IFF_UP;
+	assert_int_equal(ioctl(control, SIOCSIFFLAGS, &request), 0);
+	close(control);
+	*ret_ifindex = if_nametoindex("bare0");
+	assert_int_equal(datapath_attach_underlay(f->dp, *ret_ifindex, &report, &attached), 0);
+	assert_int_equal(attached.mode, DATAPATH_XDP_NONE);
+	return fd;
+}
+
+/* What the program sent back, past whatever else the kernel has to say there. 0: nothing. */
+static ssize_t bare_read(int fd, __u8 *data, size_t size)
+{
+	const struct iphdr *ip = (const struct iphdr *)(void *)data;
+	ssize_t len;
+
+	while ((len = read(fd, data, size)) > 0)
+		if (len >= (ssize_t)sizeof(*ip) && ip->version == 4 && (ip->protocol == ESP || ip->protocol == UDP))
+			return len;
+	return 0;
+}
+
+static void check_bare(const struct beat_case *c, int fd)
+{
+	bool answered = c->drop == HF_DROP_beat_answered, reflected = c->verdict == XDP_TX;
+	struct fixture *f = begin();
+	__u8 data[PACKET_MAX];
+	struct packet in, out;
+
+	packet_build(&c->in, &in);
+	if (c->edit)
+		c->edit(&in);
+	strip(&in);
+	if (c->gate_closed)
+		assert_int_equal(datapath_set_gate(f->dp, 1), 0);
+	assert_int_equal(write(fd, in.data, in.len), in.len);
+	if (reflected) {
+		turned_build(&c->in, &out);
+		strip(&out);
+		assert_int_equal(bare_read(fd, data, sizeof(data)), out.len);
+		assert_memory_equal(data, out.data, out.len);
+	}
+	assert_int_equal(bare_read(fd, data, sizeof(data)), 0);
+	fixture_assert_drops(f, c->drop);
+	assert_int_equal(live_of(f, CLIENT_ID).beats_reflected, reflected);
+	assert_int_equal(live_of(f, GATEWAY_ID).beats_answered, answered);
+	assert_int_equal(datapath_del_beat(f->dp, NONCE), !answered);
+}
+
+static void test_bare(void **state)
+{
+	struct fixture *f = fixture_begin();
+	unsigned int ifindex, n = 0;
+	int fd = bare_link(f, &ifindex);
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		/* What only Ethernet has, such a link has not; and what is no IPv4 packet does not come that far. */
+		if (cases[i].in.vlans || cases[i].in.ethertype || cases[i].in.mac_group || cases[i].edit == lie_version)
+			continue;
+		print_message("bare: %s\n", cases[i].what);
+		check_bare(&cases[i], fd);
+		n++;
+	}
+	assert_true(n > 30);
+	assert_int_equal(datapath_detach_underlay(f->dp, ifindex), 0);
+	close(fd);
+}
+
 /* Every length of a frame, from the shortest that the kernel runs (its Ethernet header) on. */
 static void check_cuts(const struct packet_spec *spec, int whole_verdict, int whole_drop)
 {
@@ -527,6 +622,7 @@ int main(void)
 	const struct fixture_table table = {cases, sizeof(cases) / sizeof(*cases), sizeof(*cases), test_case};
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_cuts),
+		cmocka_unit_test(test_bare),
 		cmocka_unit_test(test_checksum),
 		cmocka_unit_test(test_answer_counts_once),
 		cmocka_unit_test(test_nonce_of_a_peer_that_left),
