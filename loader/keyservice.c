@@ -38,8 +38,9 @@ struct keyservice {
 	unsigned int restarts;
 	__u64 started_ns;
 	__u64 last_request;
-	int listening[LISTEN_MAX];
+	int listening[LISTEN_MAX + 1]; /* with also, at the end */
 	size_t n_listening;
+	bool also;
 };
 
 static int process_start(struct keyservice *service, char *error, size_t size);
@@ -339,6 +340,11 @@ static void exec_program(struct keyservice *service, int link)
 	_exit(127);
 }
 
+static int send_listening(struct keyservice *service)
+{
+	return kms_link_send(service->link, KMS_LISTEN, NULL, 0, service->listening, service->n_listening);
+}
+
 static int process_start(struct keyservice *service, char *error, size_t size)
 {
 	int pair[2], err;
@@ -366,7 +372,7 @@ static int process_start(struct keyservice *service, char *error, size_t size)
 	if (!err)
 		err = send_peers(service, error, size);
 	if (!err) {
-		err = kms_link_send(service->link, KMS_LISTEN, NULL, 0, service->listening, service->n_listening);
+		err = send_listening(service);
 		if (err)
 			snprintf(error, size, "key management service: %s", strerror(-err));
 	}
@@ -412,6 +418,30 @@ void keyservice_stop(struct keyservice *service)
 	for (size_t i = 0; i < service->n_listening; i++)
 		close(service->listening[i]);
 	free(service);
+}
+
+int keyservice_listen_also(struct keyservice *service, const char *interface)
+{
+	char error[256];
+	int fd = 0;
+
+	if (!interface && !service->also)
+		return 0;
+	if (service->also)
+		close(service->listening[--service->n_listening]);
+	service->also = false;
+	if (interface) {
+		fd = listen_on(interface, service->config.policy->interface.key_service_port, error, sizeof(error));
+		service->also = fd >= 0;
+	}
+	if (service->also)
+		service->listening[service->n_listening++] = fd;
+	else if (fd < 0)
+		log_warning("%s", error);
+	/* One that is being started again is told then. */
+	if (service->link >= 0 && send_listening(service))
+		log_warning("the key management service does not take its sockets");
+	return fd < 0 ? fd : 0;
 }
 
 int keyservice_request(struct keyservice *service, const struct hf_addr *gateways, size_t n, __u64 *ret_id)

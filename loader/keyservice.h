@@ -51,6 +51,12 @@ int keyservice_start(struct event_base *base, const struct keyservice_config *co
 void keyservice_stop(struct keyservice *service);
 
 /*
+ * Listens on one more interface, in the place of the one given before; NULL:
+ * on none. Those of the configuration stay. Returns 0 or -errno; then on none.
+ */
+int keyservice_listen_also(struct keyservice *service, const char *interface);
+
+/*
  * Asks for one session with one of the gateways, in this order. n_inner 0: our
  * own outer address. Returns 0 and the request's id, or -errno.
  */

@@ -95,10 +95,10 @@ int netlink_get_addr(int family, const void *bytes, struct hf_addr *ret_addr);
 __u8 netlink_prefix_len(const struct hf_prefix *prefix);
 
 enum netlink_event_type {
-	NETLINK_LINK,	   /* a link appeared or changed: index, name, up, running */
+	NETLINK_LINK,	   /* a link appeared or changed: index, name, up, running, point_to_point */
 	NETLINK_LINK_GONE, /* index, name */
-	NETLINK_ADDR,	   /* an IPv4 address was added: index, addr */
-	NETLINK_ADDR_GONE, /* index, addr */
+	NETLINK_ADDR,	   /* an IPv4 address was added: index, addr, peer */
+	NETLINK_ADDR_GONE, /* index, addr, peer */
 	NETLINK_ROUTE_CHANGE, /* an IPv4 route that is not Holdfast's own was added or removed */
 	NETLINK_OVERRUN,   /* events were lost: read again what is of interest */
 };
@@ -109,7 +109,9 @@ struct netlink_event {
 	char name[NETLINK_NAME_MAX];
 	bool up;      /* by the administrator */
 	bool running; /* up, and operational: has its carrier */
+	bool point_to_point;
 	struct hf_addr addr;
+	struct hf_addr peer; /* of the other end of a point-to-point link; zero: none */
 };
 
 typedef void (*netlink_notify)(void *context, const struct netlink_event *event);
@@ -123,6 +125,9 @@ void netlink_monitor_close(struct netlink_monitor *monitor);
 int netlink_monitor_fd(const struct netlink_monitor *monitor);
 /* Reads all that is there and calls notify for each. Returns 0 or -errno. notify must not close the monitor. */
 int netlink_monitor_dispatch(struct netlink_monitor *monitor);
+
+/* Calls notify for each link and then each IPv4 address that there is, as if they appeared now. nl is of NETLINK_ROUTE. */
+int netlink_monitor_replay(struct netlink *nl, netlink_notify notify, void *context);
 
 /* Whether flags and operstate (IFLA_OPERSTATE; -1 when not told) mean that frames can pass. Pure. */
 bool netlink_is_running(unsigned int flags, int operstate);

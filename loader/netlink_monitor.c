@@ -113,6 +113,7 @@ static bool read_link(const struct nlmsghdr *message, struct netlink_event *even
 	event->index = info->ifi_index;
 	event->up = event->type == NETLINK_LINK && (info->ifi_flags & IFF_UP);
 	event->running = event->type == NETLINK_LINK && netlink_is_running(info->ifi_flags, operstate);
+	event->point_to_point = info->ifi_flags & IFF_POINTOPOINT;
 	return true;
 }
 
@@ -125,10 +126,16 @@ static bool read_addr(const struct nlmsghdr *message, struct netlink_event *even
 	if (mnl_nlmsg_get_payload_len(message) < sizeof(*info) || info->ifa_family != AF_INET)
 		return false;
 	mnl_attr_for_each(attr, message, sizeof(*info)) {
-		if (mnl_attr_get_type(attr) != IFA_LOCAL || mnl_attr_get_payload_len(attr) != sizeof(__be32))
+		if (mnl_attr_get_payload_len(attr) != sizeof(__be32))
 			continue;
-		found = netlink_get_addr(AF_INET, mnl_attr_get_payload(attr), &event->addr) == 0;
+		if (mnl_attr_get_type(attr) == IFA_LOCAL)
+			found = netlink_get_addr(AF_INET, mnl_attr_get_payload(attr), &event->addr) == 0;
+		else if (mnl_attr_get_type(attr) == IFA_ADDRESS)
+			netlink_get_addr(AF_INET, mnl_attr_get_payload(attr), &event->peer);
 	}
+	/* Where there is no other end, both are the same. */
+	if (addr_equal(&event->addr, &event->peer))
+		memset(&event->peer, 0, sizeof(event->peer));
 	event->type = message->nlmsg_type == RTM_NEWADDR ? NETLINK_ADDR : NETLINK_ADDR_GONE;
 	event->index = (int)info->ifa_index;
 	return found;
@@ -183,4 +190,42 @@ int netlink_monitor_dispatch(struct netlink_monitor *monitor)
 				monitor->notify(monitor->context, &event);
 		}
 	}
+}
+
+struct replay {
+	netlink_notify notify;
+	void *context;
+};
+
+static int replay_one(void *context, const struct nlmsghdr *message)
+{
+	struct netlink_event event = { .index = 0 };
+	struct replay *replay = context;
+
+	if (read_event(message, &event))
+		replay->notify(replay->context, &event);
+	return 0;
+}
+
+int netlink_monitor_replay(struct netlink *nl, netlink_notify notify, void *context)
+{
+	struct replay replay = { notify, context };
+	struct netlink_request request;
+	struct ifaddrmsg *addr;
+	int err;
+
+	/* A dump that was interrupted is asked for again; what it told already is told twice. */
+	do {
+		netlink_request(&request, RTM_GETLINK, NLM_F_DUMP, sizeof(struct ifinfomsg));
+		mnl_attr_put_u32(&request.head, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+		err = netlink_talk(nl, &request, replay_one, &replay);
+	} while (err == -EAGAIN);
+	if (err)
+		return err;
+	do {
+		addr = netlink_request(&request, RTM_GETADDR, NLM_F_DUMP, sizeof(*addr));
+		addr->ifa_family = AF_INET;
+		err = netlink_talk(nl, &request, replay_one, &replay);
+	} while (err == -EAGAIN);
+	return err;
 }

@@ -90,6 +90,13 @@ int route_add_unreachable(struct netlink *nl, const struct hf_prefix *prefixes, 
 	return netlink_batch(nl, n, build_add, &change, 0);
 }
 
+int route_close(struct netlink *nl, const struct hf_prefix *prefixes, size_t n)
+{
+	struct change change = { .prefixes = prefixes, .n = n, .index = 1 };
+
+	return netlink_batch(nl, n, build_delete, &change, ESRCH);
+}
+
 int route_delete(struct netlink *nl, const struct hf_prefix *prefixes, size_t n)
 {
 	/* Any index: it makes the type unicast, and is not sent. */

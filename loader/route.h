@@ -36,6 +36,9 @@ int route_add(struct netlink *nl, int index, const struct hf_prefix *prefixes, s
 /* Only the unreachable twins: what fails closed before the interface exists. */
 int route_add_unreachable(struct netlink *nl, const struct hf_prefix *prefixes, size_t n);
 
+/* Removes n prefixes over the tunnel interface; their unreachable twins stay. */
+int route_close(struct netlink *nl, const struct hf_prefix *prefixes, size_t n);
+
 /* Removes n prefixes with their twins, the twins last. */
 int route_delete(struct netlink *nl, const struct hf_prefix *prefixes, size_t n);
 
