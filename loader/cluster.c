@@ -10,6 +10,7 @@
 
 #include "lib/clock.h"
 #include "lib/log.h"
+#include "loader/auto.h"
 #include "loader/beat.h"
 #include "loader/hold.h"
 #include "loader/peer_json.h"
@@ -22,6 +23,8 @@ struct cluster {
 	const struct policy_cluster *policy;
 	__u32 slot;
 	struct failover machine;
+	bool tunnelled; /* a tunnel of the policy leads here, whatever AUTO does */
+	bool awake;	/* traffic is led here; a cluster at rest asks for nothing and hears nothing */
 	struct hold *hold;
 	struct event *timer;
 	__u64 request; /* under way at the KMS; 0: none */
@@ -37,6 +40,9 @@ struct clusters {
 	struct keyservice *service;
 	struct cluster *cluster;
 	size_t n;
+	struct policy_cluster detected; /* of the cluster AUTO: none or one gateway */
+	struct hf_addr server;
+	struct cluster *led_to; /* where AUTO leads; NULL: nowhere */
 	__u64 answered_before; /* of peers that are gone */
 	__u32 sequence;
 	/* A renewal is a request of its own, beside those of the machines. */
@@ -302,6 +308,8 @@ static void cluster_step(struct cluster *cluster, const struct failover_event *e
 {
 	struct failover_actions actions;
 
+	if (!cluster->awake)
+		return;
 	failover_step(&cluster->machine, event, clock_now_ns(), &actions);
 	for (size_t i = 0; i < actions.n; i++) {
 		if (actions.action[i].type == FAILOVER_DO_REQUEST)
@@ -360,30 +368,47 @@ static void cluster_config(const struct policy *policy, const struct policy_clus
 		ret->seed = clock_now_ns();
 }
 
+/* The machine, with nobody in use; what was counted before stays. */
+static void cluster_begin(struct cluster *cluster)
+{
+	__u64 failovers = cluster->machine.failovers;
+	struct failover_config machine;
+
+	cluster_config(cluster->all->config.policy, cluster->policy, &machine);
+	failover_init(&cluster->machine, &machine);
+	cluster->machine.failovers = failovers;
+}
+
 int clusters_new(const struct clusters_config *config, struct clusters **ret_clusters)
 {
 	struct clusters *all = calloc(1, sizeof(*all));
+	size_t n = config->policy->n_clusters;
 
 	if (!all)
 		return -ENOMEM;
 	all->config = *config;
-	all->cluster = calloc(config->policy->n_clusters + 1, sizeof(*all->cluster));
+	snprintf(all->detected.name, sizeof(all->detected.name), "AUTO");
+	all->detected.gateways = &all->server;
+	all->cluster = calloc(n + 1, sizeof(*all->cluster));
 	if (!all->cluster)
 		goto fail;
-	for (size_t i = 0; i < config->policy->n_clusters; i++) {
+	for (size_t i = 0; i < n + auto_wanted(config->policy); i++) {
 		struct cluster *cluster = &all->cluster[i];
-		struct failover_config machine;
 
 		cluster->all = all;
-		cluster->policy = &config->policy->clusters[i];
+		cluster->policy = i < n ? &config->policy->clusters[i] : &all->detected;
 		cluster->slot = (__u32)i;
 		cluster->timer = evtimer_new(config->base, timer_due, cluster);
 		all->n++;
 		if (hold_new(&cluster->hold) || !cluster->timer)
 			goto fail;
-		cluster_config(config->policy, cluster->policy, &machine);
-		failover_init(&cluster->machine, &machine);
+		cluster_begin(cluster);
 	}
+	for (size_t i = 0; i < config->policy->n_tunnels; i++)
+		if (config->policy->tunnels[i].target == POLICY_TARGET_CLUSTER)
+			all->cluster[config->policy->tunnels[i].cluster].tunnelled = true;
+	for (size_t i = 0; i < n; i++)
+		all->cluster[i].awake = all->cluster[i].tunnelled;
 	*ret_clusters = all;
 	return 0;
 fail:
@@ -418,6 +443,8 @@ void clusters_want(struct clusters *all, __u32 slot, const __u8 *packet, size_t 
 	if (slot >= all->n)
 		return;
 	cluster = &all->cluster[slot];
+	if (!cluster->awake)
+		return;
 	if (len)
 		hold_add(cluster->hold, packet, len, clock_now_ns());
 	if (cluster->machine.current != FAILOVER_NOBODY) /* taken just before the switch */
@@ -434,6 +461,76 @@ void clusters_payload(struct clusters *all, __u32 slot)
 		return;
 	look(cluster);
 	cluster_step(cluster, &(struct failover_event){ .type = FAILOVER_PAYLOAD, .gateway = cluster->machine.current });
+}
+
+/* Whether a cluster that is not at rest has it as a gateway. */
+static bool is_gateway(const struct clusters *all, const struct hf_addr *addr)
+{
+	for (size_t i = 0; i < all->n; i++)
+		if (all->cluster[i].awake && gateway_index(&all->cluster[i], addr) != FAILOVER_NOBODY)
+			return true;
+	return false;
+}
+
+/* To rest: nobody in use, nothing under way. Sessions that no other cluster has are ended. */
+static void cluster_rest(struct cluster *cluster)
+{
+	struct clusters *all = cluster->all;
+	size_t n = cluster->policy->n_gateways;
+
+	cluster->awake = false;
+	if (cluster->request)
+		keyservice_cancel(all->service, cluster->request);
+	cluster->request = 0;
+	event_del(cluster->timer);
+	cluster_begin(cluster);
+	datapath_steer(all->config.node->dp, cluster->slot, 0);
+	for (int g = 0; g < (int)n; g++) {
+		struct peer *peer = gateway_peer(cluster, g);
+
+		if (peer && is_gateway(all, &peer->remote))
+			datapath_del_member(all->config.node->dp, cluster->slot, peer->if_id);
+		else if (peer)
+			clusters_session_end(all, peer, "AUTO no longer leads there");
+	}
+}
+
+/* With the sessions that its gateways have already, as those of other clusters. */
+static void cluster_wake(struct cluster *cluster)
+{
+	cluster->awake = true;
+	cluster_begin(cluster);
+	for (int g = 0; g < (int)cluster->policy->n_gateways; g++) {
+		struct peer *peer = gateway_peer(cluster, g);
+
+		if (peer && !datapath_set_member(cluster->all->config.node->dp, cluster->slot, peer->if_id))
+			cluster_step(cluster, &(struct failover_event){ .type = FAILOVER_SESSION_UP, .gateway = g });
+	}
+	if (cluster->all->service)
+		cluster_step(cluster, &(struct failover_event){ .type = FAILOVER_START });
+}
+
+void clusters_detected(struct clusters *all, const struct hf_addr *server, size_t target)
+{
+	struct cluster *old = all->led_to, *new = server ? &all->cluster[target] : NULL;
+
+	if (old && !old->tunnelled)
+		cluster_rest(old);
+	all->led_to = new;
+	all->detected.n_gateways = new && new->policy == &all->detected;
+	if (all->detected.n_gateways)
+		all->server = *server;
+	if (new && !new->awake)
+		cluster_wake(new);
+}
+
+void clusters_address_lost(struct clusters *all, const struct hf_addr *local)
+{
+	for (struct peer *peer = peers_next(all->config.peers, NULL), *next; peer; peer = next) {
+		next = peers_next(all->config.peers, peer);
+		if (peer->role == HF_ROLE_GATEWAY && peer->up && addr_equal(&peer->local, local))
+			clusters_session_end(all, peer, "this machine has lost the address that it came from");
+	}
 }
 
 void clusters_say_goodbye(struct clusters *all)
@@ -566,6 +663,8 @@ int clusters_move(struct clusters *all, const char *name, const struct hf_addr *
 
 		if (strcasecmp(cluster->policy->name, name))
 			continue;
+		if (!cluster->awake)
+			return -ENODEV;
 		if (gateway) {
 			event.gateway = gateway_index(cluster, gateway);
 			if (event.gateway == FAILOVER_NOBODY)

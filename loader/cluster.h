@@ -3,7 +3,9 @@
  * Clusters of gateways: feeds each one's failover state machine with what the
  * datapath, the key management service and the user say, and carries its actions
  * out (map writes, heartbeats, probes, requests, held packets). Slot i of the
- * datapath is cluster i of the policy. Decides nothing itself: that is failover.h.
+ * datapath is cluster i of the policy; the one after the last is the cluster
+ * AUTO, whose one gateway is the server that was detected, or none. Decides
+ * nothing itself: that is failover.h.
  */
 #ifndef HF_LOADER_CLUSTER_H
 #define HF_LOADER_CLUSTER_H
@@ -39,6 +41,17 @@ void clusters_want(struct clusters *clusters, __u32 slot, const __u8 *packet, si
 /* Payload left by the slot, which was watched for it. */
 void clusters_payload(struct clusters *clusters, __u32 slot);
 
+/*
+ * AUTO leads to the cluster of this index from now on; where that is the one
+ * after the policy's last, it is the cluster AUTO with this server as its one
+ * gateway. server NULL: it leads nowhere. A cluster that nothing leads to any
+ * more is at rest: its sessions are ended, and it asks for none.
+ */
+void clusters_detected(struct clusters *clusters, const struct hf_addr *server, size_t target);
+
+/* This machine has lost an address: the sessions from there are over. */
+void clusters_address_lost(struct clusters *clusters, const struct hf_addr *local);
+
 /* Tells every gateway, through its SA, that this client goes down. */
 void clusters_say_goodbye(struct clusters *clusters);
 
@@ -69,7 +82,8 @@ void clusters_rejected(struct clusters *clusters, __u64 request);
 /*
  * Moves the cluster of this name to a gateway, or to the next one (NULL). Returns
  * 0 when it moved or is on its way; -ENOENT: no such cluster; -EINVAL: not one
- * of its gateways; -EALREADY: in use already.
+ * of its gateways; -ENODEV: nothing leads to it now (AUTO); -EALREADY: in use
+ * already.
  */
 int clusters_move(struct clusters *clusters, const char *name, const struct hf_addr *gateway);
 

@@ -8,11 +8,13 @@
 #include <string.h>
 
 #include "lib/log.h"
+#include "loader/auto.h"
 #include "loader/client.h"
 #include "loader/cluster.h"
 #include "loader/eventlog.h"
 #include "loader/gate.h"
 #include "loader/keyservice.h"
+#include "loader/link.h"
 #include "loader/node.h"
 #include "loader/peer.h"
 #include "loader/status.h"
@@ -32,6 +34,9 @@ struct daemon {
 	struct gate *gate;
 	struct keyservice *service;
 	struct event *datapath_readable;
+	struct auto_watch *watch;  /* NULL: no tunnel leads to AUTO */
+	struct auto_server server; /* that AUTO leads to; index 0: none */
+	size_t target;		   /* the cluster's index; that of the cluster AUTO is the policy's n_clusters */
 	bool ready;
 };
 
@@ -56,7 +61,7 @@ static void on_datapath(void *context, const struct hf_event *event, const __u8 
 
 	switch (event->type) {
 	case HF_EVENT_WANT:
-		if (event->slot < daemon->policy->n_clusters)
+		if (event->slot <= daemon->policy->n_clusters)
 			clusters_want(daemon->clusters, event->slot, packet, event->packet_len);
 		else
 			clients_want(daemon->clients, event->slot, packet, event->packet_len);
@@ -232,6 +237,90 @@ static void on_gate_closed(void *context)
 	clients_ask_to_leave(((struct daemon *)context)->clients);
 }
 
+/* What the point-to-point links tell. */
+
+static struct node_config node_config(const struct daemon *daemon)
+{
+	return (struct node_config){ .instance = daemon->config.instance, .run_dir = daemon->config.run_dir,
+				     .policy = daemon->policy, .table = daemon->table };
+}
+
+static const char *target_name(const struct daemon *daemon)
+{
+	return daemon->target < daemon->policy->n_clusters ? daemon->policy->clusters[daemon->target].name : "AUTO";
+}
+
+/* The tunnels first: from then on nothing is sent. */
+static void hang_up(struct daemon *daemon)
+{
+	struct node_config node = node_config(daemon);
+	struct hf_addr local = daemon->server.local;
+	struct link_path path;
+
+	if (node_hang_up(&daemon->node, &node))
+		log_error("AUTO: %s", daemon->node.error);
+	daemon->server.index = 0;
+	keyservice_listen_also(daemon->service, NULL);
+	clusters_detected(daemon->clusters, NULL, 0);
+	if (link_path(daemon->node.route, &local, &path) || !path.local)
+		clusters_address_lost(daemon->clusters, &local);
+}
+
+/* To the server itself, or to the cluster that it is redirected to; over its link, and so from our address there. */
+static int dial(struct daemon *daemon, const struct auto_server *server)
+{
+	struct node_config node = node_config(daemon);
+	size_t target = auto_target(daemon->policy, &server->address);
+	int err = node_dial(&daemon->node, &node, server->index, (__u32)target, &server->local);
+
+	if (err)
+		return err;
+	daemon->server = *server;
+	daemon->target = target;
+	if (daemon->policy->interface.accept && !node_is_underlay(&daemon->node, server->index))
+		keyservice_listen_also(daemon->service, server->name);
+	clusters_detected(daemon->clusters, &server->address, target);
+	return 0;
+}
+
+static void say_no_server(struct daemon *daemon)
+{
+	eventlog_emit(daemon->log, EVENT_AUTO,
+		      json_pack("{s:n, s:n, s:n}", "interface", "server", "target"),
+		      "no point-to-point link has a server: tunnels to AUTO are closed");
+}
+
+static void say_server(struct daemon *daemon, const struct auto_server *server, const char *why_not)
+{
+	struct addr_text address = addr_text(&server->address);
+	char several[64] = "";
+
+	if (server->n_links > 1)
+		snprintf(several, sizeof(several), " (of %zu such links the one that came up last)", server->n_links);
+	eventlog_emit(daemon->log, EVENT_AUTO,
+		      json_pack("{s:s, s:s, s:s?, s:I}", "interface", server->name, "server", address.s, "target",
+				why_not ? NULL : target_name(daemon), "links", (json_int_t)server->n_links),
+		      "%s is the server, on %s%s: tunnels to AUTO %s%s", address.s, server->name, several,
+		      why_not ? "stay closed: " : daemon->target < daemon->policy->n_clusters ? "are redirected to " :
+												"lead there",
+		      why_not ? why_not : daemon->target < daemon->policy->n_clusters ? target_name(daemon) : "");
+}
+
+static void on_server(void *context, const struct auto_server *server)
+{
+	struct daemon *daemon = context;
+	int err;
+
+	if (daemon->server.index)
+		hang_up(daemon);
+	if (!server) {
+		say_no_server(daemon);
+		return;
+	}
+	err = dial(daemon, server);
+	say_server(daemon, server, err ? daemon->node.error : NULL);
+}
+
 /* Start and stop. */
 
 static int read_policy(struct daemon *daemon, char *error)
@@ -299,12 +388,6 @@ static int start_key_service(struct event_base *base, struct daemon *daemon, cha
 	return keyservice_start(base, &config, &calls, daemon, error, DAEMON_ERROR_MAX, &daemon->service);
 }
 
-static struct node_config node_config(const struct daemon *daemon)
-{
-	return (struct node_config){ .instance = daemon->config.instance, .run_dir = daemon->config.run_dir,
-				     .policy = daemon->policy, .table = daemon->table };
-}
-
 int daemon_start(struct event_base *base, const struct daemon_config *config, char error[DAEMON_ERROR_MAX],
 		 struct daemon **ret_daemon)
 {
@@ -332,6 +415,11 @@ int daemon_start(struct event_base *base, const struct daemon_config *config, ch
 	err = make_parts(base, daemon, error);
 	if (!err)
 		err = start_key_service(base, daemon, error);
+	if (!err && auto_wanted(daemon->policy)) {
+		err = auto_new(base, daemon->node.route, on_server, daemon, &daemon->watch);
+		if (err)
+			snprintf(error, DAEMON_ERROR_MAX, "AUTO: cannot watch the links: %s", strerror(-err));
+	}
 out:
 	if (err)
 		daemon_stop(daemon);
@@ -356,6 +444,7 @@ void daemon_stop(struct daemon *daemon)
 	if (daemon->ready)
 		eventlog_emit(daemon->log, EVENT_STOPPING, NULL, "instance %s goes down: tunnelled destinations are "
 			      "reached in clear, or not at all, from here on", daemon->config.instance);
+	auto_free(daemon->watch);
 	keyservice_stop(daemon->service);
 	gate_free(daemon->gate);
 	if (daemon->datapath_readable)
@@ -389,13 +478,25 @@ __attribute__((format(printf, 1, 2))) static json_t *refusal(const char *format,
 	return json_pack("{s:b, s:s}", "ok", 0, "error", text);
 }
 
+static json_t *auto_json(const struct daemon *daemon)
+{
+	bool any = daemon->server.index != 0;
+
+	return json_pack("{s:s?, s:s?, s:s?}", "interface", any ? daemon->server.name : NULL, "server",
+			 any ? addr_text(&daemon->server.address).s : NULL, "target", any ? target_name(daemon) : NULL);
+}
+
 static json_t *command_status(struct daemon *daemon, const json_t *request)
 {
 	struct status_sources sources = { .instance = daemon->config.instance, .node = &daemon->node,
 					  .clusters = daemon->clusters, .clients = daemon->clients,
 					  .gate = daemon->gate };
+	json_t *status;
 
-	return json_pack("{s:b, s:o}", "ok", 1, "status", status_json(&sources));
+	status = status_json(&sources);
+	if (daemon->watch)
+		json_object_set_new(status, "auto", auto_json(daemon));
+	return json_pack("{s:b, s:o}", "ok", 1, "status", status);
 }
 
 static json_t *command_failover(struct daemon *daemon, const json_t *request)
@@ -414,6 +515,8 @@ static json_t *command_failover(struct daemon *daemon, const json_t *request)
 		return refusal("no cluster is named %s; see `holdfast status`", cluster);
 	if (err == -EINVAL)
 		return refusal("%s is not a gateway of %s; see `holdfast status`", gateway, cluster);
+	if (err == -ENODEV)
+		return refusal("%s is not in use by any tunnel now; see `holdfast status`", cluster);
 	if (err == -EALREADY)
 		return refusal("%s uses %s already", cluster, gateway);
 	return json_pack("{s:b}", "ok", 1);

@@ -32,6 +32,7 @@ static const struct {
 	[EVENT_CLAIM] = { "claim", false },
 	[EVENT_CLAIM_ENDED] = { "claim-ended", false },
 	[EVENT_GATE] = { "gate", false },
+	[EVENT_AUTO] = { "auto", false },
 	[EVENT_KEY_SERVICE] = { "key-service", false },
 };
 

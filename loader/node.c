@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "lib/log.h"
+#include "loader/auto.h"
 #include "loader/beat.h"
 #include "loader/claim.h"
 #include "loader/link.h"
@@ -117,21 +118,47 @@ static int find_interfaces(struct node *node, const struct policy *policy)
 		err = read_interface(node, names->protected[i], &node->protected[node->n_protected++]);
 	if (!err && !node->n_underlay)
 		err = find_underlay(node, policy);
+	if (err && !names->n_underlay && auto_wanted(policy)) { /* the link to the server will be one */
+		node->n_underlay = 0;
+		err = 0;
+	}
 	if (err)
 		return err;
-	node->source = names->n_address ? names->address[0].addr : node->underlay[0].address;
-	if (addr_is_zero(&node->source))
+	memset(&node->source, 0, sizeof(node->source));
+	if (names->n_address || node->n_underlay)
+		node->source = names->n_address ? names->address[0].addr : node->underlay[0].address;
+	if (node->n_underlay && addr_is_zero(&node->source))
 		return fail(node, -EADDRNOTAVAIL, "underlay interface %s has no IPv4 address", node->underlay[0].name);
 	return 0;
 }
 
-static struct hf_prefix *tunnelled(const struct policy_table *table)
+static bool leads_to(const struct node_config *config, size_t entry, enum policy_target target)
 {
-	struct hf_prefix *prefixes = calloc(table->n_entries + 1, sizeof(*prefixes));
+	return config->policy->tunnels[config->table->entries[entry].tunnel].target == target;
+}
 
-	for (size_t i = 0; prefixes && i < table->n_entries; i++)
-		prefixes[i] = table->entries[i].prefix;
-	return prefixes;
+struct prefixes {
+	struct hf_prefix *prefix; /* those to clusters first, then those to AUTO */
+	size_t n_clusters;
+	size_t n;
+};
+
+static int tunnelled(const struct node_config *config, struct prefixes *ret)
+{
+	static const enum policy_target order[] = { POLICY_TARGET_CLUSTER, POLICY_TARGET_AUTO };
+	struct prefixes prefixes = { .prefix = calloc(config->table->n_entries + 1, sizeof(*prefixes.prefix)) };
+
+	if (!prefixes.prefix)
+		return -ENOMEM;
+	for (size_t pass = 0; pass < 2; pass++) {
+		for (size_t i = 0; i < config->table->n_entries; i++)
+			if (leads_to(config, i, order[pass]))
+				prefixes.prefix[prefixes.n++] = config->table->entries[i].prefix;
+		if (order[pass] == POLICY_TARGET_CLUSTER)
+			prefixes.n_clusters = prefixes.n;
+	}
+	*ret = prefixes;
+	return 0;
 }
 
 static bool tunnels_v6(const struct policy_table *table)
@@ -143,9 +170,9 @@ static bool tunnels_v6(const struct policy_table *table)
 }
 
 /* From here on nothing of the tunnelled ranges leaves in clear. */
-static int close_first(struct node *node, const struct node_config *config, const struct hf_prefix *prefixes)
+static int close_first(struct node *node, const struct node_config *config, const struct prefixes *prefixes)
 {
-	int err = route_add_unreachable(node->route, prefixes, config->table->n_entries);
+	int err = route_add_unreachable(node->route, prefixes->prefix, prefixes->n);
 
 	if (err)
 		return fail(node, err, "routes: %s", why(node->route, err));
@@ -157,10 +184,24 @@ static int close_first(struct node *node, const struct node_config *config, cons
 	return err ? fail(node, err, "routing rule: %s", why(node->route, err)) : 0;
 }
 
+/* What fits through every underlay, and through the link to the server of AUTO. */
+static __u32 tunnel_mtu(struct node *node)
+{
+	__u32 mtu = LINK_TUNNEL_MTU;
+	struct link_info info;
+
+	for (size_t i = 0; i <= node->n_underlay; i++) {
+		int index = i < node->n_underlay ? node->underlay[i].index : node->dialled.index;
+
+		if (!link_by_index(node->route, index, &info) && info.mtu > 180 && info.mtu - 100 < mtu)
+			mtu = info.mtu - 100;
+	}
+	return mtu;
+}
+
 static int make_tunnel(struct node *node, const struct policy *policy)
 {
 	struct link_info info;
-	__u32 mtu = LINK_TUNNEL_MTU;
 	int err;
 
 	/* Left by a run that was killed: its states are gone with the flush, so a new one takes its place. */
@@ -169,10 +210,7 @@ static int make_tunnel(struct node *node, const struct policy *policy)
 			return fail(node, -EEXIST, "an interface named %s exists and is not Holdfast's: rename it", LINK_TUNNEL);
 		link_delete(node->route, LINK_TUNNEL);
 	}
-	for (size_t i = 0; i < node->n_underlay; i++)
-		if (!link_by_index(node->route, node->underlay[i].index, &info) && info.mtu > 180 && info.mtu - 100 < mtu)
-			mtu = info.mtu - 100;
-	err = link_tunnel_create(node->route, LINK_TUNNEL, mtu, &node->tunnel);
+	err = link_tunnel_create(node->route, LINK_TUNNEL, tunnel_mtu(node), &node->tunnel);
 	if (err == -EEXIST)
 		return fail(node, err, "this network namespace has another xfrm interface in external mode already: "
 				       "the kernel allows one (remove it, or use a namespace for Holdfast)");
@@ -214,22 +252,24 @@ static int set_sysctls(struct node *node)
 	return err ? fail(node, err, "cannot set network sysctls: %s", strerror(-err)) : 0;
 }
 
-static int fill_tunnels(struct node *node, const struct node_config *config)
+/* The tunnels to clusters have theirs; those to AUTO have auto_slot. */
+static int fill_tunnels(struct node *node, const struct node_config *config, enum policy_target target,
+			__u32 auto_slot)
 {
-	size_t n = config->table->n_entries;
-	struct datapath_tunnel *tunnels = calloc(n + 1, sizeof(*tunnels));
+	struct datapath_tunnel *tunnels = calloc(config->table->n_entries + 1, sizeof(*tunnels));
+	size_t n = 0;
 	int err;
 
 	if (!tunnels)
 		return fail(node, -ENOMEM, "out of memory");
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; i < config->table->n_entries; i++) {
 		const struct policy_tunnel *tunnel = &config->policy->tunnels[config->table->entries[i].tunnel];
 
-		tunnels[i].prefix = config->table->entries[i].prefix;
-		/* AUTO has no gateway before its server is found: a slot that nobody steers. */
-		tunnels[i].slot = tunnel->target == POLICY_TARGET_CLUSTER ? (__u32)tunnel->cluster :
-									    (__u32)config->policy->n_clusters;
-		tunnels[i].number = tunnel->number;
+		if (tunnel->target != target)
+			continue;
+		tunnels[n].prefix = config->table->entries[i].prefix;
+		tunnels[n].slot = target == POLICY_TARGET_CLUSTER ? (__u32)tunnel->cluster : auto_slot;
+		tunnels[n++].number = tunnel->number;
 	}
 	err = datapath_set_tunnels(node->dp, tunnels, n);
 	free(tunnels);
@@ -247,24 +287,38 @@ static int fill_protected(struct node *node)
 	return err ? fail(node, err, "filling the map of protected interfaces: %s", strerror(-err)) : 0;
 }
 
+static int attach_underlay(struct node *node, const struct node_interface *interface)
+{
+	struct datapath_report report = { .text = "" };
+	struct datapath_attached attached = { 0 };
+	int err = datapath_attach_underlay(node->dp, (unsigned int)interface->index, &report, &attached);
+
+	if (err) {
+		log_debug("%s", report.detail);
+		return fail(node, err, "%s", report.text);
+	}
+	if (attached.mode == DATAPATH_XDP_NONE) {
+		log_info("%s has no Ethernet: TC in the place of XDP", interface->name);
+		return 0;
+	}
+	log_info("XDP on %s: %s mode%s%s%s", interface->name,
+		 attached.mode == DATAPATH_XDP_NATIVE ? "native" : "generic",
+		 attached.dispatcher ? ", beside other programs" : "", *attached.note ? ": " : "", attached.note);
+	return 0;
+}
+
 static int attach(struct node *node)
 {
 	struct datapath_report report = { .text = "" };
 	int err = datapath_attach_tunnel(node->dp, (unsigned int)node->tunnel, &report);
 
-	for (size_t i = 0; i < node->n_underlay && !err; i++) {
-		struct datapath_attached attached = { 0 };
-
-		err = datapath_attach_underlay(node->dp, (unsigned int)node->underlay[i].index, &report, &attached);
-		if (!err)
-			log_info("XDP on %s: %s mode%s%s%s", node->underlay[i].name,
-				 attached.mode == DATAPATH_XDP_NATIVE ? "native" : "generic",
-				 attached.dispatcher ? ", beside other programs" : "", *attached.note ? ": " : "",
-				 attached.note);
-	}
-	if (err)
+	if (err) {
 		log_debug("%s", report.detail);
-	return err ? fail(node, err, "%s", report.text) : 0;
+		return fail(node, err, "%s", report.text);
+	}
+	for (size_t i = 0; i < node->n_underlay && !err; i++)
+		err = attach_underlay(node, &node->underlay[i]);
+	return err;
 }
 
 static int open_datapath(struct node *node, const struct node_config *config)
@@ -293,23 +347,30 @@ static int open_sockets(struct node *node)
 	return err ? fail(node, err, "raw sockets: %s", strerror(-err)) : 0;
 }
 
-static int open_traffic(struct node *node, const struct node_config *config, const struct hf_prefix *prefixes)
+static const struct hf_addr *source_or_none(const struct hf_addr *source)
+{
+	return addr_is_zero(source) ? NULL : source;
+}
+
+/* What leads to AUTO stays unreachable. */
+static int open_traffic(struct node *node, const struct prefixes *prefixes)
 {
 	int err = link_set_up(node->route, node->tunnel, true);
 
-	if (!err)
-		err = route_add(node->route, node->tunnel, prefixes, config->table->n_entries, &node->source);
+	if (!err && prefixes->n_clusters)
+		err = route_add(node->route, node->tunnel, prefixes->prefix, prefixes->n_clusters,
+				source_or_none(&node->source));
 	return err ? fail(node, err, "routes over %s: %s", LINK_TUNNEL, why(node->route, err)) : 0;
 }
 
 int node_up(struct node *node, const struct node_config *config)
 {
-	struct hf_prefix *prefixes = tunnelled(config->table);
+	struct prefixes prefixes = { .prefix = NULL };
 	char journal[256];
 	int err;
 
 	node->beat_fd = node->inner.control = node->inner.held = -1;
-	err = prefixes ? open_netlinks(node) : fail(node, -ENOMEM, "out of memory");
+	err = tunnelled(config, &prefixes) ? fail(node, -ENOMEM, "out of memory") : open_netlinks(node);
 	if (err)
 		goto out;
 	err = find_interfaces(node, config->policy);
@@ -321,7 +382,7 @@ int node_up(struct node *node, const struct node_config *config)
 		fail(node, err, "%s: %s", journal, strerror(-err));
 		goto out;
 	}
-	err = close_first(node, config, prefixes);
+	err = close_first(node, config, &prefixes);
 	if (err)
 		goto out;
 	xfrm_flush(node->xfrm, NULL, NULL);
@@ -330,7 +391,9 @@ int node_up(struct node *node, const struct node_config *config)
 	if (!err)
 		err = open_datapath(node, config);
 	if (!err)
-		err = fill_tunnels(node, config);
+		err = fill_tunnels(node, config, POLICY_TARGET_CLUSTER, 0);
+	if (!err)
+		err = fill_tunnels(node, config, POLICY_TARGET_AUTO, (__u32)config->policy->n_clusters);
 	if (!err)
 		err = fill_protected(node);
 	if (!err)
@@ -341,11 +404,83 @@ int node_up(struct node *node, const struct node_config *config)
 	if (!err)
 		err = open_sockets(node);
 	if (!err)
-		err = open_traffic(node, config, prefixes);
+		err = open_traffic(node, &prefixes);
 out:
-	free(prefixes);
+	free(prefixes.prefix);
 	if (err)
 		node_down(node, config);
+	return err;
+}
+
+bool node_is_underlay(const struct node *node, int index)
+{
+	for (size_t i = 0; i < node->n_underlay; i++)
+		if (node->underlay[i].index == index)
+			return true;
+	return false;
+}
+
+/* The link as an underlay: guarded, marked, and no larger packets than it takes. */
+static int take_link(struct node *node, int index)
+{
+	struct link_info info;
+	int err = link_by_index(node->route, index, &info);
+
+	if (err)
+		return fail(node, err, "the link is gone");
+	node->dialled = (struct node_interface){ .index = index, .running = info.running };
+	memcpy(node->dialled.name, info.name, sizeof(node->dialled.name));
+	if (!node_is_underlay(node, index))
+		err = attach_underlay(node, &node->dialled);
+	if (err)
+		return err;
+	err = sysctl_set_if(node->sysctls, "net/ipv4/conf/%s/src_valid_mark", info.name, "1");
+	if (err)
+		return fail(node, err, "cannot set network sysctls of %s: %s", info.name, strerror(-err));
+	err = link_set_mtu(node->route, node->tunnel, tunnel_mtu(node));
+	return err ? fail(node, err, "MTU of %s: %s", LINK_TUNNEL, why(node->route, err)) : 0;
+}
+
+int node_dial(struct node *node, const struct node_config *config, int index, __u32 slot,
+	      const struct hf_addr *source)
+{
+	const struct hf_addr *inner = config->policy->interface.n_address ? &node->source : source;
+	char error[NODE_ERROR_MAX];
+	struct prefixes prefixes;
+	int err = take_link(node, index);
+
+	if (!err)
+		err = fill_tunnels(node, config, POLICY_TARGET_AUTO, slot);
+	if (!err && tunnelled(config, &prefixes))
+		err = fail(node, -ENOMEM, "out of memory");
+	if (!err) {
+		err = route_add(node->route, node->tunnel, prefixes.prefix + prefixes.n_clusters,
+				prefixes.n - prefixes.n_clusters, source_or_none(inner));
+		if (err)
+			fail(node, err, "routes over %s: %s", LINK_TUNNEL, why(node->route, err));
+		free(prefixes.prefix);
+	}
+	if (err) {
+		memcpy(error, node->error, sizeof(error));
+		node_hang_up(node, config);
+		memcpy(node->error, error, sizeof(error));
+	}
+	return err;
+}
+
+int node_hang_up(struct node *node, const struct node_config *config)
+{
+	struct prefixes prefixes;
+	int err = fill_tunnels(node, config, POLICY_TARGET_AUTO, (__u32)config->policy->n_clusters);
+
+	if (!tunnelled(config, &prefixes)) {
+		route_close(node->route, prefixes.prefix + prefixes.n_clusters, prefixes.n - prefixes.n_clusters);
+		free(prefixes.prefix);
+	}
+	if (node->dialled.index && !node_is_underlay(node, node->dialled.index))
+		datapath_detach_underlay(node->dp, (unsigned int)node->dialled.index);
+	memset(&node->dialled, 0, sizeof(node->dialled));
+	link_set_mtu(node->route, node->tunnel, tunnel_mtu(node));
 	return err;
 }
 

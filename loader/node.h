@@ -43,7 +43,8 @@ struct node {
 	size_t n_underlay;
 	struct node_interface protected[NODE_INTERFACES_MAX];
 	size_t n_protected;
-	struct hf_addr source; /* inner address of this machine's own traffic */
+	struct node_interface dialled; /* the link to the server of AUTO, one more underlay; index 0: none */
+	struct hf_addr source; /* inner address of this machine's own traffic; zero: by the route of each packet */
 	char error[NODE_ERROR_MAX]; /* of the last call that failed: one line that says what to do */
 };
 
@@ -62,9 +63,26 @@ int node_preflight(struct node *node);
 
 /*
  * Sets everything up; the tunnels' slots are the indices of the policy's
- * clusters. On failure everything is down again and node->error says why.
+ * clusters. Those to AUTO have the one after the last, and no way there: they
+ * are unreachable until node_dial(). On failure everything is down again and
+ * node->error says why.
  */
 int node_up(struct node *node, const struct node_config *config);
+
+/*
+ * The tunnels to AUTO lead to a slot from now on, and the link becomes an
+ * underlay. source is this machine's address on it, and so its inner one, unless
+ * the policy says Address. On failure they lead nowhere, and node->error says
+ * why.
+ */
+int node_dial(struct node *node, const struct node_config *config, int index, __u32 slot,
+	      const struct hf_addr *source);
+
+/* Whether the interface is one of [INTERFACE] Underlay. */
+bool node_is_underlay(const struct node *node, int index);
+
+/* The reverse of node_dial(); the link may be gone. 0 or -errno, with node->error: the datapath was not told. */
+int node_hang_up(struct node *node, const struct node_config *config);
 
 /* Takes everything down in order; also after a failed node_up(). May be repeated. */
 void node_down(struct node *node, const struct node_config *config);

@@ -29,7 +29,8 @@ static void print_target(const struct policy *policy, const struct policy_tunnel
 		fprintf(out, "\n");
 		return;
 	}
-	fprintf(out, "the server that is detected automatically (AUTO)\n");
+	fprintf(out, "the server that is detected automatically (AUTO)\n"
+		     "  that is the peer of the point-to-point link which came up last; without one, nothing is sent\n");
 	for (size_t i = 0; i < policy->n_redirects; i++) {
 		const struct policy_redirect *redirect = &policy->redirects[i];
 

@@ -80,6 +80,17 @@ static void print_counts(const char *title, json_t *counts, bool zeros)
 	putchar('\n');
 }
 
+static void print_auto(const json_t *detected)
+{
+	if (!json_is_object(detected))
+		return;
+	if (json_is_string(json_object_get(detected, "server")))
+		printf("AUTO: server %s on %s, leads to %s\n", text_of(detected, "server", "?"),
+		       text_of(detected, "interface", "?"), text_of(detected, "target", "?"));
+	else
+		printf("AUTO: no server\n");
+}
+
 static void print_status(const json_t *status)
 {
 	const json_t *health = json_object_get(status, "health");
@@ -88,6 +99,7 @@ static void print_status(const json_t *status)
 	printf("instance %s, pid %lld, Holdfast %s on Linux %s\n", text_of(status, "instance", "?"),
 	       number_of(status, "pid"), text_of(status, "version", "?"), text_of(status, "kernel", "?"));
 	print_clusters(json_object_get(status, "clusters"));
+	print_auto(json_object_get(status, "auto"));
 	print_clients(json_object_get(status, "clients"));
 	printf("gate: %s%s%s\n", text_of(health, "gate", "?"), *reason ? ": " : "", reason);
 	print_counts("heartbeats", json_object_get(status, "heartbeats"), true);

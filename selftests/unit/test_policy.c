@@ -590,6 +590,7 @@ static void test_explain(void **state)
 		      "  Tunnel1 (10.0.0.0 - 10.255.255.255, line 6) also covers it, but is wider\n");
 	check_explain(overlaps, "10.0.0.3", 0,
 		      "10.0.0.3 is tunnelled by Tunnel4 (10.0.0.3, line 10) to the server that is detected automatically (AUTO)\n"
+		      "  that is the peer of the point-to-point link which came up last; without one, nothing is sent\n"
 		      "  Redirect Tunnel1 (line 9): if that is 8.8.8.8, then instead to Cluster 1: 9.9.9.9 9.9.9.8 (always in "
 		      "this order)\n"
 		      "  Tunnel3 (10.0.0.2 - 10.0.0.3, line 8) also covers it, but is wider\n"
