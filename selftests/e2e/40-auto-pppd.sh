@@ -6,7 +6,7 @@
 #
 #   client -- ppp0 100.0.0.1 = = = 200.0.0.254 ppp0 -- g254     (later g252, then g253)
 #      \----- wan0 100.0.0.9 -- net                             the way in clear
-# limit: 240
+# limit: 300
 . "$(dirname "$0")/lib.sh"
 
 command -v pppd >/dev/null || skip "there is no pppd"
@@ -88,10 +88,11 @@ shut() {
 use() {
 	local before
 	before=$(counter "$1" wrapped)
-	probe_udp "udp-$1" -c 20 -w 5000
-	must 40 "20 probes" gone "${probes[udp-$1]}"
-	[ "$(sum "udp-$1" received)" -ge 18 ] || fail "$1: $(sum "udp-$1" received) of 20 answered"
-	[ "$(($(counter "$1" wrapped) - before))" -ge 20 ] || fail "$1: ESP on the link: $(counter "$1" wrapped), before $before"
+	probe_udp "udp-$1"
+	# Not each of them: those that were held for the session may be answered before the way back has moved here.
+	must 40 "$1: 50 probes are answered" moving "udp-$1" 50
+	probe_end "udp-$1"
+	[ "$(($(counter "$1" wrapped) - before))" -ge 50 ] || fail "$1: ESP on the link: $(counter "$1" wrapped), before $before"
 	say "the traffic goes through the link, encrypted"
 }
 
