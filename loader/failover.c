@@ -429,7 +429,14 @@ static void on_start(struct step *s, const struct failover_event *event)
 
 static void on_want(struct step *s, const struct failover_event *event)
 {
-	s->m->wanted_ns = s->now;
+	struct failover *m = s->m;
+
+	/* After an idle time the back-off has grown long: whoever sends now has not waited yet. */
+	if (!wanted_within(m, s->now, WANT_FOR)) {
+		m->request_after_ns = s->now;
+		m->rounds = 0;
+	}
+	m->wanted_ns = s->now;
 }
 
 static void on_payload(struct step *s, const struct failover_event *event)

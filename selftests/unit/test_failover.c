@@ -372,6 +372,25 @@ static void denied_backs_off(void **state)
 	assert_in_range(requests_within(&w, 60 * S, true), 4, 15);
 }
 
+/* All were dead while nobody sent for an hour, so requests are rare: the first packet does not wait for the next. */
+static void traffic_ends_an_idle_back_off(void **state)
+{
+	struct world w;
+	unsigned int before;
+
+	world_init(&w, FAILOVER_BEAT_INSTANT, 0);
+	memset(w.alive, 0, sizeof(w.alive));
+	run_until(&w, w.now + 3600 * S);
+	before = w.requests;
+	run_until(&w, w.now + 60 * S);
+	assert_in_range(w.requests - before, 1, 6);
+	memset(w.alive, 1, sizeof(w.alive));
+	memset(w.keeps_session, 0, sizeof(w.keeps_session));
+	step(&w, (struct failover_event){ .type = FAILOVER_WANT });
+	run_until(&w, w.now + 100 * MS);
+	assert_int_not_equal(w.steered, FAILOVER_NOBODY);
+}
+
 static void asked_to_leave(void **state)
 {
 	struct world w;
@@ -474,6 +493,7 @@ int main(void)
 		cmocka_unit_test(late_timer_does_not_blame),
 		cmocka_unit_test(loss_makes_no_storm),
 		cmocka_unit_test(denied_backs_off),
+		cmocka_unit_test(traffic_ends_an_idle_back_off),
 		cmocka_unit_test(asked_to_leave),
 		cmocka_unit_test(asked_to_leave_without_standby),
 		cmocka_unit_test(moved_by_the_user),
