@@ -46,11 +46,12 @@ struct hf_beat_wire {
 #define HF_CONTROL_MAGIC 0x48464354u /* "HFCT" */
 
 enum hf_control_type {
-	HF_CONTROL_PROBE = 1,  /* client: I use you now; claim my inner addresses, and answer */
-	HF_CONTROL_ANSWER = 2, /* gateway: the same nonce back */
+	HF_CONTROL_PROBE = 1,  /* client: I use you now; claim my inner addresses, and answer. Gateway: are you there? */
+	HF_CONTROL_ANSWER = 2, /* the same nonce back */
 	HF_CONTROL_LEAVE = 3,  /* client: I have left you; give up the claim */
 	HF_CONTROL_DRAIN = 4,  /* gateway: leave me for another (gate closed) */
 	HF_CONTROL_BYE = 5,    /* client: I go down in order; end our session */
+	HF_CONTROL_START = 6,  /* gateway: traffic for you came here before we had a session; use me */
 };
 
 struct hf_control_wire {
@@ -87,8 +88,8 @@ struct hf_member {
 };
 
 enum hf_role {
-	HF_ROLE_GATEWAY = 1, /* this node dialled it */
-	HF_ROLE_CLIENT = 2,  /* it dialled this node */
+	HF_ROLE_GATEWAY = 1, /* this node uses it; usually, this node dialled */
+	HF_ROLE_CLIENT = 2,  /* it uses this node; usually, it dialled */
 };
 
 /* hf_peers: hash, if_id -> who it is. Written by user space only. */

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "kms/connection.h"
+#include "kms/request.h"
 #include "lib/clock.h"
 
 #define ACCEPTS_AT_ONCE 32
@@ -87,6 +88,13 @@ static void on_authenticated(void *context)
 	visitor->known = true;
 }
 
+static int on_offered(void *context, const struct hf_addr *local)
+{
+	struct visitor *visitor = context;
+
+	return request_give_way(visitor->acceptor->service, local, &visitor->source);
+}
+
 static void on_ended(void *context, int error, const char *text)
 {
 	struct visitor *visitor = context;
@@ -103,6 +111,7 @@ static void on_gone(void *context)
 static const struct connection_calls calls = {
 	.authenticated = on_authenticated,
 	.ended = on_ended,
+	.offered = on_offered,
 	.gone = on_gone,
 };
 

@@ -120,6 +120,15 @@ static int derive_keys(struct connection *c, struct kms_session *session)
 	return ret;
 }
 
+/* Whether the peer's certificate names the address that it is seen to come from. */
+static bool remote_is_proven(const struct connection *c)
+{
+	for (size_t i = 0; i < c->peer.n_hosts; i++)
+		if (addr_equal(&c->peer.hosts[i], &c->remote))
+			return true;
+	return false;
+}
+
 static void install(struct connection *c)
 {
 	const struct exchange_terms *terms = &c->exchange.terms;
@@ -135,11 +144,17 @@ static void install(struct connection *c)
 		.role = c->dialled ? KMS_INITIATOR : KMS_RESPONDER,
 		.algorithm = terms->algorithm,
 		.encapsulation = terms->encapsulation,
+		.proven = remote_is_proven(c),
+		.reversed = terms->reversed,
 		.n_inner = (__u32)terms->n_inner,
 		.not_after = c->peer.not_after,
 	};
-	int ret;
+	int ret = c->calls->offered && !c->dialled ? c->calls->offered(c->context, &c->local) : 0;
 
+	if (ret) {
+		step(c, &(struct exchange_event){ .type = EXCHANGE_INSTALLED, .error = ret });
+		return;
+	}
 	memcpy(session.inner, terms->inner, terms->n_inner * sizeof(session.inner[0]));
 	memcpy(session.name, c->peer.name, sizeof(session.name));
 	ret = derive_keys(c, &session);
@@ -225,13 +240,16 @@ static void on_exchange(struct connection *c)
 	read_exchange(c);
 }
 
+static struct exchange_permit permit_of(const struct connection *c)
+{
+	return (struct exchange_permit){ .name = c->peer.name, .hosts = c->peer.hosts, .n_hosts = c->peer.n_hosts,
+					 .peers = &c->service->peers };
+}
+
 static int start_responder(struct connection *c)
 {
 	const struct kms_identity *settings = &c->service->settings;
-	struct exchange_permit permit = { .name = c->peer.name,
-					  .hosts = c->peer.hosts,
-					  .n_hosts = c->peer.n_hosts,
-					  .peers = &c->service->peers };
+	struct exchange_permit permit = permit_of(c);
 	__u32 spi;
 
 	do {
@@ -451,6 +469,7 @@ void connection_offer(struct connection *c, const struct kms_request *request)
 				    .encapsulation = request->encapsulation,
 				    .outer = c->local,
 				    .n_inner = request->n_inner };
+	struct exchange_permit permit = permit_of(c);
 	__u32 spi;
 
 	if (c->stage != STAGE_EXCHANGE)
@@ -465,8 +484,13 @@ void connection_offer(struct connection *c, const struct kms_request *request)
 			return;
 		}
 	} while (!wire_spi_is_valid(spi));
-	exchange_init_initiator(&c->exchange, spi, &offer);
+	exchange_init_initiator(&c->exchange, spi, &offer, &permit);
 	step(c, &(struct exchange_event){ .type = EXCHANGE_OPEN });
+}
+
+bool connection_has_offered(const struct connection *c)
+{
+	return c->dialled && c->stage == STAGE_EXCHANGE && c->exchange.state != EXCHANGE_IDLE;
 }
 
 void connection_set_deadline(struct connection *c, __u32 ms)
@@ -513,13 +537,17 @@ void connection_stop_all(struct service *service)
 		connection_stop(LIST_FIRST(&service->connections), -ECANCELED, "the key management service ends");
 }
 
-void connection_installed(struct service *service, __u64 session, int result)
+void connection_installed(struct service *service, const struct kms_installed *installed)
 {
 	struct connection *c;
 
 	LIST_FOREACH(c, &service->connections, entry)
-		if (c->session == session && c->stage == STAGE_EXCHANGE) {
-			step(c, &(struct exchange_event){ .type = EXCHANGE_INSTALLED, .error = result });
+		if (c->session == installed->session && c->stage == STAGE_EXCHANGE) {
+			step(c, &(struct exchange_event){ .type = EXCHANGE_INSTALLED,
+							  .error = installed->result,
+							  .reversed = installed->reversed,
+							  .inner = installed->inner,
+							  .n_inner = installed->n_inner });
 			return;
 		}
 }

@@ -3,7 +3,7 @@
  * One connection to another key management service, from its TCP socket to its
  * end: the TLS handshake, then one exchange whose actions it performs (bytes to
  * the peer, keys and sessions to holdfastd). Knows neither requests nor
- * listening sockets: its owner hears of it through three calls, none of which
+ * listening sockets: its owner hears of it through four calls, none of which
  * ever comes from within a function of this header.
  */
 #ifndef HF_KMS_CONNECTION_H
@@ -16,6 +16,11 @@ struct connection_calls {
 	void (*authenticated)(void *context);
 	/* How the exchange ended: 0, or -errno and why. Comes once, unless connection_stop() came before. */
 	void (*ended)(void *context, int error, const char *text);
+	/*
+	 * Responder: the offer is good. 0 to go on; -errno refuses it (-EALREADY: our own dial to
+	 * remote goes first). local: our own address. NULL: always go on.
+	 */
+	int (*offered)(void *context, const struct hf_addr *local);
 	/* The connection is no more; the last call, after ended(). */
 	void (*gone)(void *context);
 };
@@ -37,6 +42,9 @@ int connection_accept(struct service *service, int fd, const struct hf_addr *rem
 /* Initiator, after authenticated(): begins the exchange for this request. */
 void connection_offer(struct connection *connection, const struct kms_request *request);
 
+/* Initiator: whether its offer is with the peer, and the exchange not over. */
+bool connection_has_offered(const struct connection *connection);
+
 /* The time that is left to it; at its end it fails with -ETIMEDOUT. */
 void connection_set_deadline(struct connection *connection, __u32 ms);
 /* Stops that clock, and lets it go on with what is left. */
@@ -50,6 +58,6 @@ void connection_stop(struct connection *connection, int error, const char *text)
 void connection_stop_all(struct service *service);
 
 /* holdfastd's answer to KMS_INSTALL. A session that is no more is none of our business. */
-void connection_installed(struct service *service, __u64 session, int result);
+void connection_installed(struct service *service, const struct kms_installed *installed);
 
 #endif

@@ -157,7 +157,7 @@ static bool was_asked(const struct wire_offer *offer, const struct hf_prefix *pr
 	return false;
 }
 
-/* What the gateway answers must lie within what was offered: it may choose, not invent. */
+/* What the responder answers must lie within what was offered: it may choose, not invent. */
 static const char *answer_fault(const struct exchange *x, const struct wire_answer *answer)
 {
 	if (!memchr(x->offer.algorithms, answer->algorithm, x->offer.n_algorithms))
@@ -166,27 +166,19 @@ static const char *answer_fault(const struct exchange *x, const struct wire_answ
 		return "the answer chooses another encapsulation than was asked for";
 	if (answer->lifetime_s > x->offer.lifetime_s)
 		return "the answer has a longer lifetime than was offered";
-	for (size_t i = 0; i < answer->n_inner; i++)
-		if (!was_asked(&x->offer, &answer->inner[i]))
-			return "the answer grants an inner prefix that was not asked for";
 	return NULL;
 }
 
-static void on_answer(struct exchange *x, const struct wire_message *message, struct exchange_actions *act)
+static void take_answer(struct exchange *x, const struct wire_answer *answer, bool reversed,
+			struct exchange_actions *act)
 {
-	const struct wire_answer *answer = &message->answer;
-	const char *fault = answer_fault(x, answer);
-
-	if (fault) {
-		fail(x, act, -EPROTO, "%s", fault);
-		return;
-	}
 	x->terms = (struct exchange_terms){
 		.spi_initiator = x->spi,
 		.spi_responder = answer->spi,
 		.lifetime_s = answer->lifetime_s,
 		.algorithm = answer->algorithm,
 		.encapsulation = answer->encapsulation,
+		.reversed = reversed,
 		.n_inner = answer->n_inner,
 	};
 	memcpy(x->terms.inner, answer->inner, sizeof(x->terms.inner));
@@ -195,9 +187,44 @@ static void on_answer(struct exchange *x, const struct wire_message *message, st
 	x->state = EXCHANGE_WAIT_INSTALLED;
 }
 
+static void on_answer(struct exchange *x, const struct wire_message *message, struct exchange_actions *act)
+{
+	const struct wire_answer *answer = &message->answer;
+	const char *fault = answer_fault(x, answer);
+
+	for (size_t i = 0; !fault && i < answer->n_inner; i++)
+		if (!was_asked(&x->offer, &answer->inner[i]))
+			fault = "the answer grants an inner prefix that was not asked for";
+	if (fault)
+		fail(x, act, -EPROTO, "%s", fault);
+	else
+		take_answer(x, answer, false, act);
+}
+
+/* We dialled, but are the gateway of the two: what a responder checks of a client, we check here. */
+static void on_reverse(struct exchange *x, const struct wire_message *message, struct exchange_actions *act)
+{
+	const struct wire_answer *answer = &message->answer;
+	const char *fault = answer_fault(x, answer);
+
+	if (fault) {
+		fail(x, act, -EPROTO, "%s", fault);
+		return;
+	}
+	for (size_t i = 0; i < answer->n_inner; i++)
+		if (!exchange_permits(&x->permit, &answer->inner[i])) {
+			fail(x, act, -EACCES,
+			     "%s may not use %s inside: neither an address of its certificate nor a [PEER] range",
+			     x->permit.name, prefix_text(&answer->inner[i]).s);
+			return;
+		}
+	take_answer(x, answer, true, act);
+}
+
 static void on_refuse(struct exchange *x, const struct wire_message *message, struct exchange_actions *act)
 {
-	int error = message->refusal.reason == WIRE_REASON_INNER ? -EACCES : -ECONNREFUSED;
+	int error = message->refusal.reason == WIRE_REASON_INNER     ? -EACCES :
+		    message->refusal.reason == WIRE_REASON_BOTH_DIAL ? -EALREADY : -ECONNREFUSED;
 
 	fail(x, act, error, "refused: %.*s", KMS_TEXT_MAX - 16,
 	     message->refusal.text[0] ? message->refusal.text : "no reason given");
@@ -228,6 +255,7 @@ static const struct turn {
 } turns[] = {
 	{ EXCHANGE_WAIT_OFFER, WIRE_OFFER, on_offer },
 	{ EXCHANGE_WAIT_ANSWER, WIRE_ANSWER, on_answer },
+	{ EXCHANGE_WAIT_ANSWER, WIRE_REVERSE, on_reverse },
 	{ EXCHANGE_WAIT_ANSWER, WIRE_REFUSE, on_refuse },
 	{ EXCHANGE_WAIT_CONFIRM, WIRE_CONFIRM, on_confirm },
 	{ EXCHANGE_WAIT_DONE, WIRE_DONE, on_done },
@@ -279,7 +307,9 @@ static void on_installed(struct exchange *x, const struct exchange_event *event,
 		return;
 	if (event->error) {
 		x->installing = false; /* nothing is there to be abandoned */
-		if (x->role == KMS_RESPONDER)
+		if (x->role == KMS_RESPONDER && event->error == -EALREADY)
+			refuse(x, act, WIRE_REASON_BOTH_DIAL, event->error, "both ends dial at once; the other dial goes on");
+		else if (x->role == KMS_RESPONDER)
 			refuse(x, act, WIRE_REASON_INSTALL, event->error, "the session could not be installed");
 		else
 			fail(x, act, event->error, "the session could not be installed here: %s",
@@ -287,7 +317,12 @@ static void on_installed(struct exchange *x, const struct exchange_event *event,
 		return;
 	}
 	if (x->role == KMS_RESPONDER) {
-		message.type = WIRE_ANSWER;
+		if (event->reversed) {
+			x->terms.reversed = true;
+			x->terms.n_inner = event->n_inner;
+			memcpy(x->terms.inner, event->inner, event->n_inner * sizeof(*event->inner));
+		}
+		message.type = event->reversed ? WIRE_REVERSE : WIRE_ANSWER;
 		message.answer = (struct wire_answer){
 			.spi = x->spi,
 			.lifetime_s = x->terms.lifetime_s,
@@ -323,13 +358,15 @@ static void on_stop(struct exchange *x, const struct exchange_event *event, stru
 	fail(x, act, event->error, "%s", event->text);
 }
 
-void exchange_init_initiator(struct exchange *x, __u32 spi, const struct wire_offer *offer)
+void exchange_init_initiator(struct exchange *x, __u32 spi, const struct wire_offer *offer,
+			     const struct exchange_permit *permit)
 {
 	memset(x, 0, sizeof(*x));
 	x->role = KMS_INITIATOR;
 	x->spi = spi;
 	x->offer = *offer;
 	x->offer.spi = spi;
+	x->permit = *permit;
 	x->offer.n_algorithms = sizeof(algorithms);
 	memcpy(x->offer.algorithms, algorithms, sizeof(algorithms));
 }

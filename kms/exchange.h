@@ -25,9 +25,9 @@ enum exchange_state {
 	EXCHANGE_FAILED,
 };
 
-/* What the responder lets an initiator use inside. Nothing of it is owned here. */
+/* What we let the peer use inside, when it is the client of the two. Nothing of it is owned here. */
 struct exchange_permit {
-	const char *name; /* of the initiator's certificate */
+	const char *name; /* of the peer's certificate */
 	const struct hf_addr *hosts;
 	size_t n_hosts; /* the addresses in its certificate */
 	const struct kms_peers *peers; /* the [PEER] ranges; NULL: none */
@@ -40,6 +40,7 @@ struct exchange_terms {
 	__u32 lifetime_s;
 	__u8 algorithm;
 	__u8 encapsulation;
+	bool reversed; /* the responder is the client of the two: inner is what it uses */
 	size_t n_inner;
 	struct hf_prefix inner[KMS_MAX_INNER];
 };
@@ -62,7 +63,7 @@ struct exchange {
 enum exchange_event_type {
 	EXCHANGE_OPEN,	    /* go: the initiator offers, the responder listens */
 	EXCHANGE_BYTES,	    /* from the peer */
-	EXCHANGE_INSTALLED, /* error: 0, or what went wrong */
+	EXCHANGE_INSTALLED, /* error: 0, or what went wrong; reversed with inner: responder only */
 	EXCHANGE_CLOSED,    /* the connection ended (error 0: in order) or broke */
 	EXCHANGE_STOP,	    /* ended by ourselves: too late, cancelled, no keys; error and text say why */
 };
@@ -71,8 +72,11 @@ struct exchange_event {
 	enum exchange_event_type type;
 	const __u8 *bytes;
 	size_t len;
-	int error; /* 0 or -errno */
+	int error; /* 0 or -errno; -EALREADY of EXCHANGE_INSTALLED: our own dial goes first */
 	const char *text;
+	bool reversed; /* we use the initiator as our gateway, and these inner prefixes */
+	const struct hf_prefix *inner;
+	size_t n_inner;
 };
 
 /* To be done in this order: activate, abandon, send, install; then look at the state. */
@@ -90,8 +94,10 @@ struct exchange_actions {
 /*
  * The initiator's end. spi: random and valid. offer's fields other than its spi
  * and algorithms are the caller's; the algorithms are all that Holdfast has.
+ * permit, for a responder that reverses: as for exchange_init_responder().
  */
-void exchange_init_initiator(struct exchange *exchange, __u32 spi, const struct wire_offer *offer);
+void exchange_init_initiator(struct exchange *exchange, __u32 spi, const struct wire_offer *offer,
+			     const struct exchange_permit *permit);
 
 /* The responder's end. permit's pointers must stay valid until the install action. */
 void exchange_init_responder(struct exchange *exchange, __u32 spi, __u32 lifetime_s, __u8 encapsulation,
@@ -103,7 +109,7 @@ void exchange_step(struct exchange *exchange, const struct exchange_event *event
 
 bool exchange_has_ended(const struct exchange *exchange);
 
-/* Whether an initiator with these rights may use prefix inside. */
+/* Whether a client with these rights may use prefix inside. */
 bool exchange_permits(const struct exchange_permit *permit, const struct hf_prefix *prefix);
 
 #endif

@@ -72,7 +72,7 @@ static void on_installed(struct service *service, struct kms_link_message *messa
 {
 	const struct kms_installed *installed = message->body;
 
-	connection_installed(service, installed->session, installed->result);
+	connection_installed(service, installed);
 }
 
 static void (*const handlers[])(struct service *service, struct kms_link_message *message) = {

@@ -48,6 +48,14 @@ static bool request_is_sound(const void *body, size_t len, size_t n_fds)
 	       request->encapsulation <= KMS_ENCAP_UDP;
 }
 
+static bool installed_is_sound(const void *body, size_t len, size_t n_fds)
+{
+	const struct kms_installed *installed = body;
+
+	return installed->reversed <= 1 && installed->n_inner <= KMS_MAX_INNER &&
+	       (installed->reversed != 0) == (installed->n_inner != 0);
+}
+
 static bool ready_is_sound(const void *body, size_t len, size_t n_fds)
 {
 	const struct kms_ready *ready = body;
@@ -59,7 +67,8 @@ static bool session_is_sound(const void *body, size_t len, size_t n_fds)
 {
 	const struct kms_session *session = body;
 
-	return session->n_inner <= KMS_MAX_INNER && session->key_len <= KMS_KEY_MAX &&
+	return session->n_inner <= KMS_MAX_INNER && session->key_len <= KMS_KEY_MAX && session->proven <= 1 &&
+	       session->reversed <= 1 &&
 	       text_ends(session->name, sizeof(session->name));
 }
 
@@ -89,7 +98,7 @@ static const struct link_rule {
 	[KMS_REQUEST] = { FIXED(struct kms_request), .min_fds = 1, .max_fds = KMS_MAX_GATEWAYS,
 			  .is_sound = request_is_sound },
 	[KMS_CANCEL] = { FIXED(struct kms_cancel) },
-	[KMS_INSTALLED] = { FIXED(struct kms_installed) },
+	[KMS_INSTALLED] = { FIXED(struct kms_installed), .is_sound = installed_is_sound },
 	[KMS_READY] = { FIXED(struct kms_ready), .is_sound = ready_is_sound },
 	[KMS_INSTALL] = { FIXED(struct kms_session), .is_sound = session_is_sound },
 	[KMS_ACTIVATE] = { FIXED(struct kms_session_ref) },

@@ -17,6 +17,11 @@
  * KMS_INSTALLED -> the KMS confirms to the peer, which acknowledges ->
  * KMS_ACTIVATE -> holdfastd installs the outbound SA. So nobody sends before the
  * other end can receive, and nobody uses a session that the other has given up.
+ *
+ * Who dials is usually the client. A responder whose own policy has the dialler
+ * as a gateway says so in KMS_INSTALLED: the session is *reversed*, the dialler is
+ * its gateway, and the inner prefixes are the responder's. The dialler's KMS
+ * checks them as a responder checks a client's, and says reversed in KMS_INSTALL.
  */
 #ifndef HF_KMS_LINK_H
 #define HF_KMS_LINK_H
@@ -25,7 +30,7 @@
 
 #include "lib/addr.h"
 
-#define KMS_LINK_VERSION 1
+#define KMS_LINK_VERSION 2
 #define KMS_LINK_FD 3 /* the link's descriptor in a holdfast-kms that holdfastd started */
 
 #define KMS_MAX_GATEWAYS 64
@@ -114,7 +119,10 @@ struct kms_cancel {
 struct kms_installed {
 	__u64 session;
 	__s32 result; /* 0, or -errno: then the exchange ends */
-	__u32 pad;
+	__u8 reversed; /* responder only: we use the dialler as our gateway */
+	__u8 pad[3];
+	__u32 n_inner; /* of a reversed session, at least one: what we use inside */
+	struct hf_prefix inner[KMS_MAX_INNER];
 };
 
 struct kms_ready {
@@ -137,9 +145,10 @@ struct kms_session {
 	__u8 algorithm;	   /* enum kms_algorithm */
 	__u8 encapsulation; /* KMS_ENCAP_ESP or KMS_ENCAP_UDP */
 	__u8 key_len;	    /* of each key, salt included */
-	__u8 pad[2];
+	__u8 proven;	    /* remote is an address of the peer's certificate; always so for an initiator */
+	__u8 reversed;	    /* initiator: the responder uses us as its gateway */
 	__u32 n_inner;
-	struct hf_prefix inner[KMS_MAX_INNER]; /* what the initiator uses inside: granted */
+	struct hf_prefix inner[KMS_MAX_INNER]; /* what the client of the two uses inside: granted */
 	char name[KMS_NAME_MAX];	       /* of the peer's certificate */
 	__s64 not_after;		       /* of the peer's certificate */
 	__u8 key_in[KMS_KEY_MAX];

@@ -24,6 +24,7 @@ struct request {
 	size_t started;
 	struct attempt *leader; /* the only one whose exchange is under way */
 	struct event *patience; /* ends: the next one begins as well */
+	bool both_dial;		/* one of the gateways dials us at this moment: a session is coming */
 };
 
 static void request_free(struct request *request)
@@ -113,6 +114,7 @@ static void on_ended(void *context, int error, const char *text)
 		request_free(request);
 		return;
 	}
+	request->both_dial |= error == -EALREADY;
 	tell_failed(attempt, error, text);
 	if (request->leader == attempt) {
 		request->leader = NULL;
@@ -165,7 +167,8 @@ static void start_next(struct request *request)
 		}
 	if (under_way(request))
 		return;
-	service_send_failure(request->service, KMS_REJECTED, request->ask.id, NULL, -EHOSTUNREACH,
+	service_send_failure(request->service, KMS_REJECTED, request->ask.id, NULL,
+			     request->both_dial ? -EALREADY : -EHOSTUNREACH,
 			     request->ask.n_gateways > 1 ? "no gateway of the request could be used" :
 							   "the gateway could not be used");
 	request_free(request);
@@ -232,6 +235,44 @@ void request_start(struct service *service, const struct kms_request *ask, const
 		request->attempts[i].fd = fds[i];
 	}
 	start_next(request);
+}
+
+static struct attempt *find_attempt(struct service *service, const struct hf_addr *gateway)
+{
+	struct request *request;
+
+	LIST_FOREACH(request, &service->requests, entry)
+		for (size_t i = 0; i < request->started; i++)
+			if (request->attempts[i].connection && addr_equal(gateway_of(&request->attempts[i]), gateway))
+				return &request->attempts[i];
+	return NULL;
+}
+
+/* Of a dial that has not come as far as its offer, the other end knows nothing: it gives way to none. */
+static bool has_offered(struct service *service, const struct hf_addr *gateway)
+{
+	struct request *request;
+
+	LIST_FOREACH(request, &service->requests, entry)
+		for (size_t i = 0; i < request->started; i++)
+			if (request->attempts[i].connection && addr_equal(gateway_of(&request->attempts[i]), gateway) &&
+			    connection_has_offered(request->attempts[i].connection))
+				return true;
+	return false;
+}
+
+int request_give_way(struct service *service, const struct hf_addr *local, const struct hf_addr *remote)
+{
+	static const char words[] = "both ends dial at once; the other dial goes on";
+	struct attempt *attempt;
+
+	if (addr_cmp(local, remote) < 0)
+		return has_offered(service, remote) ? -EALREADY : 0;
+	while ((attempt = find_attempt(service, remote))) {
+		connection_stop(attempt->connection, -EALREADY, words);
+		on_ended(attempt, -EALREADY, words);
+	}
+	return 0;
 }
 
 void request_cancel(struct service *service, __u64 id)

@@ -18,6 +18,14 @@ void request_start(struct service *service, const struct kms_request *ask, const
 /* Ends a request without a word but KMS_ABANDON where a session is to be taken back. */
 void request_cancel(struct service *service, __u64 id);
 
+/*
+ * Somebody offers us a session, from remote to our own address local: whether
+ * that goes on though we may be dialling remote ourselves. Both ends decide by the
+ * same rule, so that one of the two dials is left: the lower address's. Returns 0
+ * after having ended ours, or -EALREADY where ours goes first.
+ */
+int request_give_way(struct service *service, const struct hf_addr *local, const struct hf_addr *remote);
+
 void request_cancel_all(struct service *service);
 
 #endif

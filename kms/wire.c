@@ -151,7 +151,7 @@ static void empty_body(struct cursor *c, struct wire_message *message)
 
 static void (*const bodies[])(struct cursor *c, struct wire_message *message) = {
 	[WIRE_OFFER] = offer_body,   [WIRE_ANSWER] = answer_body, [WIRE_REFUSE] = refuse_body,
-	[WIRE_CONFIRM] = empty_body, [WIRE_DONE] = empty_body,
+	[WIRE_CONFIRM] = empty_body, [WIRE_DONE] = empty_body,	  [WIRE_REVERSE] = answer_body,
 };
 
 static bool type_is_known(unsigned int type)

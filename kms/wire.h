@@ -32,6 +32,7 @@ enum wire_type {
 	WIRE_REFUSE = 3,
 	WIRE_CONFIRM = 4,
 	WIRE_DONE = 5,
+	WIRE_REVERSE = 6, /* instead of ANSWER: the responder uses the initiator as its gateway */
 };
 
 /* Reasons of a REFUSE. A receiver takes unknown ones too: the text is what people read. */
@@ -40,6 +41,7 @@ enum wire_reason {
 	WIRE_REASON_ENCAPSULATION = 2, /* each insists on another one */
 	WIRE_REASON_INNER = 3,	       /* an inner prefix that the certificate does not cover */
 	WIRE_REASON_INSTALL = 4,       /* the session could not be installed */
+	WIRE_REASON_BOTH_DIAL = 5,     /* the responder dials the initiator itself, and that goes first */
 };
 
 struct wire_offer {
@@ -53,6 +55,7 @@ struct wire_offer {
 	struct hf_prefix inner[KMS_MAX_INNER];
 };
 
+/* ANSWER and REVERSE; in the latter, inner is what the responder itself wants to use. */
 struct wire_answer {
 	__u32 spi; /* what the responder wants to receive with */
 	__u32 lifetime_s;

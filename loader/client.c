@@ -26,6 +26,7 @@ struct client {
 	struct clients *clients;
 	struct peer *peer;
 	__u32 slot;
+	__u32 named; /* bit i: peer->inner[i] is tunnelled to the client by the policy, which has made its entries */
 	struct hold *hold; /* answers that came before the session stood in both directions */
 	bool claimed;
 	size_t announced; /* repeats so far */
@@ -282,21 +283,24 @@ static bool same_inner(const struct peer *peer, const struct kms_session *sessio
 /*
  * Who has the session's inner addresses already: the same client in *ret_client
  * (NULL: nobody), or -EADDRINUSE where it is somebody else. The same client with
- * other addresses than before begins anew.
+ * other addresses than before begins anew. Those that the policy names may share
+ * addresses: they are gateways of one network.
  */
-static int find_holder(struct clients *clients, const struct kms_session *session, struct client **ret_client)
+static int find_holder(struct clients *clients, const struct kms_session *session, __u32 named,
+		       struct client **ret_client)
 {
 	struct client *next;
 
 	*ret_client = NULL;
 	for (struct client *client = clients->first; client; client = client->next)
-		if (holds(client, session) && strcmp(client->peer->name, session->name))
+		if (holds(client, session) && strcmp(client->peer->name, session->name) && !(named && client->named))
 			return -EADDRINUSE;
 	for (struct client *client = clients->first; client; client = next) {
 		next = client->next;
-		if (!holds(client, session))
+		if (!holds(client, session) || strcmp(client->peer->name, session->name))
 			continue;
-		if (same_inner(client->peer, session))
+		if (same_inner(client->peer, session) &&
+		    (!named || addr_equal(&client->peer->remote, &session->remote)))
 			*ret_client = client;
 		else
 			clients_session_end(clients, client->peer, "the client asks for other addresses");
@@ -304,12 +308,28 @@ static int find_holder(struct clients *clients, const struct kms_session *sessio
 	return 0;
 }
 
-static bool tunnelled_by_policy(const struct clients *clients, const struct kms_session *session)
+/*
+ * Which of the session's inner prefixes the policy tunnels to this very client.
+ * What it tunnels elsewhere is nobody's own; nor is it a client's whose
+ * certificate does not name the address that the policy means.
+ */
+static int find_named(const struct clients *clients, const struct kms_session *session, __u32 *ret_named)
 {
-	for (size_t i = 0; i < session->n_inner; i++)
-		if (policy_table_find(clients->config.table, &session->inner[i].addr))
-			return true;
-	return false;
+	__u32 named = 0;
+
+	for (__u32 i = 0; i < session->n_inner; i++) {
+		enum policy_way way = policy_way_of(clients->config.policy, clients->config.table, &session->inner[i],
+						    &session->remote);
+
+		if (way == POLICY_WAY_OTHER || (way == POLICY_WAY_GATEWAY && !session->proven))
+			return -EADDRINUSE;
+		if (way == POLICY_WAY_GATEWAY)
+			named |= 1u << i;
+	}
+	if (session->role == KMS_INITIATOR && !named)
+		return -EACCES;
+	*ret_named = named;
+	return 0;
 }
 
 static __u32 free_slot(struct clients *clients)
@@ -331,25 +351,37 @@ static __u32 free_slot(struct clients *clients)
  * What lies in the maps and routes for the client's inner addresses. The routes
  * stand before the client can send: an answer must not find the main table.
  */
-static int enter(struct client *client, const struct hf_prefix *inner, size_t n)
+static int enter(struct client *client)
 {
-	struct node *node = client->clients->config.node;
-	int err = datapath_set_member(node->dp, client->slot, client->peer->if_id);
+	const struct clients_config *config = &client->clients->config;
+	struct node *node = config->node;
+	struct peer *peer = client->peer;
+	int err = datapath_set_member(node->dp, client->slot, peer->if_id);
 
-	for (size_t i = 0; i < n && !err; i++)
-		err = datapath_set_tunnel(node->dp, &inner[i], client->slot, 0);
-	return err ? err : route_add(node->route, node->tunnel, inner, n, NULL);
+	if (!err && client->named)
+		err = config->admit(config->context, peer);
+	for (size_t i = 0; i < peer->n_inner && !err; i++) {
+		if (client->named & 1u << i)
+			continue;
+		err = datapath_set_tunnel(node->dp, &peer->inner[i], client->slot, 0);
+		if (!err)
+			err = route_add(node->route, node->tunnel, &peer->inner[i], 1, NULL);
+	}
+	return err;
 }
 
-static void remove_entries(struct client *client, const struct hf_prefix *inner, size_t n)
+static void remove_entries(struct client *client)
 {
 	struct node *node = client->clients->config.node;
+	struct peer *peer = client->peer;
 
-	for (size_t i = 0; i < n; i++)
-		datapath_del_tunnel(node->dp, &inner[i]);
+	for (size_t i = 0; i < peer->n_inner; i++)
+		if (!(client->named & 1u << i)) {
+			datapath_del_tunnel(node->dp, &peer->inner[i]);
+			route_delete(node->route, &peer->inner[i], 1);
+		}
 	datapath_steer(node->dp, client->slot, 0);
-	datapath_del_member(node->dp, client->slot, client->peer->if_id);
-	route_delete(node->route, inner, n);
+	datapath_del_member(node->dp, client->slot, peer->if_id);
 }
 
 static void client_unlink(struct client *client)
@@ -386,11 +418,11 @@ int clients_install(struct clients *clients, const struct kms_session *session)
 {
 	struct client *client;
 	struct peer *peer;
-	int err;
+	__u32 named;
+	int err = find_named(clients, session, &named);
 
-	if (tunnelled_by_policy(clients, session))
-		return -EADDRINUSE;
-	err = find_holder(clients, session, &client);
+	if (!err)
+		err = find_holder(clients, session, named, &client);
 	if (err)
 		return err;
 	err = peers_install(clients->config.peers, client ? client->peer : NULL, session, &peer);
@@ -402,8 +434,11 @@ int clients_install(struct clients *clients, const struct kms_session *session)
 		memcpy(peer->name, session->name, sizeof(peer->name));
 		memcpy(peer->inner, session->inner, sizeof(peer->inner));
 		peer->n_inner = session->n_inner;
+		peer->named = named != 0;
+		if (client)
+			client->named = named;
 	}
-	err = client ? enter(client, session->inner, session->n_inner) : -ENOSPC;
+	err = client ? enter(client) : -ENOSPC;
 	if (err)
 		clients_abandon(clients, peer);
 	return err;
@@ -412,12 +447,16 @@ int clients_install(struct clients *clients, const struct kms_session *session)
 void clients_abandon(struct clients *clients, struct peer *peer)
 {
 	struct client *client = peer->owner;
+	struct hf_addr addr = peer->remote;
+	__u32 if_id = peer->if_id;
+	bool named = peer->named;
 
 	if (client && !peer->up) {
-		remove_entries(client, peer->inner, peer->n_inner);
+		remove_entries(client);
 		client_unlink(client);
 	}
-	peers_abandon(peer);
+	if (peers_abandon(peer) && named)
+		clients->config.down(clients->config.context, &addr, if_id);
 }
 
 static void send_held(void *context, __u8 *packet, size_t len)
@@ -438,7 +477,8 @@ int clients_activate(struct clients *clients, struct peer *peer)
 {
 	struct node *node = clients->config.node;
 	struct client *client = peer->owner;
-	bool again = peer->up;
+	struct clients_session session = { .request = peers_pending_request(peer), .again = peer->up,
+					   .by_peer = peers_pending_by_peer(peer) };
 	int err = peers_activate(peer);
 
 	if (!err)
@@ -446,17 +486,22 @@ int clients_activate(struct clients *clients, struct peer *peer)
 	if (err)
 		return err;
 	hold_flush(client->hold, clock_now_ns(), send_held, client);
-	eventlog_emit(clients->config.log, again ? EVENT_REKEY : EVENT_SESSION,
+	eventlog_emit(clients->config.log, session.again ? EVENT_REKEY : EVENT_SESSION,
 		      json_pack("{s:s, s:s, s:s}", "client", addr_text(&peer->remote).s, "name", peer->name, "algorithm",
 				peer_algorithm_name(peer->algorithm)),
 		      "session with client %s (%s, %s)", addr_text(&peer->remote).s, peer->name,
 		      peer_algorithm_name(peer->algorithm));
+	if (peer->named)
+		clients->config.up(clients->config.context, peer, &session);
 	return 0;
 }
 
 void clients_session_end(struct clients *clients, struct peer *peer, const char *why)
 {
 	struct client *client = peer->owner;
+	struct hf_addr addr = peer->remote;
+	__u32 if_id = peer->if_id;
+	bool named = peer->named;
 	struct hf_live live;
 
 	unclaim(client, why);
@@ -465,9 +510,11 @@ void clients_session_end(struct clients *clients, struct peer *peer, const char 
 		      "session with client %s (%s) ended: %s", addr_text(&peer->remote).s, peer->name, why);
 	if (!datapath_read_live(clients->config.node->dp, peer->if_id, &live))
 		clients->reflected_before += live.beats_reflected;
-	remove_entries(client, peer->inner, peer->n_inner);
+	remove_entries(client);
 	client_unlink(client);
 	peers_remove(peer);
+	if (named)
+		clients->config.down(clients->config.context, &addr, if_id);
 }
 
 void clients_claim(struct clients *clients, struct peer *peer)

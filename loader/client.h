@@ -2,7 +2,8 @@
 /*
  * Clients of this gateway: their sessions as responder, the routes and slots of
  * their inner addresses, and the claim of the way back (design, section 5) on
- * the protected networks. Knows nothing of clusters and failover.
+ * the protected networks. Knows nothing of clusters and failover: of a client
+ * whose inner addresses the policy tunnels to it ("named") it tells its owner.
  */
 #ifndef HF_LOADER_CLIENT_H
 #define HF_LOADER_CLIENT_H
@@ -17,13 +18,26 @@
 
 struct clients;
 
+/* Of a named client's session that stands now. */
+struct clients_session {
+	__u64 request; /* the KMS request of ours that it answers, or 0 */
+	bool again;    /* another session stood before */
+	bool by_peer;  /* the client dialled */
+};
+
 struct clients_config {
 	struct event_base *base;
 	struct node *node;
 	struct peers *peers;
 	struct eventlog *log;
-	const struct policy_table *table; /* what the policy tunnels: no client may use it as its own */
+	const struct policy *policy;
+	const struct policy_table *table; /* what the policy tunnels: only who is named in it may use it as its own */
 	__u32 first_slot;		  /* slots from here on are the clients' */
+	/* Calls for named clients: their slot is that of the policy's tunnel, and is the caller's. */
+	int (*admit)(void *context, struct peer *peer); /* its inbound half is being installed; 0 or -errno */
+	void (*up)(void *context, struct peer *peer, const struct clients_session *session);
+	void (*down)(void *context, const struct hf_addr *client, __u32 if_id); /* the peer has been removed */
+	void *context;
 };
 
 int clients_new(const struct clients_config *config, struct clients **ret_clients);
@@ -32,7 +46,8 @@ void clients_free(struct clients *clients);
 
 /*
  * First and second half of a client's session, and its end, as in peer.h.
- * -EADDRINUSE: an inner address is another client's, or the policy tunnels it.
+ * -EADDRINUSE: an inner address is another client's, or the policy tunnels it
+ * to somebody else. -EACCES: we dialled, but for none of these addresses.
  */
 int clients_install(struct clients *clients, const struct kms_session *session);
 int clients_activate(struct clients *clients, struct peer *peer);

@@ -17,6 +17,8 @@
 
 /* Heartbeats that may be answered late; the oldest is forgotten for each new one. */
 #define BEATS_KEPT 32
+/* Traffic for a client that has waited no longer than this when the client dials was about to make us dial. */
+#define STARTED_NS (10 * CLOCK_NS_PER_S)
 
 struct cluster {
 	struct clusters *all;
@@ -56,9 +58,13 @@ static void cluster_step(struct cluster *cluster, const struct failover_event *e
 
 static struct peer *gateway_peer(const struct cluster *cluster, int g)
 {
-	struct peer *peer = peers_find(cluster->all->config.peers, HF_ROLE_GATEWAY, &cluster->policy->gateways[g]);
+	struct peers *peers = cluster->all->config.peers;
 
-	return peer && peer->up ? peer : NULL;
+	for (struct peer *peer = peers_next(peers, NULL); peer; peer = peers_next(peers, peer))
+		if (peer->up && (peer->role == HF_ROLE_GATEWAY || peer->named) &&
+		    addr_equal(&peer->remote, &cluster->policy->gateways[g]))
+			return peer;
+	return NULL;
 }
 
 static int gateway_index(const struct cluster *cluster, const struct hf_addr *addr)
@@ -107,26 +113,36 @@ static void do_steer(struct cluster *cluster, const struct failover_action *acti
 		hold_flush(cluster->hold, clock_now_ns(), send_held, cluster);
 }
 
-static void send_control(struct cluster *cluster, int g, enum hf_control_type type)
+/* From the client's inner address to the gateway's outer one, or the reverse where the peer is our client. */
+static void send_control(const struct clusters *all, const struct peer *peer, enum hf_control_type type, __u64 nonce)
 {
-	struct peer *peer = gateway_peer(cluster, g);
-	struct hf_control_wire control = { .magic = htonl(HF_CONTROL_MAGIC), .type = (__u8)type };
+	struct hf_control_wire control = { .magic = htonl(HF_CONTROL_MAGIC), .if_id = htonl(peer->if_id),
+					   .nonce = nonce, .type = (__u8)type };
+	bool client = peer->role == HF_ROLE_CLIENT;
 	int err;
 
-	if (!peer || !peer->n_inner)
+	if (!peer->n_inner)
 		return;
-	control.if_id = htonl(peer->if_id);
-	if (getrandom(&control.nonce, sizeof(control.nonce), 0) != sizeof(control.nonce))
-		return;
-	err = inner_control_send(&cluster->all->config.node->inner, &peer->inner[0].addr, &peer->remote, &control);
+	err = inner_control_send(&all->config.node->inner, client ? &peer->local : &peer->inner[0].addr,
+				 client ? &peer->inner[0].addr : &peer->remote, &control);
 	if (err)
-		log_debug("%s: control packet %d to %s: %s", cluster->policy->name, type, addr_text(&peer->remote).s,
-			  strerror(-err));
+		log_debug("control packet %d to %s: %s", type, addr_text(&peer->remote).s, strerror(-err));
+}
+
+static void send_probe(const struct clusters *all, const struct peer *peer)
+{
+	__u64 nonce;
+
+	if (getrandom(&nonce, sizeof(nonce), 0) == sizeof(nonce))
+		send_control(all, peer, HF_CONTROL_PROBE, nonce);
 }
 
 static void do_probe(struct cluster *cluster, const struct failover_action *action)
 {
-	send_control(cluster, action->gateway, HF_CONTROL_PROBE);
+	struct peer *peer = gateway_peer(cluster, action->gateway);
+
+	if (peer)
+		send_probe(cluster->all, peer);
 }
 
 static void do_watch(struct cluster *cluster, const struct failover_action *action)
@@ -139,7 +155,10 @@ static void do_watch(struct cluster *cluster, const struct failover_action *acti
 
 static void do_leave(struct cluster *cluster, const struct failover_action *action)
 {
-	send_control(cluster, action->gateway, HF_CONTROL_LEAVE);
+	struct peer *peer = gateway_peer(cluster, action->gateway);
+
+	if (peer && peer->role == HF_ROLE_GATEWAY)
+		send_control(cluster->all, peer, HF_CONTROL_LEAVE, 0);
 }
 
 static void do_beat(struct cluster *cluster, const struct failover_action *action)
@@ -152,6 +171,11 @@ static void do_beat(struct cluster *cluster, const struct failover_action *actio
 
 	if (!peer)
 		return;
+	if (peer->role == HF_ROLE_CLIENT) {
+		/* Clients reflect no heartbeats: they are asked through the SA. */
+		send_probe(all, peer);
+		return;
+	}
 	if (*kept)
 		datapath_del_beat(all->config.node->dp, *kept);
 	*kept = 0;
@@ -169,12 +193,20 @@ static void do_beat(struct cluster *cluster, const struct failover_action *actio
 		log_debug("%s: heartbeat to %s: %s", cluster->policy->name, addr_text(&peer->remote).s, strerror(-err));
 }
 
+static void end_session(struct clusters *all, struct peer *peer, const char *why)
+{
+	if (peer->role == HF_ROLE_GATEWAY)
+		clusters_session_end(all, peer, why);
+	else
+		all->config.end_client(all->config.context, peer, why);
+}
+
 static void do_remove(struct cluster *cluster, const struct failover_action *action)
 {
 	struct peer *peer = gateway_peer(cluster, action->gateway);
 
 	if (peer)
-		clusters_session_end(cluster->all, peer, "it failed");
+		end_session(cluster->all, peer, "it failed");
 }
 
 static void request_failed(evutil_socket_t fd, short what, void *context)
@@ -491,7 +523,7 @@ static void cluster_rest(struct cluster *cluster)
 		if (peer && is_gateway(all, &peer->remote))
 			datapath_del_member(all->config.node->dp, cluster->slot, peer->if_id);
 		else if (peer)
-			clusters_session_end(all, peer, "AUTO no longer leads there");
+			end_session(all, peer, "AUTO no longer leads there");
 	}
 }
 
@@ -535,13 +567,25 @@ void clusters_address_lost(struct clusters *all, const struct hf_addr *local)
 
 void clusters_say_goodbye(struct clusters *all)
 {
-	for (size_t i = 0; i < all->n; i++)
-		for (int g = 0; g < (int)all->cluster[i].policy->n_gateways; g++)
-			send_control(&all->cluster[i], g, HF_CONTROL_BYE);
+	struct peers *peers = all->config.peers;
+
+	for (struct peer *peer = peers_next(peers, NULL); peer; peer = peers_next(peers, peer))
+		if (peer->up && peer->role == HF_ROLE_GATEWAY)
+			send_control(all, peer, HF_CONTROL_BYE, 0);
 }
 
-void clusters_control(struct clusters *all, struct peer *gateway, enum hf_control_type type)
+/* We were first with our own dial, or it would have started the session itself: that makes no difference. */
+static void start_by_gateway(struct cluster *cluster, int g)
 {
+	if (cluster->machine.gateway[g].session)
+		cluster_step(cluster, &(struct failover_event){ .type = FAILOVER_SESSION_UP, .gateway = g, .by_peer = true });
+}
+
+void clusters_control(struct clusters *all, struct peer *gateway, const struct hf_event *control)
+{
+	/* A gateway that tunnels to us asks whether we live. */
+	if (control->control == HF_CONTROL_PROBE)
+		send_control(all, gateway, HF_CONTROL_ANSWER, control->nonce);
 	for (size_t i = 0; i < all->n; i++) {
 		struct failover_event event = { .type = FAILOVER_LEAVE_ME,
 						.gateway = gateway_index(&all->cluster[i], &gateway->remote) };
@@ -549,9 +593,25 @@ void clusters_control(struct clusters *all, struct peer *gateway, enum hf_contro
 		if (event.gateway == FAILOVER_NOBODY)
 			continue;
 		look(&all->cluster[i]);
-		if (type == HF_CONTROL_DRAIN)
+		if (control->control == HF_CONTROL_DRAIN)
 			cluster_step(&all->cluster[i], &event);
+		else if (control->control == HF_CONTROL_START)
+			start_by_gateway(&all->cluster[i], event.gateway);
 	}
+}
+
+bool clusters_have(const struct clusters *all, const struct hf_addr *gateway)
+{
+	return is_gateway(all, gateway);
+}
+
+bool clusters_alone(const struct clusters *all, const struct hf_addr *gateway)
+{
+	for (size_t i = 0; i < all->n; i++)
+		if (all->cluster[i].awake && all->cluster[i].policy->n_gateways > 1 &&
+		    gateway_index(&all->cluster[i], gateway) != FAILOVER_NOBODY)
+			return false;
+	return true;
 }
 
 int clusters_admit(struct clusters *all, struct peer *gateway)
@@ -570,26 +630,46 @@ void clusters_dismiss(struct clusters *all, __u32 if_id)
 		datapath_del_member(all->config.node->dp, all->cluster[i].slot, if_id);
 }
 
-void clusters_session_up(struct clusters *all, struct peer *gateway, __u64 request, bool again)
+/* Whether traffic for this client was waiting while it dialled. */
+static bool was_about_to_start(const struct cluster *cluster, const struct peer *peer, const struct failover_event *event)
 {
-	for (size_t i = 0; i < FAILOVER_MAX_GATEWAYS; i++)
-		if (request && all->renewals[i].request == request)
-			all->renewals[i].request = 0;
+	const struct failover *machine = &cluster->machine;
+
+	return peer->role == HF_ROLE_CLIENT && event->by_peer && machine->current == FAILOVER_NOBODY &&
+	       machine->wanted_ns && clock_now_ns() - machine->wanted_ns < STARTED_NS;
+}
+
+static void say_session(const struct clusters *all, const struct peer *gateway, bool again)
+{
 	eventlog_emit(all->config.log, again ? EVENT_REKEY : EVENT_SESSION,
 		      json_pack("{s:s, s:s, s:s}", "gateway", addr_text(&gateway->remote).s, "name", gateway->name,
 				"algorithm", peer_algorithm_name(gateway->algorithm)),
 		      "session with gateway %s (%s, %s)", addr_text(&gateway->remote).s, gateway->name,
 		      peer_algorithm_name(gateway->algorithm));
+}
+
+void clusters_session_up(struct clusters *all, struct peer *gateway, const struct clusters_session *session)
+{
+	__u64 request = session->request;
+
+	for (size_t i = 0; i < FAILOVER_MAX_GATEWAYS; i++)
+		if (request && all->renewals[i].request == request)
+			all->renewals[i].request = 0;
+	if (gateway->role == HF_ROLE_GATEWAY)
+		say_session(all, gateway, session->again);
 	for (size_t i = 0; i < all->n; i++) {
 		struct cluster *cluster = &all->cluster[i];
 		struct failover_event event = { .type = FAILOVER_SESSION_UP,
 						.gateway = gateway_index(cluster, &gateway->remote),
+						.by_peer = session->by_peer,
 						.answers_request = request && request == cluster->request };
 
 		if (event.gateway == FAILOVER_NOBODY)
 			continue;
 		if (event.answers_request)
 			cluster->request = 0;
+		if (was_about_to_start(cluster, gateway, &event))
+			send_control(all, gateway, HF_CONTROL_START, 0);
 		cluster_step(cluster, &event);
 	}
 }
@@ -605,10 +685,15 @@ void clusters_session_end(struct clusters *all, struct peer *gateway, const char
 	if (!datapath_read_live(all->config.node->dp, if_id, &live))
 		all->answered_before += live.beats_answered;
 	peers_remove(gateway);
+	clusters_session_down(all, &addr, if_id);
+}
+
+void clusters_session_down(struct clusters *all, const struct hf_addr *gateway, __u32 if_id)
+{
 	clusters_dismiss(all, if_id);
 	for (size_t i = 0; i < all->n; i++) {
 		struct failover_event event = { .type = FAILOVER_SESSION_DOWN,
-						.gateway = gateway_index(&all->cluster[i], &addr) };
+						.gateway = gateway_index(&all->cluster[i], gateway) };
 
 		if (event.gateway == FAILOVER_NOBODY)
 			continue;
@@ -636,7 +721,7 @@ void clusters_attempt_failed(struct clusters *all, __u64 request, int error)
 			all->cluster[i].unreached = true;
 }
 
-void clusters_rejected(struct clusters *all, __u64 request)
+void clusters_rejected(struct clusters *all, __u64 request, int error)
 {
 	for (size_t i = 0; i < FAILOVER_MAX_GATEWAYS; i++)
 		if (!request || all->renewals[i].request == request)
@@ -649,8 +734,11 @@ void clusters_rejected(struct clusters *all, __u64 request)
 			continue;
 		cluster->request = 0;
 		event.denied = request && !cluster->unreached;
-		eventlog_emit(all->config.log, EVENT_REJECTED, json_pack("{s:s}", "cluster", cluster->policy->name),
-			      "%s: key request rejected: no gateway authenticated", cluster->policy->name);
+		if (error == EALREADY)
+			log_debug("%s: the gateway dials us itself", cluster->policy->name);
+		else
+			eventlog_emit(all->config.log, EVENT_REJECTED, json_pack("{s:s}", "cluster", cluster->policy->name),
+				      "%s: key request rejected: no gateway authenticated", cluster->policy->name);
 		cluster_step(cluster, &event);
 	}
 }

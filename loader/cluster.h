@@ -27,6 +27,9 @@ struct clusters_config {
 	struct peers *peers;
 	struct eventlog *log;
 	const struct policy *policy;
+	/* Ends the session of a client that a cluster used as a gateway. */
+	void (*end_client)(void *context, struct peer *client, const char *why);
+	void *context;
 };
 
 int clusters_new(const struct clusters_config *config, struct clusters **ret_clusters);
@@ -56,7 +59,16 @@ void clusters_address_lost(struct clusters *clusters, const struct hf_addr *loca
 void clusters_say_goodbye(struct clusters *clusters);
 
 /* A control packet came through the SA of a gateway. */
-void clusters_control(struct clusters *clusters, struct peer *gateway, enum hf_control_type type);
+void clusters_control(struct clusters *clusters, struct peer *gateway, const struct hf_event *event);
+
+/* Whether this is a gateway of a cluster; and whether it is the only one of each that it is in. */
+bool clusters_have(const struct clusters *clusters, const struct hf_addr *gateway);
+bool clusters_alone(const struct clusters *clusters, const struct hf_addr *gateway);
+
+/*
+ * In all that follows, "gateway" is also a client whose inner addresses the
+ * policy tunnels to it (peer->named): its clusters use it like any gateway.
+ */
 
 /* The gateway's inbound half is being installed: what it may send is entered in the maps. 0 or -errno. */
 int clusters_admit(struct clusters *clusters, struct peer *gateway);
@@ -64,11 +76,20 @@ int clusters_admit(struct clusters *clusters, struct peer *gateway);
 /* Takes back clusters_admit() for a peer that is gone. */
 void clusters_dismiss(struct clusters *clusters, __u32 if_id);
 
-/* The session of a gateway stands. request: the KMS request it answers, or 0. */
-void clusters_session_up(struct clusters *clusters, struct peer *gateway, __u64 request, bool again);
+struct clusters_session {
+	__u64 request; /* the KMS request it answers, or 0 */
+	bool again;    /* another session stood before */
+	bool by_peer;  /* the other end dialled */
+};
 
-/* The session of a gateway is over: the peer is removed, and whoever used it moves on. */
+/* The session of a gateway stands. */
+void clusters_session_up(struct clusters *clusters, struct peer *gateway, const struct clusters_session *session);
+
+/* The session of a gateway, no client, is over: the peer is removed, and whoever used it moves on. */
 void clusters_session_end(struct clusters *clusters, struct peer *gateway, const char *why);
+
+/* The peer of this gateway has been removed: whoever used it moves on. */
+void clusters_session_down(struct clusters *clusters, const struct hf_addr *gateway, __u32 if_id);
 
 /* The session of a gateway ends soon: ask for a new one with the same. */
 void clusters_renew(struct clusters *clusters, struct peer *gateway);
@@ -76,8 +97,11 @@ void clusters_renew(struct clusters *clusters, struct peer *gateway);
 /* One gateway of a request did not authenticate; error: an errno, positive. */
 void clusters_attempt_failed(struct clusters *clusters, __u64 request, int error);
 
-/* A request was rejected as a whole; request 0: all of them (the KMS died). */
-void clusters_rejected(struct clusters *clusters, __u64 request);
+/*
+ * A request was rejected as a whole; request 0: all of them (the KMS died).
+ * error: EALREADY where the gateway dials us itself at this moment.
+ */
+void clusters_rejected(struct clusters *clusters, __u64 request, int error);
 
 /*
  * Moves the cluster of this name to a gateway, or to the next one (NULL). Returns

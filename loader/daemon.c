@@ -46,10 +46,12 @@ static void on_control(struct daemon *daemon, const struct hf_event *event)
 {
 	struct peer *peer = peers_by_if_id(daemon->peers, event->if_id);
 
+	if (peer && !peer->up && event->control == HF_CONTROL_START)
+		peer->started = true; /* its end was quicker */
 	if (!peer || !peer->up)
 		return;
 	if (peer->role == HF_ROLE_GATEWAY)
-		clusters_control(daemon->clusters, peer, event->control);
+		clusters_control(daemon->clusters, peer, event);
 	else
 		clients_control(daemon->clients, peer, event, gate_is_open(daemon->gate));
 }
@@ -132,12 +134,46 @@ static int install_gateway(struct daemon *daemon, const struct kms_session *sess
 	return err;
 }
 
-static int on_install(void *context, const struct kms_session *session)
+/*
+ * Whether the one who dialled is a gateway of ours that starts the session itself
+ * (the specification: communication that starts from the gateway). A dialler that
+ * asks for addresses which our policy tunnels to it is our client all the same:
+ * unless it is its own address, somewhere behind several gateways.
+ */
+static bool is_our_gateway(const struct daemon *daemon, const struct kms_session *session)
+{
+	bool own = session->n_inner == 1 && session->inner[0].len == 128 &&
+		   addr_equal(&session->inner[0].addr, &session->remote);
+
+	if (session->role != KMS_RESPONDER || !session->proven || !clusters_have(daemon->clusters, &session->remote))
+		return false;
+	if (own && !clusters_alone(daemon->clusters, &session->remote))
+		return true;
+	for (size_t i = 0; i < session->n_inner; i++)
+		if (policy_way_of(daemon->policy, daemon->table, &session->inner[i], &session->remote) ==
+		    POLICY_WAY_GATEWAY)
+			return false;
+	return true;
+}
+
+/* The addresses inside are ours, then: what we would have asked for. */
+static void reverse(const struct daemon *daemon, struct kms_session *session)
+{
+	session->reversed = 1;
+	session->n_inner = (__u32)keyservice_inner(daemon->policy, session->inner);
+	if (!session->n_inner)
+		session->inner[session->n_inner++] = prefix_of_host(&session->local);
+}
+
+static int on_install(void *context, struct kms_session *session)
 {
 	struct daemon *daemon = context;
-	int err = session->role == KMS_INITIATOR ? install_gateway(daemon, session) :
-						   clients_install(daemon->clients, session);
+	int err;
 
+	if (is_our_gateway(daemon, session))
+		reverse(daemon, session);
+	err = peer_role_of(session) == HF_ROLE_GATEWAY ? install_gateway(daemon, session) :
+							 clients_install(daemon->clients, session);
 	if (err)
 		log_warning("session with %s (%s) cannot be installed: %s%s%s", addr_text(&session->remote).s,
 			    session->name, strerror(-err), *netlink_text(daemon->node.xfrm) ? ": " : "",
@@ -145,15 +181,55 @@ static int on_install(void *context, const struct kms_session *session)
 	return err;
 }
 
+/* Two that use each other as gateways have one session: the other way round from now on. */
+static void end_other_role(struct daemon *daemon, const struct peer *peer)
+{
+	static const char why[] = "the other end is its client from now on, or its gateway";
+	enum hf_role role = peer->role == HF_ROLE_GATEWAY ? HF_ROLE_CLIENT : HF_ROLE_GATEWAY;
+	struct peer *other = peers_find(daemon->peers, role, &peer->remote);
+
+	if (!other || !other->up || !(peer->named || other->named))
+		return;
+	if (role == HF_ROLE_GATEWAY)
+		clusters_session_end(daemon->clusters, other, why);
+	else
+		clients_session_end(daemon->clients, other, why);
+}
+
 static int activate_gateway(struct daemon *daemon, struct peer *peer)
 {
-	__u64 request = peers_pending_request(peer);
-	bool again = peer->up;
+	struct clusters_session session = { .request = peers_pending_request(peer), .again = peer->up,
+					    .by_peer = peers_pending_by_peer(peer) || peer->started };
 	int err = peers_activate(peer);
 
+	peer->started = false;
 	if (!err)
-		clusters_session_up(daemon->clusters, peer, request, again);
+		clusters_session_up(daemon->clusters, peer, &session);
 	return err;
+}
+
+/* What clients.c asks of the clusters, for clients that the policy names. */
+
+static int admit_client(void *context, struct peer *peer)
+{
+	return clusters_admit(((struct daemon *)context)->clusters, peer);
+}
+
+static void client_up(void *context, struct peer *peer, const struct clients_session *session)
+{
+	clusters_session_up(((struct daemon *)context)->clusters, peer,
+			    &(struct clusters_session){ .request = session->request, .again = session->again,
+							.by_peer = session->by_peer });
+}
+
+static void client_down(void *context, const struct hf_addr *client, __u32 if_id)
+{
+	clusters_session_down(((struct daemon *)context)->clusters, client, if_id);
+}
+
+static void end_client(void *context, struct peer *client, const char *why)
+{
+	clients_session_end(((struct daemon *)context)->clients, client, why);
 }
 
 static void on_activate(void *context, __u64 session)
@@ -162,9 +238,11 @@ static void on_activate(void *context, __u64 session)
 	struct peer *peer = peers_by_pending(daemon->peers, session);
 	int err = -ENOENT;
 
-	if (peer)
+	if (peer) {
+		end_other_role(daemon, peer);
 		err = peer->role == HF_ROLE_GATEWAY ? activate_gateway(daemon, peer) :
 						      clients_activate(daemon->clients, peer);
+	}
 	if (err)
 		log_warning("session %llu cannot be activated: %s", (unsigned long long)session, strerror(-err));
 }
@@ -183,6 +261,10 @@ static void on_attempt_failed(void *context, const struct kms_failure *failure)
 	struct daemon *daemon = context;
 
 	clusters_attempt_failed(daemon->clusters, failure->request, failure->error);
+	if (failure->error == EALREADY) {
+		log_debug("%s: %s", addr_text(&failure->peer).s, failure->text);
+		return;
+	}
 	eventlog_emit(daemon->log, EVENT_ATTEMPT_FAILED,
 		      json_pack("{s:s, s:s}", "gateway", addr_text(&failure->peer).s, "why", failure->text),
 		      "gateway %s did not authenticate: %s", addr_text(&failure->peer).s, failure->text);
@@ -190,14 +272,15 @@ static void on_attempt_failed(void *context, const struct kms_failure *failure)
 
 static void on_rejected(void *context, const struct kms_failure *failure)
 {
-	clusters_rejected(((struct daemon *)context)->clusters, failure->request);
+	clusters_rejected(((struct daemon *)context)->clusters, failure->request, failure->error);
 }
 
 static void on_refused(void *context, const struct kms_failure *failure)
 {
 	struct daemon *daemon = context;
 
-	if (failure->error == ECONNRESET) { /* it hung up itself, as a client does that another gateway answered first */
+	/* It hung up itself, as a client does that another gateway answered first; or we dial it at this moment. */
+	if (failure->error == ECONNRESET || failure->error == EALREADY) {
 		log_debug("%s %s", addr_text(&failure->peer).s, failure->text);
 		return;
 	}
@@ -217,7 +300,7 @@ static void on_died(void *context, const char *why)
 		if (peer->pending)
 			abandon(daemon, peer);
 	}
-	clusters_rejected(daemon->clusters, 0);
+	clusters_rejected(daemon->clusters, 0, 0);
 }
 
 static void on_expiry(void *context, struct peer *peer, bool renew)
@@ -348,9 +431,10 @@ static int read_policy(struct daemon *daemon, char *error)
 static int make_parts(struct event_base *base, struct daemon *daemon, char *error)
 {
 	struct clusters_config clusters = { .base = base, .node = &daemon->node, .log = daemon->log,
-					    .policy = daemon->policy };
+					    .policy = daemon->policy, .end_client = end_client, .context = daemon };
 	struct clients_config clients = { .base = base, .node = &daemon->node, .log = daemon->log,
-					  .table = daemon->table,
+					  .policy = daemon->policy, .table = daemon->table, .admit = admit_client,
+					  .up = client_up, .down = client_down, .context = daemon,
 					  .first_slot = (__u32)daemon->policy->n_clusters + 1 };
 	int err = peers_new(base, &daemon->node, on_expiry, daemon, &daemon->peers);
 

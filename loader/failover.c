@@ -24,6 +24,13 @@
 /* A gateway that lives within this time after it failed was a false alarm. */
 #define FALSE_ALARM_WITHIN (5 * S)
 #define LEAVING_FOR (15 * S)
+/*
+ * A gateway that comes back and starts a session with us is used at once after its first fault. From the second one
+ * within the window on it must wait, twice as long each time; others are preferred to it meanwhile.
+ */
+#define FAULT_WINDOW (60 * S)
+#define DAMPED_FIRST (30 * S)
+#define DAMPED_MAX (300 * S)
 /* Loss in 1/1024: the chance of a false alarm aimed at for one check is one of this many. */
 #define LOSS_ONE 1024
 #define FALSE_ALARM_ODDS 1000
@@ -93,16 +100,55 @@ static bool usable(const struct failover *m, int g)
 	return m->gateway[g].session && !m->gateway[g].failed && !m->gateway[g].leaving;
 }
 
-/* The next usable gateway in the cluster's order, beginning after `after`; not the current one. */
-static int next_usable(const struct failover *m, int after)
+static bool damped(const struct failover *m, int g, __u64 now)
 {
+	return now < m->gateway[g].damped_ns;
+}
+
+/*
+ * The next usable gateway in the cluster's order, beginning after `after`; not the current one, and one that
+ * comes and goes only when there is no other.
+ */
+static int next_usable(const struct failover *m, int after, __u64 now)
+{
+	int damped_one = FAILOVER_NOBODY;
+
 	for (int i = 1; i <= m->config.n_gateways; i++) {
 		int g = (after + i + m->config.n_gateways) % m->config.n_gateways;
 
-		if (g != m->current && usable(m, g))
+		if (g == m->current || !usable(m, g))
+			continue;
+		if (!damped(m, g, now))
 			return g;
+		if (damped_one == FAILOVER_NOBODY)
+			damped_one = g;
 	}
-	return FAILOVER_NOBODY;
+	return damped_one;
+}
+
+static void damp(struct failover_gateway *gateway, __u64 now)
+{
+	__u64 wait = gateway->faults < 2 ? 0 : DAMPED_FIRST << (gateway->faults < 8 ? gateway->faults - 2 : 6);
+
+	gateway->damped_ns = now + (wait < DAMPED_MAX ? wait : DAMPED_MAX);
+}
+
+/* It was in use and is left for a fault of its own. */
+static void count_fault(struct failover_gateway *gateway, __u64 now)
+{
+	if (now > gateway->damped_ns + FAULT_WINDOW)
+		gateway->faults = 0;
+	gateway->faults++;
+	damp(gateway, now);
+}
+
+/* It has started a session with us: whether we are to use it. One that had to begin anew once more waits anew. */
+static bool draws(struct failover *m, int g, __u64 now)
+{
+	if (!damped(m, g, now))
+		return true;
+	damp(&m->gateway[g], now);
+	return false;
 }
 
 static int count_usable_others(const struct failover *m)
@@ -142,7 +188,12 @@ static void steer(struct step *s, int to, enum failover_reason reason)
 {
 	struct failover *m = s->m;
 	int from = m->current;
+	bool fault = reason == FAILOVER_SILENT || reason == FAILOVER_PATH || reason == FAILOVER_LEAVING ||
+		     reason == FAILOVER_SESSION_LOST;
 	struct failover_action *say;
+
+	if (from != FAILOVER_NOBODY && fault)
+		count_fault(&m->gateway[from], s->now);
 
 	m->current = to;
 	m->beats = 0;
@@ -175,7 +226,7 @@ static void steer(struct step *s, int to, enum failover_reason reason)
 static void pick_other(struct step *s, enum failover_reason reason)
 {
 	struct failover *m = s->m;
-	int next = next_usable(m, m->current);
+	int next = next_usable(m, m->current, s->now);
 	int sessions = 0, silent = 0;
 
 	if (next != FAILOVER_NOBODY) {
@@ -345,7 +396,7 @@ static void run_removals(struct step *s)
 /* Nobody in use, or one that asked to be left: a session with another is urgent. */
 static bool urgent(const struct failover *m)
 {
-	return m->current == FAILOVER_NOBODY || (m->gateway[m->current].leaving && next_usable(m, m->current) < 0);
+	return m->current == FAILOVER_NOBODY || (m->gateway[m->current].leaving && !count_usable_others(m));
 }
 
 /* The gateways to ask now, in order; a mask, and the list. */
@@ -417,10 +468,10 @@ static void run_request(struct step *s)
 
 static void on_tick(struct step *s, const struct failover_event *event)
 {
+	run_removals(s); /* first: none that goes is to be asked */
 	run_check(s);
 	run_probe(s);
 	run_silent(s);
-	run_removals(s);
 }
 
 static void on_start(struct step *s, const struct failover_event *event)
@@ -450,6 +501,14 @@ static void on_payload(struct step *s, const struct failover_event *event)
 		begin_check(s);
 }
 
+/* It was our own uplink. */
+static void forgive(struct failover_gateway *gateway)
+{
+	if (gateway->faults)
+		gateway->faults--;
+	gateway->damped_ns = 0;
+}
+
 /* The first sign of life of the gateway in use after a switch. */
 static void recovered(struct step *s, __u64 rx_ns)
 {
@@ -467,6 +526,8 @@ static void recovered(struct step *s, __u64 rx_ns)
 			continue;
 		/* All silent at once was the own uplink: the others are as good as this one. */
 		gateway->failed = !m->silent;
+		if (m->silent)
+			forgive(gateway);
 		gateway->remove_ns = m->silent ? 0 : s->now + REMOVE_AFTER;
 	}
 	m->silent = false;
@@ -480,6 +541,8 @@ static void revive(struct step *s, int g)
 		loss_sample(s->m, s->m->config.tries, 0);
 		act(s, FAILOVER_SAY_FALSE_ALARM, g);
 	}
+	if (s->m->silent)
+		forgive(gateway);
 	gateway->failed = false;
 	gateway->remove_ns = 0;
 }
@@ -517,8 +580,10 @@ static void on_session_up(struct step *s, const struct failover_event *event)
 	struct failover *m = s->m;
 	struct failover_gateway *gateway = &m->gateway[event->gateway];
 
-	if (gateway->failed)
+	/* One that dials us may have been away: that it is here now makes no false alarm. */
+	if (gateway->failed && !event->by_peer)
 		revive(s, event->gateway);
+	gateway->failed = false;
 	gateway->session = true;
 	gateway->leaving = false;
 	gateway->remove_ns = 0;
@@ -536,8 +601,13 @@ static void on_session_up(struct step *s, const struct failover_event *event)
 		steer(s, event->gateway, FAILOVER_FIRST);
 	} else if (m->current != event->gateway && m->gateway[m->current].leaving) {
 		steer(s, event->gateway, FAILOVER_LEAVING);
-	} else if (m->current != event->gateway && event->by_peer) {
+	} else if (m->current != event->gateway && event->by_peer && draws(m, event->gateway, s->now)) {
 		steer(s, event->gateway, FAILOVER_PEER);
+	} else if (m->current == event->gateway && event->by_peer) {
+		/* It had forgotten us, so it must learn anew that we use it. */
+		m->probes = 1;
+		m->probe_ns = s->now;
+		act(s, FAILOVER_DO_PROBE, event->gateway);
 	}
 }
 
@@ -578,8 +648,8 @@ static void on_leave_me(struct step *s, const struct failover_event *event)
 	gateway->leaving = true;
 	gateway->failed_ns = s->now;
 	gateway->retry_ns = s->now + backoff(m, 5 * S, 0, 5 * S);
-	if (m->current == event->gateway && next_usable(m, m->current) != FAILOVER_NOBODY)
-		steer(s, next_usable(m, m->current), FAILOVER_LEAVING);
+	if (m->current == event->gateway && next_usable(m, m->current, s->now) != FAILOVER_NOBODY)
+		steer(s, next_usable(m, m->current, s->now), FAILOVER_LEAVING);
 }
 
 static void on_move(struct step *s, const struct failover_event *event)
@@ -588,7 +658,7 @@ static void on_move(struct step *s, const struct failover_event *event)
 	int to = event->gateway;
 
 	if (to == FAILOVER_NOBODY)
-		to = next_usable(m, m->current);
+		to = next_usable(m, m->current, s->now);
 	if (to == FAILOVER_NOBODY)
 		to = (m->current + 1) % m->config.n_gateways;
 	if (to == m->current)

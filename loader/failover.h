@@ -49,6 +49,9 @@ struct failover_gateway {
 	__u64 last_rx_ns;   /* last sign of life of this session */
 	__u64 last_auth_ns; /* last authenticated packet of this session */
 	__u64 remove_ns;    /* 0, or when the session of a failed gateway is removed */
+	/* Damping: how often it was left for a fault of its own lately, and until when it does not draw us back. */
+	unsigned int faults;
+	__u64 damped_ns;
 };
 
 /* Why a gateway is left; also the reason in the event. */
@@ -72,7 +75,7 @@ enum failover_event_type {
 	FAILOVER_WANT,	       /* traffic for the cluster found no gateway */
 	FAILOVER_PAYLOAD,      /* DEFERRED: payload left for the gateway in use, which was quiet */
 	FAILOVER_ALIVE,	       /* gateway, rx_ns, auth_ns: what the datapath stamped */
-	FAILOVER_SESSION_UP,   /* gateway, by_peer, answers_request */
+	FAILOVER_SESSION_UP,   /* gateway, by_peer (it dialled us), answers_request */
 	FAILOVER_SESSION_DOWN, /* gateway: the session ended (lifetime, peer, administrator) */
 	FAILOVER_REJECTED,     /* the request failed as a whole; denied: by certificates, not by silence */
 	FAILOVER_LEAVE_ME,     /* gateway asks to be left */

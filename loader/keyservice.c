@@ -189,12 +189,18 @@ static void on_ready(struct keyservice *service, const void *body)
 
 static void on_install(struct keyservice *service, const void *body)
 {
-	const struct kms_session *session = body;
-	struct kms_installed installed = { .session = session->id };
+	struct kms_session session = *(const struct kms_session *)body;
+	struct kms_installed installed = { .session = session.id };
 
-	installed.result = service->calls.install(service->context, session);
+	installed.result = service->calls.install(service->context, &session);
+	if (!installed.result && session.role == KMS_RESPONDER && session.reversed) {
+		installed.reversed = 1;
+		installed.n_inner = session.n_inner;
+		memcpy(installed.inner, session.inner, sizeof(installed.inner));
+	}
+	explicit_bzero(&session, sizeof(session));
 	if (kms_link_send(service->link, KMS_INSTALLED, &installed, sizeof(installed), NULL, 0))
-		service->calls.abandon(service->context, session->id);
+		service->calls.abandon(service->context, installed.session);
 }
 
 static void on_activate(struct keyservice *service, const void *body)
@@ -444,6 +450,15 @@ int keyservice_listen_also(struct keyservice *service, const char *interface)
 	return fd < 0 ? fd : 0;
 }
 
+size_t keyservice_inner(const struct policy *policy, struct hf_prefix *ret_inner)
+{
+	size_t n = policy->interface.n_address < KMS_MAX_INNER ? policy->interface.n_address : KMS_MAX_INNER;
+
+	for (size_t i = 0; i < n; i++)
+		ret_inner[i] = prefix_of_host(&policy->interface.address[i].addr);
+	return n;
+}
+
 int keyservice_request(struct keyservice *service, const struct hf_addr *gateways, size_t n, __u64 *ret_id)
 {
 	const struct policy *policy = service->config.policy;
@@ -459,8 +474,7 @@ int keyservice_request(struct keyservice *service, const struct hf_addr *gateway
 
 	if (service->link < 0)
 		return -ENOTCONN;
-	for (size_t i = 0; i < policy->interface.n_address && i < KMS_MAX_INNER; i++)
-		request.inner[request.n_inner++] = prefix_of_host(&policy->interface.address[i].addr);
+	request.n_inner = (__u32)keyservice_inner(policy, request.inner);
 	memcpy(request.gateways, gateways, n * sizeof(*gateways));
 	while (opened < n && !err) {
 		fds[opened] = tcp_socket();

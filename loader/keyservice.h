@@ -28,8 +28,11 @@ struct keyservice_config {
 struct keyservice_calls {
 	/* The identity was read (result 0), or why not. */
 	void (*ready)(void *context, const struct kms_ready *ready);
-	/* Install a session; 0 or -errno goes back to the KMS. Wiped after the call. */
-	int (*install)(void *context, const struct kms_session *session);
+	/*
+	 * Install a session; 0 or -errno goes back to the KMS. Wiped after the call. A responder's may be
+	 * reversed in it, with the inner prefixes that we use: that goes back too.
+	 */
+	int (*install)(void *context, struct kms_session *session);
 	void (*activate)(void *context, __u64 session);
 	void (*abandon)(void *context, __u64 session);
 	void (*attempt_failed)(void *context, const struct kms_failure *failure);
@@ -61,6 +64,9 @@ int keyservice_listen_also(struct keyservice *service, const char *interface);
  * own outer address. Returns 0 and the request's id, or -errno.
  */
 int keyservice_request(struct keyservice *service, const struct hf_addr *gateways, size_t n, __u64 *ret_id);
+
+/* The inner prefixes that such a request asks for: ret_inner has KMS_MAX_INNER. Returns how many. */
+size_t keyservice_inner(const struct policy *policy, struct hf_prefix *ret_inner);
 
 void keyservice_cancel(struct keyservice *service, __u64 id);
 

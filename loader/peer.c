@@ -174,6 +174,11 @@ static void expiry_due(evutil_socket_t fd, short what, void *context)
 	peer->peers->expiry(peer->peers->context, peer, renew);
 }
 
+enum hf_role peer_role_of(const struct kms_session *session)
+{
+	return (session->role == KMS_INITIATOR) != session->reversed ? HF_ROLE_GATEWAY : HF_ROLE_CLIENT;
+}
+
 static struct peer *peer_new(struct peers *peers, const struct kms_session *session)
 {
 	struct peer *peer = calloc(1, sizeof(*peer));
@@ -181,7 +186,7 @@ static struct peer *peer_new(struct peers *peers, const struct kms_session *sess
 	if (!peer)
 		return NULL;
 	peer->peers = peers;
-	peer->role = session->role == KMS_INITIATOR ? HF_ROLE_GATEWAY : HF_ROLE_CLIENT;
+	peer->role = peer_role_of(session);
 	peer->if_id = free_if_id(peers);
 	peer->expiry = evtimer_new(peers->base, expiry_due, peer);
 	peer->next = peers->first;
@@ -303,6 +308,11 @@ static void peer_adopt(struct peer *peer, const struct kms_session *session)
 __u64 peers_pending_request(const struct peer *peer)
 {
 	return peer->pending ? peer->pending->request : 0;
+}
+
+bool peers_pending_by_peer(const struct peer *peer)
+{
+	return peer->pending && peer->pending->role == KMS_RESPONDER;
 }
 
 int peers_activate(struct peer *peer)

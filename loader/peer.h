@@ -26,9 +26,11 @@ struct peer {
 	struct hf_addr remote;
 	__u16 port; /* the peer's UDP port, 0 without encapsulation in UDP */
 	char name[KMS_NAME_MAX];
-	struct hf_prefix inner[KMS_MAX_INNER]; /* what the initiator of the session uses inside */
+	struct hf_prefix inner[KMS_MAX_INNER]; /* what the client of the two, they or we, uses inside */
 	size_t n_inner;
 
+	bool named; /* a client whose inner addresses the policy tunnels to it: its clusters use it as they use gateways */
+	bool started; /* a gateway that said so (HF_CONTROL_START) before the session stood at our end */
 	bool up; /* both directions stand */
 	__u32 spi_in;
 	__u32 spi_out;
@@ -46,6 +48,9 @@ struct peer {
 };
 
 struct peers;
+
+/* What the other end of a session is to us: usually whom we dialled is the gateway; the other way round when reversed. */
+enum hf_role peer_role_of(const struct kms_session *session);
 
 /* The session's lifetime has ended, or is about to (renew: a new one is wanted now). */
 typedef void (*peers_expiry)(void *context, struct peer *peer, bool renew);
@@ -76,6 +81,9 @@ int peers_activate(struct peer *peer);
 
 /* The KMS request that the waiting session answers, or 0. */
 __u64 peers_pending_request(const struct peer *peer);
+
+/* Whether the other end dialled for the waiting session. */
+bool peers_pending_by_peer(const struct peer *peer);
 
 /* Takes back peers_install(). A peer that has no other session is removed: then true is returned. */
 bool peers_abandon(struct peer *peer);

@@ -187,6 +187,16 @@ void policy_table_free(struct policy_table *table);
 /* The interval that holds addr, or NULL. O(log n). */
 const struct policy_interval *policy_table_find(const struct policy_table *table, const struct hf_addr *addr);
 
+/* How the tunnels lie to a prefix, seen from one gateway. */
+enum policy_way {
+	POLICY_WAY_NONE,    /* no address of it is tunnelled */
+	POLICY_WAY_GATEWAY, /* all of it is, through clusters that this gateway is one of */
+	POLICY_WAY_OTHER,   /* anything else */
+};
+
+enum policy_way policy_way_of(const struct policy *policy, const struct policy_table *table,
+			      const struct hf_prefix *prefix, const struct hf_addr *gateway);
+
 /*
  * Writes which tunnel, cluster and gateways addr takes, and why (also which
  * wider or later tunnels lost). Returns 0, or -ENOENT when it is not tunnelled

@@ -438,6 +438,13 @@ static void session_ends(void **state)
 	assert_int_equal(w.steered, 1);
 }
 
+/* A gateway that starts a session with us. */
+static void dials(struct world *w, int g)
+{
+	w->keeps_session[g] = true;
+	step(w, (struct failover_event){ .type = FAILOVER_SESSION_UP, .gateway = g, .by_peer = true });
+}
+
 /* Whatever comes in whatever order: no crash, no beat without a session, never an index out of range. */
 static void random_events(void **state)
 {
@@ -449,7 +456,7 @@ static void random_events(void **state)
 		for (int i = 0; i < 300; i++) {
 			int g = rand() % GATEWAYS;
 
-			switch (rand() % 8) {
+			switch (rand() % 9) {
 			case 0: w.alive[g] = !w.alive[g]; break;
 			case 1: w.keeps_session[g] = false; break;
 			case 2: step(&w, (struct failover_event){ .type = FAILOVER_WANT }); break;
@@ -458,6 +465,7 @@ static void random_events(void **state)
 			case 5: step(&w, (struct failover_event){ .type = FAILOVER_SESSION_DOWN, .gateway = g }); break;
 			case 6: w.loss = (unsigned int)(rand() % 50); break;
 			case 7: step(&w, (struct failover_event){ .type = FAILOVER_PAYLOAD, .gateway = g }); break;
+			case 8: dials(&w, g); break;
 			}
 			run_until(&w, w.now + (__u64)(rand() % 400) * MS);
 			assert_in_range(w.steered + 1, 0, GATEWAYS);
@@ -474,6 +482,137 @@ static void random_events(void **state)
 			assert_int_not_equal(w.steered, FAILOVER_NOBODY);
 			assert_true(w.alive[w.steered] && w.keeps_session[w.steered]);
 		}
+	}
+}
+
+static void used_when_it_starts_a_session(void **state)
+{
+	struct world w;
+
+	world_init(&w, FAILOVER_BEAT_INSTANT, 0);
+	assert_int_equal(w.steered, 0);
+	dials(&w, 2);
+	assert_int_equal(w.steered, 2);
+	run_until(&w, w.now + S);
+	assert_int_equal(w.machine.probes, 0); /* the way through the session was proven */
+	dials(&w, 1);
+	assert_int_equal(w.steered, 1);
+	assert_int_equal(w.leaves, 2);
+	run_until(&w, w.now + S);
+	assert_int_equal(w.steered, 1);
+	assert_int_equal(w.recovered.reason, FAILOVER_PEER);
+	/* The same once more: it has forgotten us, and must hear that we use it. */
+	dials(&w, 1);
+	assert_int_equal(w.steered, 1);
+	assert_int_equal(w.machine.probes, 1);
+	assert_int_equal(w.switches, 3);
+}
+
+/* Back after one fault: at once. */
+static void comes_back_by_itself(void **state)
+{
+	struct world w;
+
+	world_init(&w, FAILOVER_BEAT_INSTANT, 1);
+	step(&w, (struct failover_event){ .type = FAILOVER_WANT });
+	run_until(&w, w.now + 10 * S);
+	assert_int_equal(w.steered, 0);
+	w.alive[0] = w.keeps_session[0] = false;
+	run_until(&w, w.now + 3 * S);
+	assert_int_equal(w.steered, 1);
+	w.alive[0] = true;
+	dials(&w, 0);
+	assert_int_equal(w.steered, 0);
+	assert_int_equal(w.false_alarms, 0); /* it was away indeed, though not for long */
+	run_until(&w, w.now + 60 * S);
+	assert_int_equal(w.steered, 0);
+}
+
+/* One that dies and returns every few seconds, each time with a session of its own making, draws its clients once. */
+static void flapping_gateway_does_not_drag(void **state)
+{
+	struct world w;
+	unsigned int moves = 0;
+
+	world_init(&w, FAILOVER_BEAT_INSTANT, 1);
+	step(&w, (struct failover_event){ .type = FAILOVER_WANT });
+	run_until(&w, w.now + 10 * S);
+	assert_int_equal(w.steered, 0);
+	for (int round = 0; round < 100; round++) {
+		w.alive[0] = w.keeps_session[0] = false;
+		run_until(&w, w.now + 3 * S);
+		assert_int_not_equal(w.steered, 0);
+		w.alive[0] = true;
+		dials(&w, 0);
+		moves += w.steered == 0;
+		run_until(&w, w.now + 3 * S);
+	}
+	assert_int_equal(moves, 1);
+
+	/* It stays: and when it next asks for us, after a while, it is used again. */
+	run_until(&w, w.now + 31 * S);
+	assert_int_not_equal(w.steered, 0);
+	dials(&w, 0);
+	assert_int_equal(w.steered, 0);
+}
+
+/* Each time that it disappoints us, it waits twice as long, five minutes at most. */
+static void waits_longer_each_time(void **state)
+{
+	struct world w;
+	__u64 before = 0;
+
+	world_init(&w, FAILOVER_BEAT_INSTANT, 1);
+	step(&w, (struct failover_event){ .type = FAILOVER_WANT });
+	run_until(&w, w.now + 10 * S);
+	for (int fault = 1; fault <= 12; fault++) {
+		__u64 left, wait;
+
+		assert_int_equal(w.steered, 0);
+		w.alive[0] = w.keeps_session[0] = false;
+		while (w.steered == 0)
+			run_until(&w, w.now + 10 * MS);
+		left = w.now;
+		w.alive[0] = true;
+		run_until(&w, w.now + 500 * MS);
+		while (w.now < w.machine.gateway[0].damped_ns)
+			run_until(&w, w.machine.gateway[0].damped_ns);
+		wait = w.now - left;
+		if (fault == 1)
+			assert_true(wait <= S);
+		else if (fault == 2)
+			assert_in_range(wait / S, 29, 31);
+		else
+			assert_in_range(wait / S, (2 * before / S < 300 ? 2 * before / S : 300) - 3, 301);
+		before = wait;
+		dials(&w, 0);
+	}
+	/* A quiet minute beyond that, and it is as good as new. */
+	run_until(&w, w.now + 400 * S);
+	w.alive[0] = w.keeps_session[0] = false;
+	run_until(&w, w.now + 3 * S);
+	w.alive[0] = true;
+	dials(&w, 0);
+	assert_int_equal(w.steered, 0);
+}
+
+/* Where there is no other, one that flaps is better than none. */
+static void flapping_gateway_is_used_alone(void **state)
+{
+	struct world w;
+
+	world_init(&w, FAILOVER_BEAT_INSTANT, 0);
+	w.alive[1] = w.alive[2] = false;
+	step(&w, (struct failover_event){ .type = FAILOVER_WANT });
+	run_until(&w, w.now + S);
+	for (int round = 0; round < 10; round++) {
+		w.alive[0] = w.keeps_session[0] = false;
+		run_until(&w, w.now + 3 * S);
+		assert_int_equal(w.steered, FAILOVER_NOBODY);
+		w.alive[0] = true;
+		dials(&w, 0);
+		assert_int_equal(w.steered, 0);
+		run_until(&w, w.now + S);
 	}
 }
 
@@ -498,6 +637,11 @@ int main(void)
 		cmocka_unit_test(asked_to_leave_without_standby),
 		cmocka_unit_test(moved_by_the_user),
 		cmocka_unit_test(session_ends),
+		cmocka_unit_test(used_when_it_starts_a_session),
+		cmocka_unit_test(comes_back_by_itself),
+		cmocka_unit_test(flapping_gateway_does_not_drag),
+		cmocka_unit_test(waits_longer_each_time),
+		cmocka_unit_test(flapping_gateway_is_used_alone),
 		cmocka_unit_test(random_events),
 	};
 

@@ -60,7 +60,7 @@ static struct pair *pair_new(const struct want *want)
 	offer.outer = addr("100.0.0.1");
 	offer.encapsulation = want->i_encapsulation;
 	offer.inner[0] = prefix("100.0.0.1", 32);
-	exchange_init_initiator(&p->i, SPI_I, &offer);
+	exchange_init_initiator(&p->i, SPI_I, &offer, &permit);
 	exchange_init_responder(&p->r, SPI_R, 1800, want->r_encapsulation, &remote, &permit);
 	return p;
 }
@@ -333,12 +333,68 @@ static void says_why_it_could_not_install(void **state)
 	free(p);
 }
 
-/* An answer must lie within the offer. */
+/* The responder's holdfastd has said that it uses the initiator as its gateway, and this prefix inside. */
+static void feed_reversed(struct pair *p, const struct hf_prefix *inner)
+{
+	exchange_step(&p->r, &(struct exchange_event){ .type = EXCHANGE_INSTALLED, .reversed = true, .inner = inner,
+						       .n_inner = 1 }, &p->act);
+}
+
+static void reverses(void **state)
+{
+	struct pair *p = pair_default();
+	struct hf_prefix inner = prefix("10.7.0.0", 24); /* was not asked for: it is the responder's */
+
+	p->peers.n = 1;
+	p->peers.peers[0] = (struct kms_peer){ addr("10.7.0.0"), addr("10.7.0.255"), "client" };
+	advance(p, 2);
+	feed_reversed(p, &inner);
+	deliver(p, &p->i);
+	assert_true(p->act.install);
+	assert_true(p->i.terms.reversed);
+	step_confirm(p);
+	step_done(p);
+	assert_memory_equal(&p->i.terms, &p->r.terms, sizeof(p->i.terms));
+	assert_int_equal(p->i.terms.n_inner, 1);
+	assert_memory_equal(&p->i.terms.inner[0], &inner, sizeof(inner));
+	free(p);
+}
+
+/* What a responder may not use inside, it does not get by turning round. */
+static void refuses_foreign_inner_addresses_of_a_responder(void **state)
+{
+	struct pair *p = pair_default();
+	struct hf_prefix inner = prefix("100.0.0.2", 32);
+
+	advance(p, 2);
+	feed_reversed(p, &inner);
+	deliver(p, &p->i);
+	assert_failed(p, &p->i, -EACCES, "client may not use 100.0.0.2 inside");
+	assert_false(p->act.install);
+	assert_false(p->act.abandon);
+	free(p);
+}
+
+static void says_that_both_dial(void **state)
+{
+	struct pair *p = pair_default();
+
+	advance(p, 2);
+	feed(p, &p->r, EXCHANGE_INSTALLED, -EALREADY);
+	assert_failed(p, &p->r, -EALREADY, "both ends dial");
+	assert_false(p->act.abandon);
+	deliver(p, &p->i);
+	assert_failed(p, &p->i, -EALREADY, "both ends dial");
+	free(p);
+}
+
+/* An answer must lie within the offer; but the prefixes of a reversed one are checked otherwise. */
 static void checks_the_answer(void **state)
 {
-	for (int fault = 0; fault < 5; fault++) {
+	for (int k = 0; k < 9; k++) {
 		struct pair *p = pair_new(&(struct want){ KMS_ENCAP_ESP, KMS_ENCAP_AUTO, NULL });
-		struct wire_message message = { .type = WIRE_ANSWER };
+		struct wire_message message = { .type = k < 5 ? WIRE_ANSWER : WIRE_REVERSE };
+		int fault = k % 5;
 		__u8 bytes[WIRE_FRAME_MAX];
 
 		p->i.offer.n_algorithms = 1;
@@ -372,7 +428,7 @@ static void takes_no_message_out_of_turn(void **state)
 	} cases[] = {
 		{ 0, true, 0 },
 		{ 0, false, 0 },
-		{ 1, true, 1u << WIRE_ANSWER | 1u << WIRE_REFUSE },
+		{ 1, true, 1u << WIRE_ANSWER | 1u << WIRE_REFUSE | 1u << WIRE_REVERSE },
 		{ 1, false, 1u << WIRE_OFFER },
 		{ 2, false, 0 },
 		{ 3, true, 0 },
@@ -381,7 +437,7 @@ static void takes_no_message_out_of_turn(void **state)
 	};
 
 	for (size_t k = 0; k < sizeof(cases) / sizeof(cases[0]); k++)
-		for (unsigned int type = WIRE_OFFER; type <= WIRE_DONE; type++) {
+		for (unsigned int type = WIRE_OFFER; type <= WIRE_REVERSE; type++) {
 			struct pair *p = pair_default();
 			struct exchange *x = cases[k].to_initiator ? &p->i : &p->r;
 			struct wire_message message = { .type = type };
@@ -390,7 +446,7 @@ static void takes_no_message_out_of_turn(void **state)
 
 			if (type == WIRE_OFFER)
 				message.offer = p->i.offer;
-			if (type == WIRE_ANSWER) {
+			if (type == WIRE_ANSWER || type == WIRE_REVERSE) {
 				message.answer = (struct wire_answer){ .spi = SPI_R, .lifetime_s = 1, .algorithm = 1,
 								       .encapsulation = 1, .n_inner = 1 };
 				message.answer.inner[0] = prefix("100.0.0.1", 32);
@@ -493,6 +549,9 @@ int main(void)
 		cmocka_unit_test(follows_the_initiators_preference),
 		cmocka_unit_test(abandons_what_was_installed),
 		cmocka_unit_test(says_why_it_could_not_install),
+		cmocka_unit_test(reverses),
+		cmocka_unit_test(refuses_foreign_inner_addresses_of_a_responder),
+		cmocka_unit_test(says_that_both_dial),
 		cmocka_unit_test(checks_the_answer),
 		cmocka_unit_test(takes_no_message_out_of_turn),
 		cmocka_unit_test(takes_one_message_at_a_time),

@@ -111,6 +111,31 @@ static void carries_every_type(void **state)
 	assert_int_equal(kms_link_receive(ends[1], &message), -EAGAIN);
 }
 
+/* A reversed session has inner prefixes, another one has not. */
+static void refuses_half_an_answer(void **state)
+{
+	static const struct {
+		__u8 reversed;
+		__u32 n_inner;
+		int expected;
+	} cases[] = {
+		{ 0, 0, 0 },
+		{ 1, 1, 0 },
+		{ 1, KMS_MAX_INNER, 0 },
+		{ 1, KMS_MAX_INNER + 1, -EINVAL },
+		{ 1, 0, -EINVAL },
+		{ 0, 1, -EINVAL },
+		{ 2, 1, -EINVAL },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct kms_installed installed = { .reversed = cases[i].reversed, .n_inner = cases[i].n_inner };
+
+		assert_int_equal(kms_link_send(ends[0], KMS_INSTALLED, &installed, sizeof(installed), NULL, 0),
+				 cases[i].expected);
+	}
+}
+
 static void carries_descriptors(void **state)
 {
 	struct kms_identity identity = { .lifetime_s = 1, .has_crl = 1 };
@@ -180,18 +205,18 @@ static void refuses_what_is_not_well_formed(void **state)
 		__u32 version, type;
 		size_t len, n_fds;
 	} cases[] = {
-		{ "another version", 2, KMS_CANCEL, sizeof(struct kms_cancel), 0 },
-		{ "type 0", 1, 0, 0, 0 },
-		{ "a type beyond the last", 1, KMS_REFUSED + 1, 8, 0 },
-		{ "a huge type", 1, 0xffffffff, 8, 0 },
-		{ "too short", 1, KMS_CANCEL, sizeof(struct kms_cancel) - 1, 0 },
-		{ "too long", 1, KMS_CANCEL, sizeof(struct kms_cancel) + 1, 0 },
-		{ "longer than the buffer", 1, KMS_PEERS, sizeof(struct kms_peers) + 64, 0 },
-		{ "a descriptor too many", 1, KMS_CANCEL, sizeof(struct kms_cancel), 1 },
-		{ "a descriptor too few", 1, KMS_IDENTITY, sizeof(struct kms_identity), 2 },
-		{ "a list that is not announced", 1, KMS_IDENTITY, sizeof(struct kms_identity), 4 },
-		{ "more descriptors than anybody takes", 1, KMS_LISTEN, 0, 100 },
-		{ "a request without gateways", 1, KMS_REQUEST, sizeof(struct kms_request), 1 },
+		{ "another version", KMS_LINK_VERSION + 1, KMS_CANCEL, sizeof(struct kms_cancel), 0 },
+		{ "type 0", KMS_LINK_VERSION, 0, 0, 0 },
+		{ "a type beyond the last", KMS_LINK_VERSION, KMS_REFUSED + 1, 8, 0 },
+		{ "a huge type", KMS_LINK_VERSION, 0xffffffff, 8, 0 },
+		{ "too short", KMS_LINK_VERSION, KMS_CANCEL, sizeof(struct kms_cancel) - 1, 0 },
+		{ "too long", KMS_LINK_VERSION, KMS_CANCEL, sizeof(struct kms_cancel) + 1, 0 },
+		{ "longer than the buffer", KMS_LINK_VERSION, KMS_PEERS, sizeof(struct kms_peers) + 64, 0 },
+		{ "a descriptor too many", KMS_LINK_VERSION, KMS_CANCEL, sizeof(struct kms_cancel), 1 },
+		{ "a descriptor too few", KMS_LINK_VERSION, KMS_IDENTITY, sizeof(struct kms_identity), 2 },
+		{ "a list that is not announced", KMS_LINK_VERSION, KMS_IDENTITY, sizeof(struct kms_identity), 4 },
+		{ "more descriptors than anybody takes", KMS_LINK_VERSION, KMS_LISTEN, 0, 100 },
+		{ "a request without gateways", KMS_LINK_VERSION, KMS_REQUEST, sizeof(struct kms_request), 1 },
 	};
 	int fds[100];
 
@@ -247,6 +272,7 @@ int main(void)
 #define TEST(test) cmocka_unit_test_setup_teardown(test, open_link, close_link)
 	static const struct CMUnitTest tests[] = {
 		TEST(carries_every_type),
+		TEST(refuses_half_an_answer),
 		TEST(carries_descriptors),
 		TEST(carries_a_request_with_all_gateways),
 		TEST(shortens_peers),

@@ -67,7 +67,16 @@ static struct wire_message done(void)
 	return (struct wire_message){ .type = WIRE_DONE };
 }
 
-static struct wire_message (*const samples[])(void) = { offer, answer, refusal, confirm, done };
+static struct wire_message reverse(void)
+{
+	struct wire_message message = answer();
+
+	message.type = WIRE_REVERSE;
+	message.answer.inner[message.answer.n_inner++] = prefix_of("2001:db8::", 64);
+	return message;
+}
+
+static struct wire_message (*const samples[])(void) = { offer, answer, refusal, confirm, done, reverse };
 #define N_SAMPLES (sizeof(samples) / sizeof(samples[0]))
 
 static int encode(const struct wire_message *message, __u8 bytes[WIRE_FRAME_MAX])
