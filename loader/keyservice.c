@@ -430,7 +430,9 @@ int keyservice_request(struct keyservice *service, const struct hf_addr *gateway
 	if (service->link < 0)
 		return -ENOTCONN;
 	for (size_t i = 0; i < policy->interface.n_address && i < KMS_MAX_INNER; i++)
-		request.inner[request.n_inner++] = prefix_of_host(&policy->interface.address[i].addr);
+		request.inner[request.n_inner++] = policy_address_is_network(&policy->interface.address[i]) ?
+							   policy->interface.address[i] :
+							   prefix_of_host(&policy->interface.address[i].addr);
 	memcpy(request.gateways, gateways, n * sizeof(*gateways));
 	while (opened < n && !err) {
 		fds[opened] = tcp_socket();
