@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # Without a word on heartbeats in the policy, none is ever sent: not while busy, not while idle, not to a dead gateway.
+# limit: 240
 . "$(dirname "$0")/lib.sh"
 
 topology_up

@@ -4,4 +4,5 @@
 encapsulation=ESP
 passes='meta l4proto esp'
 outer='ip proto 50'
+# limit: 240
 . "$(dirname "$0")/encapsulation.inc"

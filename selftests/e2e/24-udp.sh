@@ -4,4 +4,5 @@
 encapsulation=UDP
 passes='udp sport 4500 udp dport 4500'
 outer='udp src port 4500 and udp dst port 4500'
+# limit: 240
 . "$(dirname "$0")/encapsulation.inc"

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # Site to site: a gateway with a network of its own, 192.168.7.0/24, is client of the far cluster. A host of that network reaches
 # the targets, and keeps its connections when the far gateway in use dies; the targets reach that host.
+# limit: 240
 . "$(dirname "$0")/lib.sh"
 
 topology_up 1
