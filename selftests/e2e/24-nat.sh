@@ -46,7 +46,7 @@ say "AUTO chose UDP"
 allowed+=' or icmp[icmptype] = icmp-unreach'
 # The router restarts: what it has translated so far is forgotten, and new ports are drawn.
 printf '%s\n' 'link set wan down' 'link set wan up' | batch net
-followed() { grep 'sends from port' "$work/$used-daemon.log" | grep -qv 'before: 4500'; }
+followed() { grep -q 'sends from port .*before: 2[0-9]*$' "$work/$used-daemon.log"; }
 still_moving udp
 still_moving down
 must 20 "$used follows the client to another port" followed

@@ -37,7 +37,8 @@ capture_start
 # takes ADDRESS NODE WHY: answered, and so through the gateway that the target lies behind.
 takes() {
 	on client timeout 25 "$probe" tcp "$1" 7000 idle -c 1 >"$work/$1.log" || fail "$1 is not answered: $3"
-	hf client explain "$work/client.conf" "$1" | grep -qF "${address[$2]}" || fail "explain says otherwise of $1"
+	hf client explain "$work/client.conf" "$1" >"$work/explained"
+	grep -qF "${address[$2]}" "$work/explained" || fail "explain says otherwise of $1"
 	say "$1 through $2: $3"
 }
 takes 10.0.0.2 g253 'a range, cluster of two'
