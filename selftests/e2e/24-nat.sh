@@ -42,8 +42,8 @@ is "$used" '.clients[0].address' 200.0.0.1 || fail "$used sees the client as $(g
 	fail "no translated port was seen: the test proves nothing"
 say "AUTO chose UDP"
 
-# What it does not know any more it refuses, as anybody does a port that nobody listens on.
-allowed+=' or icmp[icmptype] = icmp-unreach'
+# What the router says itself: it joins groups anew, and refuses what it has no translation for any more.
+allowed+=' or igmp or icmp[icmptype] = icmp-unreach'
 # The router restarts: what it has translated so far is forgotten, and new ports are drawn.
 printf '%s\n' 'link set wan down' 'link set wan up' | batch net
 followed() { grep -q 'sends from port .*before: 2[0-9]*$' "$work/$used-daemon.log"; }
