@@ -28,26 +28,63 @@ static void build_proxy(struct netlink_request *request, __u16 type, __u16 flags
 		mnl_attr_put_u8(&request->head, NDA_PROTOCOL, NETLINK_HF_PROTOCOL);
 }
 
-int claim_add(struct netlink *nl, int index, const struct hf_addr *addr)
+size_t claim_count(const struct hf_prefix *prefix)
 {
-	struct netlink_request request;
-
-	if (!addr_is_v4(addr))
-		return -EAFNOSUPPORT;
-	build_proxy(&request, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, index, addr);
-	return netlink_talk(nl, &request, NULL, NULL);
+	return addr_is_v4(&prefix->addr) && prefix->len >= CLAIM_RANGE_LEN ? (size_t)1 << (128 - prefix->len) : 0;
 }
 
-int claim_delete(struct netlink *nl, int index, const struct hf_addr *addr)
+struct hf_addr claim_addr(const struct hf_prefix *prefix, size_t i)
 {
-	struct netlink_request request;
+	struct hf_addr addr = prefix->addr;
+
+	addr.b[15] |= (__u8)i;
+	return addr;
+}
+
+_Static_assert(CLAIM_RANGE_LEN >= 120, "a range is told apart by the last byte");
+
+/* The entries of one prefix on one interface. */
+struct range {
+	const struct hf_prefix *prefix;
+	int index;
+};
+
+static int build_range_add(const void *context, size_t i, struct netlink_request *request)
+{
+	const struct range *range = context;
+	struct hf_addr addr = claim_addr(range->prefix, i);
+
+	build_proxy(request, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, range->index, &addr);
+	return 0;
+}
+
+static int build_range_delete(const void *context, size_t i, struct netlink_request *request)
+{
+	const struct range *range = context;
+	struct hf_addr addr = claim_addr(range->prefix, i);
+
+	build_proxy(request, RTM_DELNEIGH, 0, range->index, &addr);
+	return 0;
+}
+
+int claim_add(struct netlink *nl, int index, const struct hf_prefix *prefix)
+{
+	struct range range = { prefix, index };
+
+	if (!addr_is_v4(&prefix->addr))
+		return -EAFNOSUPPORT;
+	return netlink_batch(nl, claim_count(prefix), build_range_add, &range, 0);
+}
+
+int claim_delete(struct netlink *nl, int index, const struct hf_prefix *prefix)
+{
+	struct range range = { prefix, index };
 	int err;
 
-	if (!addr_is_v4(addr))
+	if (!addr_is_v4(&prefix->addr))
 		return -EAFNOSUPPORT;
-	build_proxy(&request, RTM_DELNEIGH, 0, index, addr);
-	err = netlink_talk(nl, &request, NULL, NULL);
-	return err == -ENOENT || err == -ENODEV ? 0 : err;
+	err = netlink_batch(nl, claim_count(prefix), build_range_delete, &range, ENOENT);
+	return err == -ENODEV ? 0 : err;
 }
 
 struct proxy {

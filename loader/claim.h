@@ -19,9 +19,19 @@
 #include "lib/addr.h"
 #include "loader/netlink.h"
 
-/* Adds or deletes a proxy entry on interface index (netlink of NETLINK_ROUTE). May be repeated. */
-int claim_add(struct netlink *nl, int index, const struct hf_addr *addr);
-int claim_delete(struct netlink *nl, int index, const struct hf_addr *addr);
+/* The widest range whose addresses are claimed each for itself: an IPv4 /24. */
+#define CLAIM_RANGE_LEN 120
+
+/* How many addresses a prefix has that are claimed: 0 for a wider one, and for IPv6; and the i-th of them. */
+size_t claim_count(const struct hf_prefix *prefix);
+struct hf_addr claim_addr(const struct hf_prefix *prefix, size_t i);
+
+/*
+ * Adds or deletes the proxy entries for a prefix on interface index (netlink of
+ * NETLINK_ROUTE): one for each address, none for a prefix that is wider. May be repeated.
+ */
+int claim_add(struct netlink *nl, int index, const struct hf_prefix *prefix);
+int claim_delete(struct netlink *nl, int index, const struct hf_prefix *prefix);
 
 /* Deletes all proxy entries that Holdfast made, on all interfaces; *ret_n (may be NULL): how many. */
 int claim_flush(struct netlink *nl, size_t *ret_n);

@@ -51,7 +51,7 @@ struct clients {
 	size_t n_hearing;
 };
 
-static void announce(struct client *client);
+static void announce_addr(struct client *client, const struct hf_addr *addr);
 static void unclaim(struct client *client, const char *why);
 
 /*
@@ -60,7 +60,7 @@ static void unclaim(struct client *client, const char *why);
  * has answered; the announcement of the one whom the client is heard by comes
  * after that, and makes the other give up its claim.
  */
-static void on_request(struct client *client, __u64 now)
+static void on_request(struct client *client, const struct hf_addr *addr, __u64 now)
 {
 	struct hf_live live;
 	__u64 heard_ns;
@@ -69,7 +69,7 @@ static void on_request(struct client *client, __u64 now)
 		return;
 	heard_ns = live.last_rx_ns > live.reflect_ns ? live.last_rx_ns : live.reflect_ns;
 	if (now - heard_ns < RECENTLY_NS && now - client->announced_ns > ANNOUNCE_PACE_NS)
-		announce(client);
+		announce_addr(client, addr);
 }
 
 static void on_arp(struct hearing *hearing, const struct claim_arp *arp)
@@ -83,7 +83,7 @@ static void on_arp(struct hearing *hearing, const struct claim_arp *arp)
 			if (arp->announcement && foreign && prefix_contains(inner, &arp->sender))
 				unclaim(client, "another gateway announces its address");
 			else if (!arp->announcement && !arp->reply && prefix_contains(inner, &arp->target))
-				on_request(client, clock_now_ns());
+				on_request(client, &arp->target, clock_now_ns());
 		}
 	}
 }
@@ -163,16 +163,23 @@ void clients_free(struct clients *clients)
 
 /* The claim. */
 
-static void announce(struct client *client)
+static void announce_addr(struct client *client, const struct hf_addr *addr)
 {
 	struct clients *clients = client->clients;
 
 	client->announced_ns = clock_now_ns();
 	for (size_t h = 0; h < clients->n_hearing; h++)
-		for (size_t i = 0; i < client->peer->n_inner; i++)
-			if (client->peer->inner[i].len == 128)
-				claim_arp_announce(clients->hearing[h].fd, &client->peer->inner[i].addr,
-						   clients->hearing[h].interface->mac);
+		claim_arp_announce(clients->hearing[h].fd, addr, clients->hearing[h].interface->mac);
+}
+
+static void announce(struct client *client)
+{
+	for (size_t i = 0; i < client->peer->n_inner; i++)
+		for (size_t k = 0; k < claim_count(&client->peer->inner[i]); k++) {
+			struct hf_addr addr = claim_addr(&client->peer->inner[i], k);
+
+			announce_addr(client, &addr);
+		}
 }
 
 static void announce_due(evutil_socket_t fd, short what, void *context)
@@ -193,7 +200,7 @@ static void announce_due(evutil_socket_t fd, short what, void *context)
 /* Inner addresses that are also the outer one cannot be routed over hf0 in the main table: ESP goes there. */
 static bool announced_by_route(const struct client *client, const struct hf_prefix *inner)
 {
-	return inner->len == 128 && !addr_equal(&inner->addr, &client->peer->remote);
+	return !prefix_contains(inner, &client->peer->remote);
 }
 
 /* The kernel answers ARP for the client's addresses, and routing daemons see them. */
@@ -204,12 +211,10 @@ static void claim_addresses(struct client *client)
 	for (size_t i = 0; i < client->peer->n_inner; i++) {
 		const struct hf_prefix *inner = &client->peer->inner[i];
 
-		if (inner->len != 128)
-			continue;
 		for (size_t p = 0; p < node->n_protected; p++)
-			claim_add(node->route, node->protected[p].index, &inner->addr);
+			claim_add(node->route, node->protected[p].index, inner);
 		if (node->n_protected && announced_by_route(client, inner))
-			route_announce(node->route, node->tunnel, &inner->addr);
+			route_announce(node->route, node->tunnel, inner);
 	}
 }
 
@@ -243,12 +248,10 @@ static void unclaim(struct client *client, const char *why)
 	for (size_t i = 0; i < client->peer->n_inner; i++) {
 		const struct hf_prefix *inner = &client->peer->inner[i];
 
-		if (inner->len != 128)
-			continue;
 		for (size_t p = 0; p < node->n_protected; p++)
-			claim_delete(node->route, node->protected[p].index, &inner->addr);
+			claim_delete(node->route, node->protected[p].index, inner);
 		if (node->n_protected && announced_by_route(client, inner))
-			route_withdraw(node->route, node->tunnel, &inner->addr);
+			route_withdraw(node->route, node->tunnel, inner);
 	}
 	datapath_rearm_claim(node->dp, client->peer->if_id);
 	eventlog_emit(client->clients->config.log, EVENT_CLAIM_ENDED,

@@ -455,7 +455,9 @@ size_t keyservice_inner(const struct policy *policy, struct hf_prefix *ret_inner
 	size_t n = policy->interface.n_address < KMS_MAX_INNER ? policy->interface.n_address : KMS_MAX_INNER;
 
 	for (size_t i = 0; i < n; i++)
-		ret_inner[i] = prefix_of_host(&policy->interface.address[i].addr);
+		ret_inner[i] = policy_address_is_network(&policy->interface.address[i]) ?
+				       policy->interface.address[i] :
+				       prefix_of_host(&policy->interface.address[i].addr);
 	return n;
 }
 

@@ -104,6 +104,25 @@ static int find_underlay(struct node *node, const struct policy *policy)
 	return err;
 }
 
+/*
+ * What this machine's own traffic bears inside: the first host of Address; where there are networks only, what it has in
+ * one of them.
+ */
+static struct hf_addr own_address(const struct node *node, const struct policy_interface *names)
+{
+	for (size_t i = 0; i < names->n_address; i++)
+		if (!policy_address_is_network(&names->address[i]))
+			return names->address[i].addr;
+	for (size_t i = 0; i < names->n_address; i++)
+		for (size_t p = 0; p < node->n_protected; p++)
+			if (prefix_contains(&names->address[i], &node->protected[p].address))
+				return node->protected[p].address;
+	if (names->n_address)
+		log_warning("no interface of Protected has an address in a network of Address: this machine itself reaches "
+			    "nothing through the tunnels");
+	return node->underlay[0].address;
+}
+
 static int find_interfaces(struct node *node, const struct policy *policy)
 {
 	const struct policy_interface *names = &policy->interface;
@@ -124,9 +143,9 @@ static int find_interfaces(struct node *node, const struct policy *policy)
 	}
 	if (err)
 		return err;
-	memset(&node->source, 0, sizeof(node->source));
-	if (names->n_address || node->n_underlay)
-		node->source = names->n_address ? names->address[0].addr : node->underlay[0].address;
+	if (!node->n_underlay)
+		memset(&node->underlay[0].address, 0, sizeof(node->underlay[0].address));
+	node->source = own_address(node, names);
 	if (node->n_underlay && addr_is_zero(&node->source))
 		return fail(node, -EADDRNOTAVAIL, "underlay interface %s has no IPv4 address", node->underlay[0].name);
 	return 0;
@@ -217,7 +236,8 @@ static int make_tunnel(struct node *node, const struct policy *policy)
 	if (err)
 		return fail(node, err, "tunnel interface: %s", why(node->route, err));
 	for (size_t i = 0; i < policy->interface.n_address && !err; i++)
-		err = link_addr_add(node->route, node->tunnel, &policy->interface.address[i]);
+		if (!policy_address_is_network(&policy->interface.address[i]))
+			err = link_addr_add(node->route, node->tunnel, &policy->interface.address[i]);
 	return err ? fail(node, err, "address of %s: %s", LINK_TUNNEL, why(node->route, err)) : 0;
 }
 

@@ -8,6 +8,7 @@
 
 #include "lib/clock.h"
 #include "lib/log.h"
+#include "loader/mapping.h"
 #include "loader/xfrm.h"
 
 #define ENCAP_SOCKETS_MAX 16
@@ -29,6 +30,8 @@ struct peers {
 	struct peer *first;
 	struct fading *fading;
 	__u32 last_if_id;
+	struct mapping *mapping;
+	struct event *mapping_readable;
 	struct {
 		struct hf_addr local;
 		int fd;
@@ -48,10 +51,18 @@ const char *peer_algorithm_name(enum kms_algorithm algorithm)
 		       algorithm_names[algorithm] : "unknown";
 }
 
+static void follow(void *context, const struct mapping_change *change);
+
+static void mapping_readable(evutil_socket_t fd, short what, void *context)
+{
+	mapping_dispatch(((struct peers *)context)->mapping);
+}
+
 int peers_new(struct event_base *base, struct node *node, peers_expiry expiry, void *context,
 	      struct peers **ret_peers)
 {
 	struct peers *peers = calloc(1, sizeof(*peers));
+	int err;
 
 	if (!peers)
 		return -ENOMEM;
@@ -59,8 +70,17 @@ int peers_new(struct event_base *base, struct node *node, peers_expiry expiry, v
 	peers->node = node;
 	peers->expiry = expiry;
 	peers->context = context;
-	*ret_peers = peers;
-	return 0;
+	err = mapping_open(follow, peers, &peers->mapping);
+	if (!err) {
+		peers->mapping_readable = event_new(base, mapping_fd(peers->mapping), EV_READ | EV_PERSIST, mapping_readable,
+						    peers);
+		err = peers->mapping_readable && !event_add(peers->mapping_readable, NULL) ? 0 : -ENOMEM;
+	}
+	if (err)
+		peers_free(peers);
+	else
+		*ret_peers = peers;
+	return err;
 }
 
 struct peer *peers_next(struct peers *peers, struct peer *peer)
@@ -213,11 +233,15 @@ int peers_install(struct peers *peers, struct peer *known, const struct kms_sess
 		xfrm_state_delete(peers->node->xfrm, &peer->pending->local, peer->pending->spi_in);
 		pending_clear(peer);
 	}
+	*copy = *session;
+	/* Its port is known from the session before, where something on the way translates it. */
+	if (session->encapsulation == KMS_ENCAP_UDP && peer->up && peer->port && addr_equal(&peer->remote, &session->remote))
+		copy->remote_port = peer->port;
 	if (session->encapsulation == KMS_ENCAP_UDP)
 		err = need_encap(peers, &session->local);
 	if (err)
 		goto out;
-	err = add_state(peers, peer->if_id, session, XFRM_WAY_IN);
+	err = add_state(peers, peer->if_id, copy, XFRM_WAY_IN);
 	if (err)
 		goto out;
 	ends = (struct xfrm_peer){ .local = session->local, .remote = session->remote, .if_id = peer->if_id };
@@ -228,7 +252,6 @@ int peers_install(struct peers *peers, struct peer *known, const struct kms_sess
 		xfrm_state_delete(peers->node->xfrm, &session->local, session->spi_in);
 		goto out;
 	}
-	*copy = *session;
 	peer->pending = copy;
 	peer->pending_id = session->id;
 	if (!known) {
@@ -238,6 +261,8 @@ int peers_install(struct peers *peers, struct peer *known, const struct kms_sess
 	*ret_peer = peer;
 	return 0;
 out:
+	if (copy)
+		explicit_bzero(copy, sizeof(*copy));
 	free(copy);
 	if (!known) {
 		xfrm_policy_delete(peers->node->xfrm, peer->if_id);
@@ -315,21 +340,96 @@ bool peers_pending_by_peer(const struct peer *peer)
 	return peer->pending && peer->pending->role == KMS_RESPONDER;
 }
 
+static int enter_outer(struct peer *peer)
+{
+	return datapath_set_outer(peer->peers->node->dp, &peer->remote, peer->port, peer->if_id,
+				  peer->role == HF_ROLE_CLIENT);
+}
+
+/*
+ * The peer is no longer at this address and port. Peers behind one translator
+ * share its address, and, until a packet has shown it, the port that is
+ * assumed: then the entry is another's.
+ */
+static void leave_outer(struct peer *peer, const struct hf_addr *remote, __u16 port)
+{
+	for (struct peer *other = peer->peers->first; other; other = other->next) {
+		if (other == peer || !other->up || other->port != port || !addr_equal(&other->remote, remote))
+			continue;
+		enter_outer(other);
+		return;
+	}
+	datapath_del_outer(peer->peers->node->dp, remote, port);
+}
+
 int peers_activate(struct peer *peer)
 {
-	struct node *node = peer->peers->node;
+	struct hf_addr remote = peer->remote;
+	__u16 port = peer->port;
+	bool again = peer->up;
 	int err = add_state(peer->peers, peer->if_id, peer->pending, XFRM_WAY_OUT);
 
 	if (err)
 		return err;
-	if (peer->up) {
+	if (again)
 		fade(peer);
-		if (!addr_equal(&peer->remote, &peer->pending->remote))
-			datapath_del_outer(node->dp, &peer->remote, peer->port);
-	}
 	peer_adopt(peer, peer->pending);
 	pending_clear(peer);
-	return datapath_set_outer(node->dp, &peer->remote, peer->port, peer->if_id, peer->role == HF_ROLE_CLIENT);
+	if (again && (port != peer->port || !addr_equal(&remote, &peer->remote)))
+		leave_outer(peer, &remote, port);
+	return enter_outer(peer);
+}
+
+static int move_state(const struct peer *peer, enum xfrm_way way, __u32 spi, __u16 port)
+{
+	struct xfrm_state_spec spec = { .way = way, .local = peer->local, .remote = peer->remote, .spi = spi,
+					.if_id = peer->if_id, .algorithm = peer->algorithm,
+					.lifetime_s = peer->lifetime_s, .encap_local = HF_UDP_ENCAP_PORT,
+					.encap_remote = port };
+
+	return xfrm_state_move(peer->peers->node->xfrm, &spec);
+}
+
+/* A packet may come before the session stands in both directions. */
+static void follow_pending(struct peer *peer, __u16 port)
+{
+	struct kms_session *pending = peer->pending;
+	struct peer like = { .peers = peer->peers, .local = pending->local, .remote = pending->remote,
+			     .if_id = peer->if_id, .algorithm = pending->algorithm, .lifetime_s = pending->lifetime_s };
+
+	pending->remote_port = port;
+	move_state(&like, XFRM_WAY_IN, pending->spi_in, port);
+}
+
+/*
+ * The peer's packets come from another port: something translates addresses. What goes to it goes there from now on. Not
+ * followed: another address, for which the states would have to be made anew.
+ */
+static void follow(void *context, const struct mapping_change *change)
+{
+	struct peer *peer = peers_by_if_id(context, change->if_id);
+	__u16 before;
+	int err;
+
+	if (peer && peer->pending && peer->pending->spi_in == change->spi) {
+		if (addr_equal(&peer->pending->remote, &change->remote))
+			follow_pending(peer, change->port);
+		return;
+	}
+	if (!peer || !peer->up || !peer->port || peer->spi_in != change->spi || peer->port == change->port ||
+	    !addr_equal(&peer->remote, &change->remote))
+		return;
+	log_info("%s (%s) sends from port %u, before: %u", addr_text(&peer->remote).s, peer->name, change->port, peer->port);
+	before = peer->port;
+	peer->port = change->port;
+	leave_outer(peer, &peer->remote, before);
+	err = enter_outer(peer);
+	if (!err)
+		err = move_state(peer, XFRM_WAY_IN, peer->spi_in, peer->port);
+	if (!err)
+		err = move_state(peer, XFRM_WAY_OUT, peer->spi_out, peer->port);
+	if (err)
+		log_warning("%s (%s): port %u: %s", addr_text(&peer->remote).s, peer->name, peer->port, strerror(-err));
 }
 
 bool peers_abandon(struct peer *peer)
@@ -349,7 +449,7 @@ void peers_remove(struct peer *peer)
 	if (peer->pending)
 		xfrm_state_delete(node->xfrm, &peer->pending->local, peer->pending->spi_in);
 	if (peer->up) {
-		datapath_del_outer(node->dp, &peer->remote, peer->port);
+		leave_outer(peer, &peer->remote, peer->port);
 		xfrm_state_delete(node->xfrm, &peer->remote, peer->spi_out);
 		xfrm_state_delete(node->xfrm, &peer->local, peer->spi_in);
 	}
@@ -366,6 +466,9 @@ void peers_free(struct peers *peers)
 		peers_remove(peers->first);
 	while (peers->fading)
 		fading_end(peers->fading);
+	if (peers->mapping_readable)
+		event_free(peers->mapping_readable);
+	mapping_close(peers->mapping);
 	for (size_t i = 0; i < peers->n_encap; i++)
 		close(peers->encap[i].fd);
 	free(peers);

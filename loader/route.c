@@ -218,9 +218,10 @@ int route_flush(struct netlink *nl)
 	return err;
 }
 
-static int change_announced(struct netlink *nl, __u16 type, __u16 flags, int index, const struct hf_addr *host)
+static int change_announced(struct netlink *nl, __u16 type, __u16 flags, int index,
+			    const struct hf_prefix *prefix)
 {
-	struct entry entry = { .prefix = prefix_of_host(host), .table = RT_TABLE_MAIN, .metric = ROUTE_METRIC };
+	struct entry entry = { .prefix = *prefix, .table = RT_TABLE_MAIN, .metric = ROUTE_METRIC };
 	struct netlink_request request;
 
 	entry.index = index;
@@ -230,14 +231,14 @@ static int change_announced(struct netlink *nl, __u16 type, __u16 flags, int ind
 	return netlink_talk(nl, &request, NULL, NULL);
 }
 
-int route_announce(struct netlink *nl, int index, const struct hf_addr *host)
+int route_announce(struct netlink *nl, int index, const struct hf_prefix *prefix)
 {
-	return change_announced(nl, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, index, host);
+	return change_announced(nl, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, index, prefix);
 }
 
-int route_withdraw(struct netlink *nl, int index, const struct hf_addr *host)
+int route_withdraw(struct netlink *nl, int index, const struct hf_prefix *prefix)
 {
-	int err = change_announced(nl, RTM_DELROUTE, 0, index, host);
+	int err = change_announced(nl, RTM_DELROUTE, 0, index, prefix);
 
 	return err == -ESRCH ? 0 : err;
 }

@@ -50,11 +50,11 @@ int route_rule_delete(struct netlink *nl, int family);
 int route_flush(struct netlink *nl);
 
 /*
- * A route in the main table to a host over interface index: the claim in routed
+ * A route in the main table over interface index: the claim in routed
  * networks, for a routing daemon to redistribute by its protocol number
  * (NETLINK_HF_PROTOCOL).
  */
-int route_announce(struct netlink *nl, int index, const struct hf_addr *host);
-int route_withdraw(struct netlink *nl, int index, const struct hf_addr *host);
+int route_announce(struct netlink *nl, int index, const struct hf_prefix *prefix);
+int route_withdraw(struct netlink *nl, int index, const struct hf_prefix *prefix);
 
 #endif

@@ -16,6 +16,8 @@
 #define SPI_RESERVED 255 /* RFC 4303, 2.1 */
 /* Inbound only the window counts; but ESN wants one on every state. */
 #define REPLAY_WINDOW_OUT 32
+/* How often the kernel may tell that a peer's port is another than the state's, in seconds. */
+#define MAPPING_PACE 1
 
 static const struct algorithm {
 	const char *name;
@@ -105,15 +107,11 @@ static void put_unlimited(struct xfrm_lifetime_cfg *lifetime)
 	lifetime->soft_packet_limit = lifetime->hard_packet_limit = XFRM_INF;
 }
 
-int xfrm_state_add(struct netlink *nl, const struct xfrm_state_spec *spec)
+static void build_state(struct netlink_request *request, __u16 type, __u16 flags, const struct xfrm_state_spec *spec)
 {
 	bool in = spec->way == XFRM_WAY_IN;
-	struct netlink_request request;
-	struct xfrm_usersa_info *info;
+	struct xfrm_usersa_info *info = netlink_request(request, type, flags, sizeof(*info));
 
-	if (!spec_is_valid(spec))
-		return -EINVAL;
-	info = netlink_request(&request, XFRM_MSG_NEWSA, NLM_F_CREATE | NLM_F_EXCL, sizeof(*info));
 	info->id.daddr = to_xfrm(in ? &spec->local : &spec->remote);
 	info->id.spi = htonl(spec->spi);
 	info->id.proto = IPPROTO_ESP;
@@ -125,16 +123,46 @@ int xfrm_state_add(struct netlink *nl, const struct xfrm_state_spec *spec)
 	info->flags = XFRM_STATE_ESN | XFRM_STATE_AF_UNSPEC;
 	put_unlimited(&info->lft);
 	info->lft.hard_add_expires_seconds = spec->lifetime_s;
-	put_aead(&request.head, spec);
-	put_replay(&request.head, spec->way);
-	mnl_attr_put_u32(&request.head, XFRMA_IF_ID, spec->if_id);
+	put_aead(&request->head, spec);
+	put_replay(&request->head, spec->way);
+	mnl_attr_put_u32(&request->head, XFRMA_IF_ID, spec->if_id);
 	if (spec->encap_local)
-		put_encap(&request.head, spec);
-	if (!in) {
-		/* On an inbound state these would mark what was decrypted, and lead it past the tunnel's rule. */
-		mnl_attr_put_u32(&request.head, XFRMA_SET_MARK, HF_MARK);
-		mnl_attr_put_u32(&request.head, XFRMA_SET_MARK_MASK, HF_MARK_MASK);
-	}
+		put_encap(&request->head, spec);
+	if (in && spec->encap_local)
+		mnl_attr_put_u32(&request->head, XFRMA_MTIMER_THRESH, MAPPING_PACE);
+	if (in)
+		return;
+	/* On an inbound state these would mark what was decrypted, and lead it past the tunnel's rule. */
+	mnl_attr_put_u32(&request->head, XFRMA_SET_MARK, HF_MARK);
+	mnl_attr_put_u32(&request->head, XFRMA_SET_MARK_MASK, HF_MARK_MASK);
+	/* As the heartbeats' DSCP: what a network does to the one it does to the other. */
+	mnl_attr_put_u32(&request->head, XFRMA_SA_EXTRA_FLAGS, XFRM_SA_XFLAG_DONT_ENCAP_DSCP);
+}
+
+int xfrm_state_add(struct netlink *nl, const struct xfrm_state_spec *spec)
+{
+	struct netlink_request request;
+
+	if (!spec_is_valid(spec))
+		return -EINVAL;
+	build_state(&request, XFRM_MSG_NEWSA, NLM_F_CREATE | NLM_F_EXCL, spec);
+	return netlink_talk(nl, &request, NULL, NULL);
+}
+
+/* The kernel wants a key, of the right length, and does not look at it (xfrm_state_update() in net/xfrm/xfrm_state.c). */
+int xfrm_state_move(struct netlink *nl, const struct xfrm_state_spec *spec)
+{
+	static const __u8 no_key[KMS_KEY_MAX];
+	struct xfrm_state_spec moved = *spec;
+	struct netlink_request request;
+
+	if (spec->algorithm <= 0 || (size_t)spec->algorithm >= sizeof(algorithms) / sizeof(algorithms[0]))
+		return -EINVAL;
+	moved.key = no_key;
+	moved.key_len = algorithms[spec->algorithm].key_len;
+	if (!spec_is_valid(&moved) || !moved.encap_local)
+		return -EINVAL;
+	build_state(&request, XFRM_MSG_UPDSA, NLM_F_REPLACE, &moved);
 	return netlink_talk(nl, &request, NULL, NULL);
 }
 

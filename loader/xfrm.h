@@ -48,7 +48,7 @@ struct xfrm_state_spec {
 /*
  * Adds a state: tunnel mode, both inner families, ESN, replay window 4096
  * inbound. An outbound one marks its ESP packets with HF_MARK, so that they are
- * routed past the tunnel's own rule. -EEXIST: a state with this destination and
+ * routed past the tunnel's own rule, and does not copy the inner packets' DSCP. -EEXIST: a state with this destination and
  * SPI exists, and is left as it was; states cannot be replaced (design: add the
  * new one under its new SPI, then delete the old one). Among several outbound
  * states of one if_id the kernel takes the one added last, to the second.
@@ -56,6 +56,12 @@ struct xfrm_state_spec {
  * outside of the range, or an SPI that ESP reserves.
  */
 int xfrm_state_add(struct netlink *nl, const struct xfrm_state_spec *spec);
+
+/*
+ * Tells a state with UDP encapsulation the peer's new port, in place: encap_remote
+ * is new, the rest is as it was added; the key is not looked at. -ESRCH: no such state.
+ */
+int xfrm_state_move(struct netlink *nl, const struct xfrm_state_spec *spec);
 
 /* Deletes the state with this destination (local for inbound) and SPI. 0 also when there was none. */
 int xfrm_state_delete(struct netlink *nl, const struct hf_addr *dst, __u32 spi);

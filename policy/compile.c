@@ -250,12 +250,12 @@ void policy_table_free(struct policy_table *table)
 	free(table);
 }
 
-const struct policy_interval *policy_table_find(const struct policy_table *table, const struct hf_addr *addr)
+/* The first interval that does not end before addr; n_intervals: none. */
+static size_t first_ending_after(const struct policy_table *table, const struct hf_addr *addr)
 {
 	size_t low = 0;
 	size_t high = table->n_intervals;
 
-	/* The first interval that does not end before addr. */
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 
@@ -264,7 +264,14 @@ const struct policy_interval *policy_table_find(const struct policy_table *table
 		else
 			high = middle;
 	}
-	if (low == table->n_intervals || addr_cmp(&table->intervals[low].range.first, addr) > 0)
+	return low;
+}
+
+const struct policy_interval *policy_table_find(const struct policy_table *table, const struct hf_addr *addr)
+{
+	size_t i = first_ending_after(table, addr);
+
+	if (i == table->n_intervals || addr_cmp(&table->intervals[i].range.first, addr) > 0)
 		return NULL;
-	return &table->intervals[low];
+	return &table->intervals[i];
 }

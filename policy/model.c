@@ -118,3 +118,11 @@ void policy_shuffle(struct policy *policy, __u32 (*random)(void *context, __u32 
 	for (size_t i = 0; i < policy->n_clusters; i++)
 		shuffle(policy->clusters[i].gateways, policy->clusters[i].n_gateways, random, context);
 }
+
+bool policy_address_is_network(const struct hf_prefix *address)
+{
+	struct hf_prefix masked = *address;
+
+	prefix_mask(&masked);
+	return address->len <= 126 && addr_equal(&masked.addr, &address->addr);
+}

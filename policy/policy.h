@@ -63,8 +63,10 @@ struct policy_interface {
 	char (*protected)[POLICY_IFACE_MAX];
 	size_t n_protected;
 	/*
-	 * Address: put on hf0; a host prefix unless /n is written. As an interface's
-	 * address has it, the bits beyond len are kept: 10.9.0.5/24 is that host.
+	 * Address: a host prefix unless /n is written. As an interface's address has
+	 * it, the bits beyond len are kept: 10.9.0.5/24 is that host, and is put on
+	 * hf0. 10.9.0.0/24 is a network that this node forwards for
+	 * (policy_address_is_network()).
 	 */
 	struct hf_prefix *address;
 	size_t n_address;
@@ -196,6 +198,12 @@ enum policy_way {
 
 enum policy_way policy_way_of(const struct policy *policy, const struct policy_table *table,
 			      const struct hf_prefix *prefix, const struct hf_addr *gateway);
+
+/*
+ * Whether one of [INTERFACE] Address is a network rather than a host: no bit is set beyond its length, and there are at
+ * least two of them (both addresses of a /31 are hosts: RFC 3021).
+ */
+bool policy_address_is_network(const struct hf_prefix *address);
 
 /*
  * Writes which tunnel, cluster and gateways addr takes, and why (also which

@@ -68,6 +68,15 @@ must() {
 	say "$words"
 }
 
+# pass SECONDS WORDS: lets time go by, where it is time itself that is tested. Its bounds are from and to, of now_ms.
+gone_by() { [ "$(now_ms)" -ge "$to" ]; }
+pass() {
+	from=$(now_ms)
+	to=$((from + $1 * 1000))
+	must $(($1 + 20)) "$2 ($1 s)" gone_by
+	to=$(now_ms)
+}
+
 # Nodes ------------------------------------------------------------------------------------------------------------
 
 # node_make NODE [SYSCTL=VALUE]...: starts; the node stands when its file .made does.
@@ -237,6 +246,17 @@ protected_up() {
 	say "$1: protected link up"
 }
 
+# underlay_down NODE: the gateway's own interface towards its clients loses its link.
+underlay_down() {
+	on net ip link set "w${1#g}" down
+	say "$1: underlay link down"
+}
+
+underlay_up() {
+	on net ip link set "w${1#g}" up
+	say "$1: underlay link up"
+}
+
 # loss PERCENT: on the client's way, in both directions; 0 ends it.
 loss() {
 	local port
@@ -283,16 +303,18 @@ identity() {
 }
 
 # client_policy [NAME=VALUE]...: the client's policy. Names: heartbeat defer response tries order standby connect
-# timeout cluster name folder.
+# timeout cluster name folder, extra (more lines of [INTERFACE]), tunnels (all lines of [TUNNEL]). An empty heartbeat leaves the
+# statement out.
 client_policy() {
 	local heartbeat=INSTANT defer=0.4 response=0.2 tries=2 order=FIXED standby=1 connect=TRAFFIC timeout=3
 	local cluster='200.0.0.252 200.0.0.253 200.0.0.254' name=client folder=$work/pki setting
+	local extra='' tunnels='Tunnel 1 = 10.0.0.1 - 10.0.0.3 Cluster 1'
 	for setting in "$@"; do
 		local "${setting?}"
 	done
 	cat >"$work/client.conf" <<-END
 		[GENERAL]
-		Heartbeat = $heartbeat
+		${heartbeat:+Heartbeat = $heartbeat}
 		HeartbeatDeferTime = $defer
 		HeartbeatResponseTime = $response
 		HeartbeatTries = $tries
@@ -305,12 +327,13 @@ client_policy() {
 
 		[INTERFACE]
 		Underlay = wan0
+		$extra
 
 		[CLUSTER]
 		Cluster 1 = $cluster
 
 		[TUNNEL]
-		Tunnel 1 = 10.0.0.1 - 10.0.0.3 Cluster 1
+		$tunnels
 	END
 }
 
@@ -484,6 +507,15 @@ capture_start() {
 	for port in client w252 w253 w254; do
 		poll_until 20 grep -q 'listening on' "$work/capture-$port.err" || fail "no capture on $port"
 	done
+}
+
+# Filters of tcpdump: heartbeats, plain or in UDP.
+# shellcheck disable=SC2034 # for the scenarios
+beat='((ip proto 50 and ip[20:4] = 0xffffffff) or (udp port 4500 and ip[28:4] = 0xffffffff))'
+# seen PORT FROM TO FILTER: how many packets were captured there between two times of now_ms.
+seen() {
+	tcpdump -n -tt -r "$work/$1.pcap" "$4" 2>/dev/null | awk -v from="$2" -v to="$3" '
+		{ ms = $1 * 1000 } ms >= from && ms <= to { n++ } END { print n + 0 }'
 }
 
 # capture_assert_encrypted: ends the capture; nothing but the allowed, no marker, and ESP was seen at all.

@@ -156,7 +156,8 @@ static bool is_answered(int listener, const __u8 expected[6])
 
 static void test_proxy(void **state)
 {
-	struct hf_addr client = space_addr("100.0.0.1"), v6 = space_addr("2001:db8::1");
+	struct hf_prefix client = space_prefix("100.0.0.1", 32), v6 = space_prefix("2001:db8::1", 128);
+	struct hf_prefix network = space_prefix("192.168.7.0", 24), wide = space_prefix("192.168.0.0", 23);
 	struct link_info info;
 	struct netlink *nl;
 	struct net net;
@@ -194,6 +195,14 @@ static void test_proxy(void **state)
 	assert_int_equal(claim_delete(net.nl, net.lan, &client), 0);
 	assert_int_equal(claim_delete(net.nl, net.lan, &client), 0);
 	assert_null(strstr(space_output("ip neigh show proxy"), "100.0.0.1 "));
+
+	/* A range: each address for itself; one that is too wide for that: none. */
+	assert_int_equal(claim_add(net.nl, net.lan, &network), 0);
+	assert_int_equal(claim_add(net.nl, net.lan, &wide), 0);
+	assert_string_equal(space_output("ip neigh show proxy | grep -c ^192.168.7."), "256\n");
+	assert_string_equal(space_output("ip neigh show proxy | grep -c ^192.168."), "256\n");
+	assert_int_equal(claim_delete(net.nl, net.lan, &network), 0);
+	assert_string_equal(space_output("ip neigh show proxy | grep -c ^192.168."), "0\n");
 	close(listener);
 	free_net(&net);
 }

@@ -208,12 +208,16 @@ static void test_routes_v6(void **state)
 
 static void test_announce(void **state)
 {
-	struct hf_addr host = space_addr("100.0.0.1");
+	struct hf_prefix host = space_prefix("100.0.0.1", 32);
+	struct hf_prefix network = space_prefix("192.168.7.0", 24);
 	int tunnel;
 
 	(void)state;
 	start();
 	tunnel = make_link("hf0", "203.0.113.1/32");
+	assert_int_equal(route_announce(nl, tunnel, &network), 0);
+	assert_non_null(strstr(space_output("ip -N route show proto 75"), "192.168.7.0/24 dev hf0"));
+	assert_int_equal(route_withdraw(nl, tunnel, &network), 0);
 	assert_int_equal(route_announce(nl, tunnel, &host), 0);
 	assert_int_equal(route_announce(nl, tunnel, &host), 0);
 	assert_string_equal(space_output("ip -N route show proto 75 | wc -l"), "1\n");

@@ -329,6 +329,51 @@ static void test_traffic(void **state)
 	}
 }
 
+/* What the peer's port is, as the states say it and the kernel uses it; nothing else of them changes. */
+static void move_peer(const struct net *net, __u16 port)
+{
+	struct xfrm_state_spec spec = {
+		.way = XFRM_WAY_IN, .local = net->gateway.outer, .remote = net->client.outer, .spi = SPI_UP,
+		.if_id = IF_ID_CLIENT, .algorithm = KMS_AES_256_GCM, .lifetime_s = 3600,
+		.encap_local = HF_UDP_ENCAP_PORT, .encap_remote = port,
+	};
+
+	space_enter(net->gateway.space);
+	assert_int_equal(xfrm_state_move(net->gateway.xfrm, &spec), 0);
+	spec.way = XFRM_WAY_OUT;
+	spec.spi = SPI_DOWN;
+	assert_int_equal(xfrm_state_move(net->gateway.xfrm, &spec), 0);
+	spec.spi = SPI_DOWN + 1;
+	assert_int_equal(xfrm_state_move(net->gateway.xfrm, &spec), -ESRCH);
+}
+
+/* A peer whose port is translated; and once it is what it was, the keys are as well. */
+static void test_move(void **state)
+{
+	int at_client, at_gateway;
+	struct net net;
+
+	(void)state;
+	skip_without_esp();
+	make_net(&net);
+	connect_ends(&net, KMS_AES_256_GCM, true);
+	at_gateway = open_udp(&net.gateway);
+	at_client = open_udp(&net.client);
+	move_peer(&net, 4501);
+	assert_non_null(strstr(space_output("ip xfrm state list spi 0x10001234"), "sport 4501 dport 4500"));
+	assert_non_null(strstr(space_output("ip xfrm state list spi 0x20005678"), "sport 4500 dport 4501"));
+	/* The outer DSCP is not the inner one. */
+	assert_non_null(strstr(space_output("ip -d xfrm state list spi 0x20005678"), "dont-encap-dscp"));
+	move_peer(&net, 4500);
+	send_udp(at_client, &net.gateway, "plaintext up");
+	expect_udp(at_gateway, "plaintext up");
+	send_udp(at_gateway, &net.client, "plaintext down");
+	expect_udp(at_client, "plaintext down");
+	close(at_client);
+	close(at_gateway);
+	free_net(&net);
+}
+
 /* The new pair is added beside the old one, the sender moves over to it, the old one is deleted; nothing is lost. */
 static void test_rekey(void **state)
 {
@@ -429,6 +474,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_invalid),
 		cmocka_unit_test(test_traffic),
+		cmocka_unit_test(test_move),
 		cmocka_unit_test(test_rekey),
 		cmocka_unit_test(test_fails_closed),
 		cmocka_unit_test(test_flush),

@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -525,6 +526,48 @@ static void test_report_is_bounded(void **state)
 	assert_int_equal(report.n, 0);
 }
 
+/* 10 MB of one kind, then a statement with a fault: its place is exact, and the time is no matter of squares. */
+static void check_huge(const char *piece, const char *tail, const char *words, size_t errors, struct policy_place place)
+{
+	const size_t size = 10u << 20;
+	struct policy_report report = { .messages = NULL };
+	char *text = malloc(size + strlen(tail));
+	size_t len = 0;
+	clock_t start;
+	char *model;
+
+	for (; len + strlen(piece) <= size; len += strlen(piece))
+		memcpy(text + len, piece, strlen(piece));
+	memcpy(text + len, tail, strlen(tail));
+	start = clock();
+	model = parse_to_words(text, len + strlen(tail), &report);
+	assert_true(clock() - start < 10 * CLOCKS_PER_SEC);
+	assert_string_equal(model, words);
+	assert_int_equal(report.errors, errors);
+	if (errors == 1) {
+		assert_int_equal(report.messages[0].place.line, place.line);
+		assert_int_equal(report.messages[0].place.column, place.column);
+	}
+	free(model);
+	free(text);
+	policy_report_clear(&report);
+}
+
+static void test_huge(void **state)
+{
+	const unsigned int lines = (10u << 20) / 16;
+
+	check_huge("; a comment....\n", "[GENERAL]\nStandby = 64", "-", 1, (struct policy_place){ lines + 2, 11 });
+	check_huge("[GENERAL]      \n", "Standby = x", "-", 1, (struct policy_place){ lines + 1, 11 });
+	check_huge("[GENERAL]      \n", "[TUNNEL]\nTunnel1 = 10.0.0.1 AUTO", " T1 10.0.0.1-10.0.0.1 <AUTO>", 0,
+		   (struct policy_place){ 0, 0 });
+	/* One line. */
+	check_huge("                ", "x", "-", 1, (struct policy_place){ 1, (10u << 20) + 1 });
+	check_huge("aaaaaaaaaaaaaaaa", "", "-", 1, (struct policy_place){ 1, 1 });
+	/* Each line wrong: a bounded report. */
+	check_huge("[no section!!]\n\n", "", "-", (10u << 20) / 16, (struct policy_place){ 0, 0 });
+}
+
 /* Every text cut at every byte: no crash, and what is reported lies within the text. */
 static void test_cut_everywhere(void **state)
 {
@@ -691,6 +734,7 @@ int main(void)
 		cmocka_unit_test(test_good),		  cmocka_unit_test(test_bad),
 		cmocka_unit_test(test_every_keyword),	  cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_report_is_bounded), cmocka_unit_test(test_cut_everywhere),
+		cmocka_unit_test(test_huge),
 		cmocka_unit_test(test_explain),		  cmocka_unit_test(test_shuffle),
 		cmocka_unit_test(test_file),
 	};

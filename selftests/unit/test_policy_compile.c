@@ -285,6 +285,37 @@ static void test_prefixes_stop(void **state)
 	assert_int_equal(n, 1);
 }
 
+/* Whether a tunnel has a part of a prefix, and which of [INTERFACE] Address are networks. */
+static void test_prefix_questions(void **state)
+{
+	static const struct {
+		const char *addr;
+		__u8 len; /* of the mapped form */
+		bool overlaps;
+		bool network;
+	} cases[] = {
+		{ "10.0.0.1", 128, true, false },    { "10.0.0.4", 128, false, false },	 { "10.0.0.0", 127, true, false },
+		{ "10.0.0.4", 126, false, true },    { "10.0.0.4", 124, true, false },	 { "10.0.0.0", 120, true, true },
+		{ "9.255.255.0", 120, false, true }, { "10.0.1.0", 120, true, true },	 { "10.0.1.0", 121, false, true },
+		{ "10.0.2.0", 119, false, true },    { "0.0.0.0", 96, true, true },	 { "10.0.0.5", 120, true, false },
+		{ "fd00::", 64, true, true },	     { "fd00::1", 64, true, false },	 { "fd00:0:0:1::", 64, false, true },
+	};
+	static const char text[] = "[TUNNEL]\nTunnel1 = 10.0.0.1 - 10.0.0.3 AUTO\nTunnel2 = 10.0.1.128/25 AUTO\n"
+				   "Tunnel3 = fd00::5 AUTO\n";
+	struct policy *policy;
+	struct policy_table *table = compile_text(text, strlen(text), &policy);
+
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct hf_prefix prefix = { .addr = parse(cases[i].addr), .len = cases[i].len };
+
+		assert_int_equal(policy_address_is_network(&prefix), cases[i].network);
+		prefix_mask(&prefix);
+		assert_int_equal(policy_way_of(policy, table, &prefix, &prefix.addr) != POLICY_WAY_NONE, cases[i].overlaps);
+	}
+	policy_table_free(table);
+	policy_free(policy);
+}
+
 /* A policy of n tunnels, each written by its formula; returns its length. */
 static char *large_policy(unsigned int n, const char *kind, size_t *ret_len)
 {
@@ -346,6 +377,7 @@ int main(void)
 		cmocka_unit_test(test_all_pairs),     cmocka_unit_test(test_all_triples),
 		cmocka_unit_test(test_drawn_sets),    cmocka_unit_test(test_tables),
 		cmocka_unit_test(test_prefixes_stop), cmocka_unit_test(test_large),
+		cmocka_unit_test(test_prefix_questions),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
