@@ -54,10 +54,11 @@ probe_end up
 warm
 on t1 ping -qc 3 -i 0.2 -W 5 192.168.7.10 >"$work/ping.log" || fail "t1 does not reach h1"
 say "t1 reaches h1"
-# A host of the site's network has only addresses of it: another one is not let through at the far end.
+# A host of the site has an address of another network, and the site's gateway forwards for it: the far end does not let it through.
 used=$(current_node)
 before=$(get "$used" .drops.inner_source)
-printf '%s\n' 'addr add 192.168.8.10/32 dev lan0' | batch h1
+echo 'addr add 192.168.8.10/32 dev lan0' | batch h1
+echo 'route add 192.168.8.10/32 dev lan1' | batch client
 on h1 ping -qc 3 -i 0.2 -W 1 -I 192.168.8.10 10.0.0.1 >/dev/null && fail "an address outside of the site's range is answered"
 at_least "$used" .drops.inner_source $((before + 3)) || fail "inner_source: $(get "$used" .drops.inner_source), before: $before"
 
