@@ -363,7 +363,7 @@ static void test_move(void **state)
 	assert_non_null(strstr(space_output("ip xfrm state list spi 0x10001234"), "sport 4501 dport 4500"));
 	assert_non_null(strstr(space_output("ip xfrm state list spi 0x20005678"), "sport 4500 dport 4501"));
 	/* The outer DSCP is not the inner one. */
-	assert_non_null(strstr(space_output("ip -d xfrm state list spi 0x20005678"), "dont-encap-dscp"));
+	assert_non_null(strstr(space_output("ip -s xfrm state list spi 0x20005678"), "dont-encap-dscp"));
 	move_peer(&net, 4500);
 	send_udp(at_client, &net.gateway, "plaintext up");
 	expect_udp(at_gateway, "plaintext up");
