@@ -27,7 +27,7 @@ must 20 "probes are answered" answered move
 must 20 "the stream moves" moving stream 1
 ! current_is g252 || fail "the client is back already: the test proves nothing"
 way_of t2 g252
-on_background t2 back.log "$probe" udp "${address[client]}" 7000
+on_background t2 back.log "$probe" udp "${address[client]}" 7000 -i 50
 probes[back]=$background
 must 30 "the target behind g252 is answered" answered back
 must 20 "the client uses g252 again" current_is g252
