@@ -396,7 +396,7 @@ start_daemon() {
 		daemon[$node]=$background
 	done
 	for node in "$@"; do
-		poll_until 60 daemon_settled "$node" || fail "$node: holdfastd is neither ready nor gone"
+		poll_until 120 daemon_settled "$node" || fail "$node: holdfastd is neither ready nor gone"
 		! gone "${daemon[$node]}" || fail "$node: holdfastd ended: $(tail -n 3 "$work/$node-daemon.log")"
 		say "$node: holdfastd is ready"
 	done
@@ -474,7 +474,7 @@ sum() { sed -n "s/^sum .*\<$2=\([^ ]*\).*/\1/p" "$work/$1.log"; }
 # warm: a session stands before anything is measured.
 warm() {
 	probe_udp warm -c 1 -w 20000
-	must 25 "the first packet was answered" answered warm
+	must 60 "the first packet was answered" answered warm
 	end "$background" INT
 }
 # moving NAME BYTES: the TCP probe has moved that many bytes in all; the UDP one has that many answers.

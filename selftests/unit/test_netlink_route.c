@@ -253,7 +253,7 @@ static void test_many(void **state)
 	assert_string_equal(space_output("ip route show table 7546 | wc -l"), "200000\n");
 	assert_int_equal(route_flush(nl), 0);
 	assert_string_equal(space_output("ip route show table 7546 | wc -l"), "0\n");
-	assert_true(clock_now_ns() - begun < 30 * CLOCK_NS_PER_S);
+	assert_true(clock_now_ns() - begun < 300 * CLOCK_NS_PER_S);
 	free(prefixes);
 }
 
