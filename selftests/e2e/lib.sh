@@ -415,9 +415,10 @@ kill_daemon() {
 	say "$1: holdfastd killed"
 }
 
-# wipe NODE: everything that a daemon leaves in the kernel, as a reboot would.
+# wipe NODE: everything that a daemon leaves in the kernel, as a reboot would. Forwarding first: a machine that boots has
+# none, and with it the kernel would send answers on in clear between the steps.
 wipe() {
-	on "$1" /bin/bash -c 'ip link del hf0; ip xfrm state flush; ip xfrm policy flush
+	on "$1" /bin/bash -c 'sysctl -qw net.ipv4.ip_forward=0; ip link del hf0; ip xfrm state flush; ip xfrm policy flush
 		for mode in xdpgeneric xdpdrv xdp; do ip link set wan0 $mode off; done
 		for dev in wan0 lan0; do tc qdisc del dev $dev clsact; done
 		ip neigh flush proxy; ip rule flush; ip rule add lookup main pref 32766
