@@ -466,7 +466,10 @@ static void send_held(void *context, __u8 *packet, size_t len)
 {
 	struct client *client = context;
 
-	inner_held_send(&client->clients->config.node->inner, packet, len);
+	int err = inner_held_send(&client->clients->config.node->inner, packet, len);
+
+	if (err)
+		log_debug("held packet of %zu bytes for client %s: %s", len, client->peer->name, strerror(-err));
 }
 
 void clients_want(struct clients *clients, __u32 slot, const __u8 *packet, size_t len)

@@ -29,13 +29,28 @@ static int open_raw(const char *interface, bool marked)
 	return fd;
 }
 
+/* What a queue of held packets may come to at once, with what the kernel adds to each; it doubles the number. */
+#define HELD_BUFFER (8 << 20)
+
+/* Root may exceed net.core.wmem_max, whose default is full after some 130 packets. */
+static int open_held(const char *interface)
+{
+	int fd = open_raw(interface, false), size = HELD_BUFFER, err;
+
+	if (fd < 0 || !setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)))
+		return fd;
+	err = -errno;
+	close(fd);
+	return err;
+}
+
 int inner_open(const char *interface, struct inner *ret_inner)
 {
 	struct inner inner = { .control = open_raw(interface, true), .held = -1 };
 
 	if (inner.control < 0)
 		return inner.control;
-	inner.held = open_raw(interface, false);
+	inner.held = open_held(interface);
 	if (inner.held < 0) {
 		close(inner.control);
 		return inner.held;

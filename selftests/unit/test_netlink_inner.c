@@ -12,6 +12,7 @@
 #include <linux/if_packet.h>
 
 #include "loader/beat.h"
+#include "loader/hold.h"
 #include "loader/inner.h"
 #include "loader/link.h"
 #include "loader/route.h"
@@ -422,6 +423,32 @@ static void test_held_send(void **state)
 	free_net(&net);
 }
 
+/*
+ * A whole queue at once, while nothing of it gets any further (here, since ARP
+ * is not answered): the socket takes it all.
+ */
+static void test_held_burst(void **state)
+{
+	struct hf_prefix targets = space_prefix("10.0.0.0", 24);
+	__u8 packet[1400] = { 0 };
+	struct inner inner;
+	struct net net;
+
+	(void)state;
+	make_net(&net);
+	space_run("ip link set hf0 arp on");
+	space_run("sysctl -qw net.ipv4.neigh.hf0.unres_qlen_bytes=100000000");
+	assert_int_equal(inner_open("hf0", &inner), 0);
+	assert_int_equal(route_add(net.nl, net.tunnel, &targets, 1, NULL), 0);
+	memcpy(packet, udp_partial, sizeof(udp_partial));
+	packet[2] = sizeof(packet) >> 8;
+	packet[3] = sizeof(packet) & 0xff;
+	for (size_t i = 0; i < HOLD_PACKETS; i++)
+		assert_int_equal(inner_held_send(&inner, packet, sizeof(packet)), 0);
+	inner_close(&inner);
+	free_net(&net);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -435,6 +462,7 @@ int main(void)
 		cmocka_unit_test(test_beat_send),
 		cmocka_unit_test(test_control_send),
 		cmocka_unit_test(test_held_send),
+		cmocka_unit_test(test_held_burst),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
