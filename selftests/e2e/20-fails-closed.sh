@@ -1,0 +1,60 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+# What the policy tunnels does not leave in clear: not IPv6, which is not carried yet, and not after a crash whose next start fails.
+. "$(dirname "$0")/lib.sh"
+
+topology_up
+# The client has IPv6 on its underlay, and a default route: without a rule of ours, packets would leave.
+on client /bin/sh -c 'echo 0 >/proc/sys/net/ipv6/conf/wan0/disable_ipv6'
+printf '%s\n' 'addr add fd00:100::1/64 dev wan0 nodad' 'neigh add fd00:100::254 lladdr 02:00:00:00:00:01 dev wan0' \
+	'route add default via fd00:100::254 dev wan0' | batch client
+
+# Everything tunnelled that is seen in clear at the client's cable; a ping to the router marks how far the capture is.
+mark='icmp and dst host 100.0.0.254'
+on_background net clear.err tcpdump -Z root -n -i client -U -w "$work/clear.pcap" "dst net 10.0.0.0/24 or dst net fd00:10::/64 or ($mark)"
+capture=$background
+poll_until 20 grep -q 'listening on' "$work/clear.err" || fail "no capture"
+count() { tcpdump -n -r "$work/clear.pcap" "$1" 2>/dev/null | wc -l; }
+more_than() { [ "$(count "$1")" -gt "$2" ]; }
+marks=0
+# clear_is NUMBER WORDS: so many packets in clear so far.
+clear_is() {
+	on client ping -qc 1 -W 5 100.0.0.254 >/dev/null || fail "the router does not answer"
+	must 20 "the capture is up to date" more_than "$mark" $marks
+	marks=$(count "$mark")
+	[ "$(count "not ($mark)")" = "$1" ] || fail "$2: in clear: $(tcpdump -n -r "$work/clear.pcap" "not ($mark)" 2>/dev/null | tail -n 3)"
+	say "$2"
+}
+try_v6() { ! on client ping -6 -qc 3 -i 0.2 -W 1 fd00:10::1 >/dev/null 2>&1 || fail "fd00:10::1 answers"; }
+try_v4() { ! on client ping -qc 3 -i 0.2 -W 1 10.0.0.1 >/dev/null 2>&1 || fail "10.0.0.1 answers"; }
+
+try_v6
+try_v4
+clear_is 6 "without Holdfast both leave in clear: the test can see it"
+
+cluster_up tunnels='Tunnel 1 = 10.0.0.1 - 10.0.0.3 Cluster 1
+Tunnel 2 = fd00:10::/64 Cluster 1'
+serve t1
+warm
+try_v6
+clear_is 6 "IPv6 does not leave while the daemon runs"
+
+kill_daemon client
+try_v6
+clear_is 6 "nothing leaves after a crash"
+# The key service finds out, when everything else stands already.
+cp -a "$work/pki" "$work/broken"
+echo broken >"$work/broken/client.pem"
+sed "s,$work/pki/,$work/broken/," "$work/client.conf" >"$work/broken.conf"
+on client "$B/holdfastd" -p "$work/broken.conf" -i client >"$work/again.log" 2>&1 && fail "started with a broken certificate"
+say "the next start fails: $(tail -n 1 "$work/again.log")"
+try_v4
+try_v6
+clear_is 6 "nothing leaves after the failed start"
+
+start_daemon client
+warm
+stop_daemon client
+try_v4
+clear_is 9 "after an orderly end the way is open again"
+end "$capture" INT
