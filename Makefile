@@ -87,16 +87,30 @@ E2E_BIN   := $(B)/selftests/e2e/probe $(B)/selftests/e2e/hostile
 $(E2E_BIN): $(B)/%: $(B)/%.o
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
 
-tests: all $(UNIT_BIN) $(PROG_BIN) $(E2E_BIN)
+# Benchmarks, each beside its floor.
+BENCH_BIN := $(B)/selftests/bench/bench_datapath $(B)/selftests/bench/bench_policy
+$(B)/selftests/bench/bench_datapath: $(B)/selftests/bench/bench_datapath.o $(PROG_O)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka -lxdp -lbpf -lelf -lmnl
+$(B)/selftests/bench/bench_datapath.o: | $(B)/bpf/holdfast.skel.h $(B)/selftests/bench/floor.skel.h
+$(B)/selftests/bench/bench_policy: $(B)/selftests/bench/bench_policy.o $(POLICY_O) $(LIB_O)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
+$(B)/selftests/bench/floor.bpf.o: selftests/bench/floor.bpf.c vmlinux.h
+	@mkdir -p $(@D)
+	$(CLANG) $(BPF_CFLAGS) -c -o $@ $<
+$(B)/selftests/bench/floor.skel.h: $(B)/selftests/bench/floor.bpf.o
+	$(BPFTOOL) gen skeleton $< name floor_bpf > $@.tmp && mv $@.tmp $@
+
+tests: all $(UNIT_BIN) $(PROG_BIN) $(E2E_BIN) $(BENCH_BIN)
 
 # The packages first, by a make of its own: what this one was told about them (pkg-config, bpftool) may be stale.
 deps:
 	@selftests/deps
-check demo figures: deps
+check demo figures bench: deps
 	@+$(MAKE) --no-print-directory -j$(shell nproc) tests SAN=$(SAN) B=$(B)
 	@+B=$(B) $(RUN_$@)
 RUN_check   := selftests/run
 RUN_demo    := selftests/anywhere --timeout 300 -- selftests/e2e/demo.sh
+RUN_bench   := selftests/anywhere --timeout 900 -- selftests/bench/all
 RUN_figures := selftests/anywhere --timeout 1500 -- selftests/e2e/figures.sh
 
 # The three programs find each other in the folder where they lie (/proc/self/exe), so they lie together.
@@ -122,6 +136,6 @@ uninstall:
 clean:
 	rm -rf build
 
-.PHONY: all tests deps check demo figures install uninstall clean
+.PHONY: all tests deps check demo figures bench install uninstall clean
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
