@@ -105,11 +105,12 @@ tests: all $(UNIT_BIN) $(PROG_BIN) $(E2E_BIN) $(BENCH_BIN)
 # The packages first, by a make of its own: what this one was told about them (pkg-config, bpftool) may be stale.
 deps:
 	@selftests/deps
-check demo figures bench: deps
+check demo figures faults bench: deps
 	@+$(MAKE) --no-print-directory -j$(shell nproc) tests SAN=$(SAN) B=$(B)
 	@+B=$(B) $(RUN_$@)
 RUN_check   := selftests/run
 RUN_demo    := selftests/anywhere --timeout 300 -- selftests/e2e/demo.sh
+RUN_faults  := selftests/anywhere --timeout 5400 -- selftests/e2e/faults.sh
 RUN_bench   := selftests/anywhere --timeout 900 -- selftests/bench/all
 RUN_figures := selftests/anywhere --timeout 1500 -- selftests/e2e/figures.sh
 
@@ -136,6 +137,6 @@ uninstall:
 clean:
 	rm -rf build
 
-.PHONY: all tests deps check demo figures bench install uninstall clean
+.PHONY: all tests deps check demo figures faults bench install uninstall clean
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
