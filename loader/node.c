@@ -241,34 +241,28 @@ static int make_tunnel(struct node *node, const struct policy *policy)
 	return err ? fail(node, err, "address of %s: %s", LINK_TUNNEL, why(node->route, err)) : 0;
 }
 
-static int set_sysctls(struct node *node)
+static int set_sysctls(struct node *node, bool v6)
 {
-	static const struct {
+	const struct node_interface tunnel = { .name = LINK_TUNNEL };
+	/* A machine with no protected network forwards nothing. */
+	const struct {
 		const char *key;
 		const char *value;
-		enum { TUNNEL, UNDERLAY, PROTECTED } where;
+		const struct node_interface *at;
+		size_t n;
 	} wanted[] = {
-		{ "net/ipv4/conf/%s/forwarding", "1", TUNNEL },
-		{ "net/ipv4/conf/%s/send_redirects", "0", TUNNEL },
-		{ "net/ipv4/conf/%s/src_valid_mark", "1", UNDERLAY }, /* so that rp_filter=1 sees HF_MARK */
-		{ "net/ipv4/conf/%s/forwarding", "1", PROTECTED },
-		{ "net/ipv4/neigh/%s/proxy_delay", "0", PROTECTED }, /* claims answer ARP at once */
+		{ "net/ipv4/conf/%s/forwarding", "1", &tunnel, node->n_protected != 0 },
+		{ "net/ipv4/conf/%s/send_redirects", "0", &tunnel, 1 },
+		{ "net/ipv6/conf/%s/disable_ipv6", "0", &tunnel, v6 }, /* where 1 is the default, no route leads over it */
+		{ "net/ipv4/conf/%s/src_valid_mark", "1", node->underlay, node->n_underlay }, /* so that rp_filter=1 sees HF_MARK */
+		{ "net/ipv4/conf/%s/forwarding", "1", node->protected, node->n_protected },
+		{ "net/ipv4/neigh/%s/proxy_delay", "0", node->protected, node->n_protected }, /* claims answer ARP at once */
 	};
 	int err = 0;
 
-	for (size_t i = 0; i < sizeof(wanted) / sizeof(*wanted) && !err; i++) {
-		const struct node_interface *list = wanted[i].where == UNDERLAY ? node->underlay : node->protected;
-		size_t n = wanted[i].where == UNDERLAY ? node->n_underlay : node->n_protected;
-
-		/* A machine with no protected network forwards nothing. */
-		if (wanted[i].where == TUNNEL) {
-			if (node->n_protected || !strstr(wanted[i].key, "forwarding"))
-				err = sysctl_set_if(node->sysctls, wanted[i].key, LINK_TUNNEL, wanted[i].value);
-			continue;
-		}
-		for (size_t k = 0; k < n && !err; k++)
-			err = sysctl_set_if(node->sysctls, wanted[i].key, list[k].name, wanted[i].value);
-	}
+	for (size_t i = 0; i < sizeof(wanted) / sizeof(*wanted); i++)
+		for (size_t k = 0; k < wanted[i].n && !err; k++)
+			err = sysctl_set_if(node->sysctls, wanted[i].key, wanted[i].at[k].name, wanted[i].value);
 	return err ? fail(node, err, "cannot set network sysctls: %s", strerror(-err)) : 0;
 }
 
@@ -420,7 +414,7 @@ int node_up(struct node *node, const struct node_config *config)
 		err = attach(node);
 	/* Nothing is forwarded before the underlay is guarded. */
 	if (!err)
-		err = set_sysctls(node);
+		err = set_sysctls(node, tunnels_v6(config->table));
 	if (!err)
 		err = open_sockets(node);
 	if (!err)
