@@ -106,6 +106,9 @@ $(FUZZ_BIN): $(FUZZ)/%: $(FUZZ)/selftests/fuzz/%.o $(FUZZ)/libtested.a
 	$(CLANG) -fsanitize=fuzzer,$(FUZZ_SAN) $(addprefix -Wl$(comma)--wrap=,$(WRAP)) -o $@ $^ \
 		-lxdp -lbpf -lelf -lmnl -lssl -lcrypto -levent_openssl -levent -ljansson -lsystemd
 comma := ,
+# The programs read packets at any alignment, and find a header of ours in the place of libbpf's.
+$(FUZZ)/selftests/fuzz/fuzz_datapath.o: FUZZ_SAN += -fno-sanitize=alignment -Iselftests/fuzz/shim
+$(FUZZ)/fuzz_control: WRAP := clusters_move status_json gate_drain
 fuzzers: $(FUZZ_BIN)
 $(FUZZ)/seeds: $(FUZZ)/selftests/fuzz/seeds.o $(FUZZ)/libtested.a
 	$(CLANG) -fsanitize=$(FUZZ_SAN) -fsanitize-coverage= -o $@ $^ -lmnl -lssl -lcrypto -levent_openssl -levent
