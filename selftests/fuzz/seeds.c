@@ -26,7 +26,9 @@
 #include "loader/xfrm.h"
 #include "selftests/fuzz/fuzz.h"
 #include "selftests/fuzz/fuzz_datapath.h"
+#include "selftests/fuzz/fuzz_keyservice.h"
 #include "selftests/fuzz/fuzz_netlink.h"
+#include "selftests/fuzz/fuzz_service.h"
 
 static const char *folder;
 
@@ -51,7 +53,8 @@ static void put_piece(const void *from, size_t n)
 	__u16 length = (__u16)n;
 
 	put(&length, sizeof(length));
-	put(from, n);
+	if (n)
+		put(from, n);
 }
 
 /* Ends the input: it becomes corpus/TARGET/NAME. */
@@ -481,6 +484,96 @@ static void seed_control(void)
 	}
 }
 
+/* keyservice */
+
+static void put_record(__u8 type, __u8 flags, const void *body, size_t n)
+{
+	put_u8(type);
+	put_u8(flags);
+	put_piece(body, n);
+}
+
+static void seed_keyservice(void)
+{
+	const struct hf_addr us = KEYSERVICE_US, gateway = KEYSERVICE_GATEWAY, peer = KEYSERVICE_V4(203, 0, 113, 5);
+	struct kms_session session = {
+		.id = 1, .request = 1, .local = us, .remote = gateway, .spi_in = 0x1000, .spi_out = 0x2000,
+		.lifetime_s = 600, .role = KMS_INITIATOR, .algorithm = KMS_AES_256_GCM,
+		.encapsulation = KMS_ENCAP_ESP, .key_len = 36, .proven = 1, .n_inner = 1,
+		.inner = { prefix_of_host(&us) }, .name = KEYSERVICE_PEER, .key_in = { 1 }, .key_out = { 2 },
+	};
+	const struct kms_ready ready = { .name = "us" };
+	const struct kms_session_ref ref = { .session = 1 };
+	const struct kms_failure failure = { .request = 1, .peer = gateway, .error = EACCES, .text = "not so" };
+	const struct kms_failure refused = { .peer = gateway, .error = EACCES, .text = "\033[2J\n" };
+
+	put_record(KMS_READY, 0, &ready, sizeof(ready));
+	put_record(KMS_INSTALL, 0, &session, sizeof(session));
+	put_record(KMS_ACTIVATE, 0, &ref, sizeof(ref));
+	save("keyservice", "dialled");
+	session.id = 2;
+	session.spi_in++; /* the target says no to odd ones */
+	put_record(KMS_INSTALL, 0, &session, sizeof(session));
+	session.reversed = 1;
+	session.spi_in++;
+	put_record(KMS_INSTALL, 0, &session, sizeof(session));
+	put_record(KMS_ABANDON, 0, &ref, sizeof(ref));
+	save("keyservice", "reversed");
+	session = (struct kms_session){ .id = 3, .local = us, .remote = peer, .spi_in = 0x1000, .spi_out = 0x2000,
+					.lifetime_s = 600, .role = KMS_RESPONDER, .algorithm = KMS_AES_128_GCM,
+					.encapsulation = KMS_ENCAP_UDP, .remote_port = 4500, .key_len = 20,
+					.n_inner = 2, .name = KEYSERVICE_PEER, .key_in = { 1 }, .key_out = { 2 } };
+	session.inner[0] = prefix_of_host(&peer);
+	session.inner[1] = (struct hf_prefix){ .addr = KEYSERVICE_V4(10, 7, 3, 0), .len = 120 };
+	put_record(KMS_INSTALL, 0, &session, sizeof(session));
+	put_record(KMS_ACTIVATE, 0, &ref, sizeof(ref));
+	save("keyservice", "accepted");
+	session.name[0] = 0;
+	put_record(KMS_INSTALL, 0, &session, sizeof(session));
+	save("keyservice", "inadmissible");
+	put_record(KMS_ATTEMPT_FAILED, 0, &failure, sizeof(failure));
+	put_record(KMS_REJECTED, 0, &failure, sizeof(failure));
+	put_record(KMS_REFUSED, 0, &refused, sizeof(refused));
+	save("keyservice", "failures");
+	put_record(KMS_ACTIVATE, 0x62, &ref, sizeof(ref));
+	save("keyservice", "descriptors");
+	put_record(0, 1, "\2\0\0\0", 4);
+	save("keyservice", "raw");
+	put_record(KMS_CANCEL, 1, &ref, sizeof(ref));
+	save("keyservice", "wrong-kind");
+}
+
+/* service */
+
+static void seed_service(void)
+{
+	struct kms_request request = { .id = 1, .timeout_ms = 1000, .patience_ms = 100, .port = 7546, .n_gateways = 2,
+				       .gateways = { KEYSERVICE_GATEWAY, KEYSERVICE_GATEWAY } };
+	const struct kms_identity settings = { .lifetime_s = 3600, .exchange_ms = 5000 };
+	const struct kms_installed installed = { .session = 1 };
+	const struct kms_cancel cancel = { .id = 1 };
+	static const __u8 hello[] = { 22, 3, 1, 0, 5, 1, 0, 0, 1, 3 }; /* the start of a ClientHello */
+	const __u8 peers[4 + sizeof(struct kms_peer)] = { 1 };
+
+	put_record(KMS_REQUEST, 2 << 4, &request, sizeof(request));
+	put_record(SERVICE_NETWORK, 0, hello, sizeof(hello));
+	put_record(KMS_CANCEL, 0, &cancel, sizeof(cancel));
+	save("service", "request");
+	put_record(KMS_PEERS, SERVICE_AS_IT_IS, peers, sizeof(peers));
+	put_record(KMS_LISTEN, 1 << 4, NULL, 0);
+	put_record(SERVICE_DIAL, 10, NULL, 0);
+	put_record(KMS_INSTALLED, 0, &installed, sizeof(installed));
+	put_record(SERVICE_NETWORK, 1, hello, sizeof(hello));
+	put_record(SERVICE_NETWORK, 2, "GET / HTTP/1.0\r\n\r\n", 18);
+	save("service", "dialled");
+	put_record(KMS_IDENTITY, 3 << 4, &settings, sizeof(settings));
+	save("service", "identity");
+	put_record(KMS_ACTIVATE, SERVICE_AS_IT_IS, &cancel, sizeof(cancel));
+	save("service", "wrong-kind");
+	put_record(0, SERVICE_AS_IT_IS, hello, sizeof(hello));
+	save("service", "raw");
+}
+
 int main(int argc, char **argv)
 {
 	MUST(argc == 2);
@@ -489,5 +582,7 @@ int main(int argc, char **argv)
 	seed_datapath();
 	seed_netlink();
 	seed_control();
+	seed_keyservice();
+	seed_service();
 	return 0;
 }
