@@ -102,12 +102,45 @@ $(B)/selftests/bench/floor.skel.h: $(B)/selftests/bench/floor.bpf.o
 
 tests: all $(UNIT_BIN) $(PROG_BIN) $(E2E_BIN) $(BENCH_BIN)
 
+# Fuzzing: selftests/fuzz/fuzz_X.c, one libFuzzer program each. What they link is compiled apart: with coverage, ASan and UBSan.
+# WRAP: functions of libraries and system that a target puts its own in the place of (ld's --wrap).
+FUZZ        := build/fuzz
+FUZZ_BIN    := $(patsubst selftests/fuzz/%.c,$(FUZZ)/%,$(wildcard selftests/fuzz/fuzz_*.c))
+FUZZ_O      := $(patsubst $(B)/%,$(FUZZ)/%,$(TESTED_O))
+FUZZ_SAN    := address,undefined -fno-sanitize-recover=all
+FUZZ_CFLAGS := -O1 -g -std=gnu11 $(WARN) -fno-omit-frame-pointer -D_GNU_SOURCE -DHF_VERSION=\"$(VERSION)\" -I. -I$(B) -MMD -MP
+$(FUZZ)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CLANG) $(FUZZ_CFLAGS) -fsanitize=fuzzer-no-link,$(FUZZ_SAN) -c -o $@ $<
+$(FUZZ)/libtested.a: $(FUZZ_O)
+	rm -f $@ && ar rcs $@ $^
+$(FUZZ_O): | $(B)/bpf/holdfast.skel.h
+$(FUZZ_BIN): $(FUZZ)/%: $(FUZZ)/selftests/fuzz/%.o $(FUZZ)/libtested.a
+	$(CLANG) -fsanitize=fuzzer,$(FUZZ_SAN) $(addprefix -Wl$(comma)--wrap=,$(WRAP)) -o $@ $^ \
+		-lxdp -lbpf -lelf -lmnl -lssl -lcrypto -levent_openssl -levent -ljansson -lsystemd
+comma := ,
+# The programs read packets at any alignment, and find a header of ours in the place of libbpf's.
+$(FUZZ)/selftests/fuzz/fuzz_datapath.o: FUZZ_SAN += -fno-sanitize=alignment -Iselftests/fuzz/shim
+$(FUZZ)/fuzz_control: WRAP := clusters_move status_json gate_drain
+$(FUZZ)/fuzz_service: WRAP := connect accept4 getsockname
+$(FUZZ)/fuzz_keyservice: WRAP := socketpair fork kill waitpid setsockopt
+fuzzers: $(FUZZ_BIN)
+$(FUZZ)/seeds: $(FUZZ)/selftests/fuzz/seeds.o $(FUZZ)/libtested.a
+	$(CLANG) -fsanitize=$(FUZZ_SAN) -fsanitize-coverage= -o $@ $^ -lmnl -lssl -lcrypto -levent_openssl -levent
+fuzz-seeds: $(FUZZ)/seeds
+	$(FUZZ)/seeds selftests/fuzz/corpus
+fuzz: deps
+	@+$(MAKE) --no-print-directory -j$(shell nproc) fuzzers
+	@selftests/fuzz/run --seconds $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+FUZZ_SECONDS ?= 60
+
 # The packages first, by a make of its own: what this one was told about them (pkg-config, bpftool) may be stale.
 deps:
 	@selftests/deps
 check demo figures faults bench: deps
-	@+$(MAKE) --no-print-directory -j$(shell nproc) tests SAN=$(SAN) B=$(B)
+	@+$(MAKE) --no-print-directory -j$(shell nproc) tests $(ALSO_$@) SAN=$(SAN) B=$(B)
 	@+B=$(B) $(RUN_$@)
+ALSO_check  := fuzzers
 RUN_check   := selftests/run
 RUN_demo    := selftests/anywhere --timeout 300 -- selftests/e2e/demo.sh
 RUN_faults  := selftests/anywhere --timeout 5400 -- selftests/e2e/faults.sh
@@ -137,6 +170,6 @@ uninstall:
 clean:
 	rm -rf build
 
-.PHONY: all tests deps check demo figures faults bench install uninstall clean
+.PHONY: all tests fuzzers deps check demo figures faults bench fuzz fuzz-seeds install uninstall clean
 .SECONDARY:
--include $(shell find $(B) -name '*.d' 2>/dev/null)
+-include $(shell find $(B) $(FUZZ) -name '*.d' 2>/dev/null)

@@ -9,6 +9,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "lib/text.h"
+
 /* Largest body of any type; kms_link_message's buffer holds it and its head. */
 #define BODY_MAX sizeof(struct kms_peers)
 
@@ -79,6 +81,21 @@ static bool failure_is_sound(const void *body, size_t len, size_t n_fds)
 	return text_ends(failure->text, sizeof(failure->text));
 }
 
+/* What is said to people ends in logs and on terminals: what is not printable is made so, rather than refused. */
+
+static void clean_ready(void *body)
+{
+	struct kms_ready *ready = body;
+
+	text_make_printable(ready->name);
+	text_make_printable(ready->text);
+}
+
+static void clean_failure(void *body)
+{
+	text_make_printable(((struct kms_failure *)body)->text);
+}
+
 /* What a record of each type must look like; a type without an entry is unknown. */
 static const struct link_rule {
 	bool known;
@@ -87,6 +104,7 @@ static const struct link_rule {
 	size_t min_fds;
 	size_t max_fds;
 	bool (*is_sound)(const void *body, size_t len, size_t n_fds); /* NULL: nothing more to check */
+	void (*clean)(void *body); /* of one that has arrived, and is sound; NULL: nothing */
 } rules[] = {
 #define FIXED(type) .known = true, .min_len = sizeof(type), .max_len = sizeof(type)
 	[KMS_IDENTITY] = { FIXED(struct kms_identity), .min_fds = 3, .max_fds = 4, .is_sound = identity_is_sound },
@@ -99,13 +117,13 @@ static const struct link_rule {
 			  .is_sound = request_is_sound },
 	[KMS_CANCEL] = { FIXED(struct kms_cancel) },
 	[KMS_INSTALLED] = { FIXED(struct kms_installed), .is_sound = installed_is_sound },
-	[KMS_READY] = { FIXED(struct kms_ready), .is_sound = ready_is_sound },
+	[KMS_READY] = { FIXED(struct kms_ready), .is_sound = ready_is_sound, .clean = clean_ready },
 	[KMS_INSTALL] = { FIXED(struct kms_session), .is_sound = session_is_sound },
 	[KMS_ACTIVATE] = { FIXED(struct kms_session_ref) },
 	[KMS_ABANDON] = { FIXED(struct kms_session_ref) },
-	[KMS_ATTEMPT_FAILED] = { FIXED(struct kms_failure), .is_sound = failure_is_sound },
-	[KMS_REJECTED] = { FIXED(struct kms_failure), .is_sound = failure_is_sound },
-	[KMS_REFUSED] = { FIXED(struct kms_failure), .is_sound = failure_is_sound },
+	[KMS_ATTEMPT_FAILED] = { FIXED(struct kms_failure), .is_sound = failure_is_sound, .clean = clean_failure },
+	[KMS_REJECTED] = { FIXED(struct kms_failure), .is_sound = failure_is_sound, .clean = clean_failure },
+	[KMS_REFUSED] = { FIXED(struct kms_failure), .is_sound = failure_is_sound, .clean = clean_failure },
 #undef FIXED
 };
 
@@ -212,6 +230,8 @@ int kms_link_receive(int link, struct kms_link_message *ret_message)
 	ret_message->body = ret_message->buffer.bytes + sizeof(struct kms_link_head);
 	if (!record_is_sound(ret_message->type, ret_message->body, ret_message->len, ret_message->n_fds))
 		goto malformed;
+	if (rules[ret_message->type].clean)
+		rules[ret_message->type].clean(ret_message->buffer.bytes + sizeof(struct kms_link_head));
 	return 1;
 
 malformed:

@@ -193,7 +193,7 @@ struct kms_link_message {
  * Receives one message and checks version, type, exact length and number of
  * descriptors against the type. Returns 1; 0 when the other end has closed;
  * -EAGAIN; or -EPROTO for a record that is not well-formed (its descriptors are
- * closed). On 1 the descriptors are the caller's.
+ * closed). On 1 the descriptors are the caller's, and texts for people are printable.
  */
 int kms_link_receive(int link, struct kms_link_message *ret_message);
 

@@ -165,11 +165,33 @@ static void reverse(const struct daemon *daemon, struct kms_session *session)
 		session->inner[session->n_inner++] = prefix_of_host(&session->local);
 }
 
+static void on_inadmissible(void *context, const struct hf_addr *remote, const char *words, unsigned int more)
+{
+	struct daemon *daemon = context;
+	char untold[48] = "";
+
+	if (more)
+		snprintf(untold, sizeof(untold), " (and %u more before)", more);
+	eventlog_emit(daemon->log, EVENT_INADMISSIBLE,
+		      json_pack("{s:s, s:s}", "peer", addr_text(remote).s, "why", words),
+		      "the key management service wanted a session with %s that is not admissible: %s%s",
+		      addr_text(remote).s, words, untold);
+}
+
+static bool is_own_address(void *context, const struct hf_addr *addr)
+{
+	struct link_path path;
+
+	return !link_path(((struct daemon *)context)->node.route, addr, &path) && path.local;
+}
+
 static int on_install(void *context, struct kms_session *session)
 {
 	struct daemon *daemon = context;
 	int err;
 
+	if (peers_by_pending(daemon->peers, session->id))
+		return -EEXIST;
 	if (is_our_gateway(daemon, session))
 		reverse(daemon, session);
 	err = peer_role_of(session) == HF_ROLE_GATEWAY ? install_gateway(daemon, session) :
@@ -459,7 +481,8 @@ static int make_parts(struct event_base *base, struct daemon *daemon, char *erro
 static int start_key_service(struct event_base *base, struct daemon *daemon, char *error)
 {
 	static const struct keyservice_calls calls = {
-		.ready = on_ready, .install = on_install, .activate = on_activate, .abandon = on_abandon,
+		.ready = on_ready, .is_own = is_own_address, .inadmissible = on_inadmissible,
+		.install = on_install, .activate = on_activate, .abandon = on_abandon,
 		.attempt_failed = on_attempt_failed, .rejected = on_rejected, .refused = on_refused, .died = on_died,
 	};
 	char names[NODE_INTERFACES_MAX][POLICY_IFACE_MAX];

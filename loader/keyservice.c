@@ -15,6 +15,7 @@
 
 #include "lib/clock.h"
 #include "lib/log.h"
+#include "loader/admission.h"
 
 #define SESSION_LIFETIME_S 3600
 #define RESTART_FIRST_MS 100
@@ -38,6 +39,7 @@ struct keyservice {
 	unsigned int restarts;
 	__u64 started_ns;
 	__u64 last_request;
+	struct admission *admission;
 	int listening[LISTEN_MAX + 1]; /* with also, at the end */
 	size_t n_listening;
 	bool also;
@@ -187,12 +189,33 @@ static void on_ready(struct keyservice *service, const void *body)
 	service->calls.ready(service->context, body);
 }
 
+/* -errno for one that is not to be looked at any further. */
+static int admit(struct keyservice *service, const struct kms_session *session)
+{
+	const struct admission_facts facts = { .policy = service->config.policy, .lifetime_max_s = SESSION_LIFETIME_S,
+					       .is_own = service->calls.is_own, .context = service->context };
+	char words[KMS_TEXT_MAX];
+	unsigned int more;
+	int err = admission_check(service->admission, &facts, session, words);
+
+	/* One for a request that was cancelled while it came is nobody's fault. */
+	if (err == -ECANCELED)
+		log_debug("a session with %s: %s", addr_text(&session->remote).s, words);
+	else if (err && admission_may_tell(service->admission, clock_now_ns(), &more))
+		service->calls.inadmissible(service->context, &session->remote, words, more);
+	return err;
+}
+
 static void on_install(struct keyservice *service, const void *body)
 {
 	struct kms_session session = *(const struct kms_session *)body;
 	struct kms_installed installed = { .session = session.id };
 
-	installed.result = service->calls.install(service->context, &session);
+	installed.result = admit(service, &session);
+	if (!installed.result)
+		installed.result = service->calls.install(service->context, &session);
+	if (!installed.result)
+		admission_installed(service->admission, &session);
 	if (!installed.result && session.role == KMS_RESPONDER && session.reversed) {
 		installed.reversed = 1;
 		installed.n_inner = session.n_inner;
@@ -205,7 +228,10 @@ static void on_install(struct keyservice *service, const void *body)
 
 static void on_activate(struct keyservice *service, const void *body)
 {
-	service->calls.activate(service->context, ((const struct kms_session_ref *)body)->session);
+	__u64 session = ((const struct kms_session_ref *)body)->session;
+
+	admission_activated(service->admission, session);
+	service->calls.activate(service->context, session);
 }
 
 static void on_abandon(struct keyservice *service, const void *body)
@@ -220,7 +246,12 @@ static void on_attempt_failed(struct keyservice *service, const void *body)
 
 static void on_rejected(struct keyservice *service, const void *body)
 {
-	service->calls.rejected(service->context, body);
+	const struct kms_failure *failure = body;
+
+	if (!failure->request)
+		return; /* that would be all of them */
+	admission_settled(service->admission, failure->request);
+	service->calls.rejected(service->context, failure);
 }
 
 static void on_refused(struct keyservice *service, const void *body)
@@ -287,6 +318,7 @@ static void process_failed(struct keyservice *service, const char *why)
 {
 	link_close(service);
 	process_reap(service, SIGKILL);
+	admission_settled(service->admission, 0);
 	service->calls.died(service->context, why);
 	restart_later(service);
 }
@@ -400,7 +432,9 @@ int keyservice_start(struct event_base *base, const struct keyservice_config *co
 	service->context = context;
 	service->link = -1;
 	service->restart = evtimer_new(base, restart_due, service);
-	err = open_listening(service, error, size);
+	err = admission_new(&service->admission);
+	if (!err)
+		err = open_listening(service, error, size);
 	if (!err && access(config->program, X_OK)) {
 		err = -errno;
 		snprintf(error, size, "%s: %s", config->program, strerror(-err));
@@ -423,6 +457,7 @@ void keyservice_stop(struct keyservice *service)
 	event_free(service->restart);
 	for (size_t i = 0; i < service->n_listening; i++)
 		close(service->listening[i]);
+	admission_free(service->admission);
 	free(service);
 }
 
@@ -486,7 +521,12 @@ int keyservice_request(struct keyservice *service, const struct hf_addr *gateway
 			opened++;
 	}
 	if (!err)
+		err = admission_asked(service->admission, request.id, gateways, n);
+	if (!err) {
 		err = kms_link_send(service->link, KMS_REQUEST, &request, sizeof(request), fds, opened);
+		if (err)
+			admission_settled(service->admission, request.id);
+	}
 	while (opened)
 		close(fds[--opened]);
 	if (!err)
@@ -498,6 +538,8 @@ void keyservice_cancel(struct keyservice *service, __u64 id)
 {
 	struct kms_cancel cancel = { .id = id };
 
+	if (id)
+		admission_settled(service->admission, id);
 	if (service->link >= 0)
 		kms_link_send(service->link, KMS_CANCEL, &cancel, sizeof(cancel), NULL, 0);
 }

@@ -28,8 +28,15 @@ struct keyservice_config {
 struct keyservice_calls {
 	/* The identity was read (result 0), or why not. */
 	void (*ready)(void *context, const struct kms_ready *ready);
+	/* Whether an address is this machine's. */
+	bool (*is_own)(void *context, const struct hf_addr *addr);
 	/*
-	 * Install a session; 0 or -errno goes back to the KMS. Wiped after the call. A responder's may be
+	 * It wants a session installed that the policy, or what was asked, rules out: words say what is wrong. It was not
+	 * installed. Not called for all of very many; more: so many were not told.
+	 */
+	void (*inadmissible)(void *context, const struct hf_addr *remote, const char *words, unsigned int more);
+	/*
+	 * Install a session that was found admissible (admission.h); 0 or -errno goes back to the KMS. Wiped after the call. A responder's may be
 	 * reversed in it, with the inner prefixes that we use: that goes back too.
 	 */
 	int (*install)(void *context, struct kms_session *session);

@@ -101,6 +101,8 @@ static int ask_link(struct netlink *nl, const char *name, int index, struct link
 		mnl_attr_put_strz(&request.head, IFLA_IFNAME, name);
 	mnl_attr_put_u32(&request.head, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
 	err = netlink_talk(nl, &request, read_link, &info);
+	if (!err && info.index <= 0) /* acknowledged, not answered */
+		err = -EBADMSG;
 	if (err)
 		return err;
 	read_driver(&info);
@@ -311,6 +313,8 @@ int link_path(struct netlink *nl, const struct hf_addr *dst, struct link_path *r
 	head->rtm_dst_len = addr_is_v4(dst) ? 32 : 128;
 	mnl_attr_put_u32(&request.head, RTA_MARK, HF_MARK);
 	err = netlink_talk(nl, &request, read_path, &path);
+	if (!err && path.index <= 0)
+		err = -EBADMSG;
 	if (!err)
 		*ret_path = path;
 	return err;

@@ -52,31 +52,33 @@ int mapping_fd(const struct mapping *mapping)
 	return mnl_socket_get_fd(mapping->socket);
 }
 
-static int on_message(const struct nlmsghdr *message, void *context)
+static void on_message(struct mapping *mapping, const struct nlmsghdr *message)
 {
-	struct mapping *mapping = context;
 	struct xfrm_user_mapping told;
 	struct mapping_change change = { 0 };
 
 	if (message->nlmsg_type != XFRM_MSG_MAPPING || mnl_nlmsg_get_payload_len(message) < sizeof(told))
-		return MNL_CB_OK;
+		return;
 	memcpy(&told, mnl_nlmsg_get_payload(message), sizeof(told));
 	if (netlink_get_addr(told.id.family, &told.new_saddr, &change.remote))
-		return MNL_CB_OK;
+		return;
 	change.if_id = told.reqid; /* of our states they are the same */
 	change.spi = ntohl(told.id.spi);
 	change.port = ntohs(told.new_sport);
 	mapping->notify(mapping->context, &change);
-	return MNL_CB_OK;
 }
 
 void mapping_dispatch(struct mapping *mapping)
 {
-	__u8 buffer[MESSAGE_MAX];
+	__u8 buffer[MESSAGE_MAX] __attribute__((aligned(NLMSG_ALIGNTO)));
 	ssize_t got;
 
 	/* ENOBUFS: something was lost, and will be told again. */
-	while ((got = mnl_socket_recvfrom(mapping->socket, buffer, sizeof(buffer))) > 0 || errno == ENOBUFS)
-		if (got > 0)
-			mnl_cb_run(buffer, (size_t)got, 0, 0, on_message, mapping);
+	while ((got = mnl_socket_recvfrom(mapping->socket, buffer, sizeof(buffer))) > 0 || errno == ENOBUFS) {
+		const struct nlmsghdr *message = (const struct nlmsghdr *)buffer;
+		int left = (int)got;
+
+		for (; netlink_message_ok(message, left); message = mnl_nlmsg_next(message, &left))
+			on_message(mapping, message);
+	}
 }

@@ -88,6 +88,11 @@ void *netlink_request(struct netlink_request *request, __u16 type, __u16 flags, 
 	return mnl_nlmsg_put_extra_header(head, head_len);
 }
 
+bool netlink_message_ok(const struct nlmsghdr *message, int left)
+{
+	return mnl_nlmsg_ok(message, left) && message->nlmsg_len <= (__u32)left;
+}
+
 /* Finds the extended ack's text among the attributes that start offset bytes into the payload. */
 static void read_text(const struct nlmsghdr *message, size_t offset, char *text, size_t size)
 {
@@ -103,12 +108,19 @@ static void read_text(const struct nlmsghdr *message, size_t offset, char *text,
 	}
 }
 
+/* 0, or as the kernel's MAX_ERRNO has it: nothing that a negation or a caller stumbles over. */
+static bool is_errno(int error)
+{
+	return error <= 0 && error >= -4095;
+}
+
 static void take_error(struct netlink *nl, const struct nlmsghdr *message, struct wait *wait)
 {
 	const struct nlmsgerr *error = mnl_nlmsg_get_payload(message);
 	size_t offset = sizeof(*error);
 
-	if (mnl_nlmsg_get_payload_len(message) < sizeof(*error)) {
+	if (mnl_nlmsg_get_payload_len(message) < sizeof(*error) || !is_errno(error->error) ||
+	    error->msg.nlmsg_len < sizeof(error->msg)) {
 		wait->result = -EBADMSG;
 		wait->done = true;
 		return;
@@ -124,11 +136,14 @@ static void take_error(struct netlink *nl, const struct nlmsghdr *message, struc
 
 static void take_done(struct netlink *nl, const struct nlmsghdr *message, struct wait *wait)
 {
+	int error;
+
 	wait->done = true;
 	if (mnl_nlmsg_get_payload_len(message) < sizeof(int))
 		return;
-	if (*(const int *)mnl_nlmsg_get_payload(message) < 0 && !wait->result) {
-		wait->result = *(const int *)mnl_nlmsg_get_payload(message);
+	error = *(const int *)mnl_nlmsg_get_payload(message);
+	if (error < 0 && !wait->result) {
+		wait->result = is_errno(error) ? error : -EBADMSG;
 		read_text(message, sizeof(int), nl->text, sizeof(nl->text));
 	}
 }
@@ -167,7 +182,7 @@ static int receive(struct netlink *nl, struct wait *wait)
 		}
 		if ((size_t)got > most)
 			most = (size_t)got;
-		for (; mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left))
+		for (; netlink_message_ok(message, left); message = mnl_nlmsg_next(message, &left))
 			if (message->nlmsg_pid == portid)
 				take_message(nl, message, wait);
 	}

@@ -77,6 +77,12 @@ typedef int (*netlink_build)(const void *context, size_t i, struct netlink_reque
  */
 int netlink_batch(struct netlink *nl, size_t n, netlink_build build, const void *context, int tolerate);
 
+/*
+ * Whether a whole message lies in these left bytes. mnl_nlmsg_ok() compares as int: it takes a length beyond 2^31 for a
+ * short one, and mnl_nlmsg_next() then goes on for ever.
+ */
+bool netlink_message_ok(const struct nlmsghdr *message, int left);
+
 /* What a dump collects, since nothing can be changed while it runs. Zero it first; items of one size. */
 struct netlink_list {
 	void *items;

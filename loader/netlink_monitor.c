@@ -184,7 +184,7 @@ int netlink_monitor_dispatch(struct netlink_monitor *monitor)
 		}
 		if (got < 0)
 			return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : -errno;
-		for (; mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
+		for (; netlink_message_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
 			memset(&event, 0, sizeof(event));
 			if (read_event(message, &event))
 				monitor->notify(monitor->context, &event);

@@ -155,12 +155,15 @@ static int collect_route(void *context, const struct nlmsghdr *message)
 	/* Where the kernel does not know the filter, it tells everything. */
 	if (head->rtm_family != search->family || head->rtm_protocol != NETLINK_HF_PROTOCOL)
 		return 0;
+	if (head->rtm_dst_len > (search->family == AF_INET ? 32 : 128))
+		return -EBADMSG;
 	entry.table = head->rtm_table;
 	if (search->family == AF_INET)
 		entry.prefix.addr = addr_from_be32(0);
 	entry.prefix.len = (__u8)(head->rtm_dst_len + (search->family == AF_INET ? 96 : 0));
 	mnl_attr_for_each(attr, message, sizeof(*head)) {
-		if (mnl_attr_get_type(attr) == RTA_DST)
+		if (mnl_attr_get_type(attr) == RTA_DST &&
+		    mnl_attr_get_payload_len(attr) >= (search->family == AF_INET ? 4 : 16))
 			netlink_get_addr(search->family, mnl_attr_get_payload(attr), &entry.prefix.addr);
 		else if (mnl_attr_get_type(attr) == RTA_TABLE && mnl_attr_validate(attr, MNL_TYPE_U32) == 0)
 			entry.table = mnl_attr_get_u32(attr);

@@ -6,6 +6,7 @@
 #ifndef HF_POLICY_REPORT_H
 #define HF_POLICY_REPORT_H
 
+#include "lib/text.h"
 #include "policy/policy.h"
 
 /* The longest text quote() writes, with its NUL. */
@@ -20,9 +21,6 @@ struct quote_text {
  * it is long, what is not printable UTF-8 as \xNN.
  */
 struct quote_text quote(const char *s, size_t len);
-
-/* The length of the well-formed UTF-8 sequence at s (RFC 3629, 4), or 0. */
-size_t utf8_sequence(const char *s, size_t len);
 
 /* Adds a finding; counts it, at least, when the report is full or memory is out. */
 void report_error(struct policy_report *report, struct policy_place place, const char *format, ...)

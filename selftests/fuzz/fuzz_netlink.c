@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What the kernel answers. libmnl's sockets are the target's own (mnl_socket_*()
+ * below), so that a request of the loader's meets a kernel that answers from the
+ * input; libmnl's parsing is the real one. What lies behind a datagram in the
+ * receive buffer is poisoned: reading on is a fault.
+ *
+ * The input: a byte that chooses the request, then datagrams, each with two bytes of
+ * length before it. Port and sequence number are set as the loader expects them,
+ * unless the message's sequence number is NETLINK_FOREIGN.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <libmnl/libmnl.h>
+#include <linux/types.h>
+#include <linux/xfrm.h>
+#include <sanitizer/asan_interface.h>
+#include <stdbool.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "loader/auto.h"
+#include "loader/claim.h"
+#include "loader/link.h"
+#include "loader/mapping.h"
+#include "loader/netlink.h"
+#include "loader/route.h"
+#include "loader/xfrm.h"
+#include "selftests/fuzz/fuzz.h"
+#include "selftests/fuzz/fuzz_netlink.h"
+
+#define PORT 4711
+
+struct mnl_socket {
+	bool blocking;
+	__u32 sequence; /* of the last message sent */
+	bool ended;
+};
+
+static struct input kernel;
+static int real_socket; /* takes the options that are set */
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+	real_socket = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	MUST(real_socket >= 0);
+	return 0;
+}
+
+struct mnl_socket *mnl_socket_open2(int protocol, int flags)
+{
+	struct mnl_socket *socket = calloc(1, sizeof(*socket));
+
+	MUST(socket);
+	socket->blocking = !(flags & SOCK_NONBLOCK);
+	return socket;
+}
+
+int mnl_socket_bind(struct mnl_socket *socket, unsigned int groups, pid_t pid)
+{
+	return 0;
+}
+
+int mnl_socket_close(struct mnl_socket *socket)
+{
+	free(socket);
+	return 0;
+}
+
+int mnl_socket_setsockopt(const struct mnl_socket *socket, int type, void *value, socklen_t len)
+{
+	return 0;
+}
+
+int mnl_socket_get_fd(const struct mnl_socket *socket)
+{
+	return real_socket;
+}
+
+unsigned int mnl_socket_get_portid(const struct mnl_socket *socket)
+{
+	return PORT;
+}
+
+/* What the loader sends is well-formed, whatever it was told before. */
+ssize_t mnl_socket_sendto(const struct mnl_socket *to, const void *bytes, size_t len)
+{
+	const struct nlmsghdr *message = bytes;
+	int left = (int)len;
+
+	MUST(len);
+	for (; netlink_message_ok(message, left); message = mnl_nlmsg_next(message, &left))
+		((struct mnl_socket *)to)->sequence = message->nlmsg_seq;
+	MUST(left == 0);
+	return (ssize_t)len;
+}
+
+static void address(struct mnl_socket *socket, __u8 *bytes, size_t len)
+{
+	struct nlmsghdr *message = (struct nlmsghdr *)bytes;
+	int left = (int)len;
+
+	for (; netlink_message_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
+		message->nlmsg_pid = PORT;
+		if (message->nlmsg_seq != NETLINK_FOREIGN)
+			message->nlmsg_seq = socket->sequence;
+	}
+}
+
+ssize_t mnl_socket_recvfrom(const struct mnl_socket *from, void *buffer, size_t size)
+{
+	struct mnl_socket *socket = (struct mnl_socket *)from;
+	size_t len;
+	__u8 *piece;
+
+	ASAN_UNPOISON_MEMORY_REGION(buffer, size);
+	if (!kernel.left) {
+		/* One that waits would wait for ever. */
+		errno = !socket->blocking ? EAGAIN : socket->ended ? EIO : ENOBUFS;
+		socket->ended = true;
+		return -1;
+	}
+	piece = input_piece(&kernel, size, &len);
+	memcpy(buffer, piece, len);
+	free(piece);
+	address(socket, buffer, len);
+	ASAN_POISON_MEMORY_REGION((__u8 *)buffer + len, size - len);
+	if (!len) {
+		errno = ENOBUFS;
+		return -1;
+	}
+	return (ssize_t)len;
+}
+
+/* The requests. */
+
+static const struct hf_addr somewhere = { .b = { [10] = 0xff, 0xff, 192, 0, 2, 1 } };
+
+static bool ends(const char *text, size_t size)
+{
+	return memchr(text, 0, size);
+}
+
+static int ask_link(struct netlink *nl)
+{
+	struct link_info info = { 0 };
+	int err = link_by_name(nl, "eth0", &info);
+
+	MUST(err || info.index > 0);
+	MUST(ends(info.name, sizeof(info.name)) && ends(info.kind, sizeof(info.kind)) &&
+	     ends(info.driver, sizeof(info.driver)));
+	return err;
+}
+
+static int ask_first_v4(struct netlink *nl)
+{
+	struct hf_addr addr;
+	int err = link_first_v4(nl, 2, &addr);
+
+	MUST(err || addr_is_v4(&addr));
+	return err;
+}
+
+static int ask_path(struct netlink *nl)
+{
+	struct link_path path = { 0 };
+	int err = link_path(nl, &somewhere, &path);
+
+	MUST(err || path.index > 0);
+	return err;
+}
+
+static int ask_state(struct netlink *nl)
+{
+	struct xfrm_state_use use;
+
+	return xfrm_state_read(nl, &somewhere, 0x1000, &use);
+}
+
+static int ask_xfrm_flush(struct netlink *nl)
+{
+	return xfrm_flush(nl, NULL, NULL);
+}
+
+static int visit(void *context, __u32 if_id, const struct hf_addr *dst, __u32 spi)
+{
+	MUST((if_id & XFRM_IF_ID_MASK) == XFRM_IF_ID_BASE);
+	return 0;
+}
+
+static int ask_states(struct netlink *nl)
+{
+	return xfrm_state_list(nl, visit, NULL);
+}
+
+static int ask_claim_flush(struct netlink *nl)
+{
+	return claim_flush(nl, NULL);
+}
+
+/* A batch: acknowledgements of many messages. */
+static int ask_policies(struct netlink *nl)
+{
+	const struct xfrm_peer peer = { .local = somewhere, .remote = somewhere, .if_id = XFRM_IF_ID_BASE | 1 };
+
+	return xfrm_policy_add(nl, &peer);
+}
+
+static int ask_probe(struct netlink *nl)
+{
+	char text[200] = "";
+	int err = xfrm_probe(nl, text, sizeof(text));
+
+	MUST(ends(text, sizeof(text)) && !strchr(text, '\n'));
+	return err;
+}
+
+static int ask_probe_tunnel(struct netlink *nl)
+{
+	char text[200] = "";
+	int err = link_probe_tunnel(nl, text, sizeof(text));
+
+	MUST(ends(text, sizeof(text)));
+	return err;
+}
+
+static void note(void *context, const struct netlink_event *event)
+{
+	struct auto_links *links = context;
+	const struct auto_link *link;
+	size_t n;
+
+	MUST(event->type <= NETLINK_OVERRUN && ends(event->name, sizeof(event->name)));
+	MUST(!event->running || event->up);
+	MUST(auto_links_note(links, event) == 0);
+	link = auto_links_pick(links, &n);
+	MUST(!link == !n && n <= links->n);
+	MUST(!link || (link->running && !addr_is_zero(&link->peer)));
+}
+
+static int ask_replay(struct netlink *nl)
+{
+	struct auto_links links = { 0 };
+	int err = netlink_monitor_replay(nl, note, &links);
+
+	auto_links_clear(&links);
+	return err;
+}
+
+/* The listeners. */
+
+static int hear_monitor(struct netlink *nl)
+{
+	struct auto_links links = { 0 };
+	struct netlink_monitor *monitor;
+	int err = netlink_monitor_open(note, &links, &monitor);
+
+	MUST(!err);
+	err = netlink_monitor_dispatch(monitor);
+	netlink_monitor_close(monitor);
+	auto_links_clear(&links);
+	return err;
+}
+
+static void moved(void *context, const struct mapping_change *change)
+{
+	MUST(addr_text(&change->remote).s[0]);
+}
+
+static int hear_mapping(struct netlink *nl)
+{
+	struct mapping *mapping;
+
+	MUST(!mapping_open(moved, NULL, &mapping));
+	mapping_dispatch(mapping);
+	mapping_close(mapping);
+	return 0;
+}
+
+/* No netlink, but heard in the same way, and from anybody. */
+static int hear_arp(struct netlink *nl)
+{
+	while (kernel.left) {
+		struct claim_arp arp;
+		size_t len;
+		__u8 *frame = input_piece(&kernel, 128, &len);
+
+		if (!claim_arp_parse(frame, len, &arp))
+			MUST(!(arp.probe && arp.announcement) && addr_is_v4(&arp.sender) && addr_is_v4(&arp.target));
+		free(frame);
+	}
+	return 0;
+}
+
+static int (*const requests[NETLINK_REQUESTS])(struct netlink *nl) = {
+	[NETLINK_ASK_LINK] = ask_link,
+	[NETLINK_ASK_FIRST_V4] = ask_first_v4,
+	[NETLINK_ASK_PATH] = ask_path,
+	[NETLINK_ASK_STATE] = ask_state,
+	[NETLINK_ASK_XFRM_FLUSH] = ask_xfrm_flush,
+	[NETLINK_ASK_STATES] = ask_states,
+	[NETLINK_ASK_ROUTE_FLUSH] = route_flush,
+	[NETLINK_ASK_CLAIM_FLUSH] = ask_claim_flush,
+	[NETLINK_ASK_POLICIES] = ask_policies,
+	[NETLINK_ASK_PROBE] = ask_probe,
+	[NETLINK_ASK_PROBE_TUNNEL] = ask_probe_tunnel,
+	[NETLINK_ASK_REPLAY] = ask_replay,
+	[NETLINK_HEAR_MONITOR] = hear_monitor,
+	[NETLINK_HEAR_MAPPING] = hear_mapping,
+	[NETLINK_HEAR_ARP] = hear_arp,
+};
+
+int LLVMFuzzerTestOneInput(const __u8 *data, size_t size)
+{
+	struct netlink *nl;
+	int err;
+
+	kernel = (struct input){ data, size };
+	MUST(!netlink_open(NETLINK_ROUTE, &nl));
+	err = requests[input_u8(&kernel) % NETLINK_REQUESTS](nl);
+	MUST(err <= 0 && err >= -4095);
+	MUST(strlen(netlink_text(nl)) < 160);
+	netlink_close(nl);
+	return 0;
+}
