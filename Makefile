@@ -87,6 +87,13 @@ E2E_BIN   := $(B)/selftests/e2e/probe $(B)/selftests/e2e/hostile
 $(E2E_BIN): $(B)/%: $(B)/%.o
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
 
+# The simulator: its own model of the world around the real state machines.
+SIM_O     := $(call objects,selftests/sim/*.c)
+SIM_REAL  := $(B)/loader/failover.o $(B)/kms/exchange.o $(B)/kms/wire.o $(POLICY_O) $(LIB_O)
+SIM_BIN   := $(B)/selftests/sim/sim
+$(SIM_BIN): $(SIM_O) $(SIM_REAL)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
+
 tests: all $(UNIT_BIN) $(PROG_BIN) $(E2E_BIN)
 
 # The packages first, by a make of its own: what this one was told about them (pkg-config, bpftool) may be stale.
