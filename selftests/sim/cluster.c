@@ -203,6 +203,7 @@ static void look(struct sim *sim, struct node *node, struct cluster *cluster)
 		if (!peer)
 			continue;
 		event.auth_ns = peer->last_rx_ns;
+		event.answer_ns = peer->role == HF_ROLE_GATEWAY ? peer->beat_rx_ns : peer->last_rx_ns;
 		event.rx_ns = peer->last_rx_ns > peer->beat_rx_ns ? peer->last_rx_ns : peer->beat_rx_ns;
 		if (event.rx_ns > cluster->machine.gateway[g].last_rx_ns ||
 		    event.auth_ns > cluster->machine.gateway[g].last_auth_ns)
@@ -309,6 +310,8 @@ void clusters_control(struct sim *sim, struct node *node, struct peer *peer, con
 	look(sim, node, cluster);
 	if (control->control == HF_CONTROL_DRAIN)
 		cluster_step(sim, node, cluster, (struct failover_event){ .type = FAILOVER_LEAVE_ME, .gateway = g });
+	else if (control->control == HF_CONTROL_ANSWER)
+		cluster_step(sim, node, cluster, (struct failover_event){ .type = FAILOVER_ANSWERED, .gateway = g });
 	else if (control->control == HF_CONTROL_START)
 		start_by_gateway(sim, node, cluster, g);
 }

@@ -164,7 +164,8 @@ static void decrypted(struct sim *sim, struct node *node, struct peer *peer, con
 	if (node->gateway ? inner->to_client || inner->client != peer->remote :
 			    !inner->to_client || inner->client != node->index)
 		return;
-	peer->last_rx_ns = node_now(sim, node);
+	if (node->gateway || inner->control != HF_CONTROL_PROBE) /* a gateway that asks may not hear us */
+		peer->last_rx_ns = node_now(sim, node);
 	if (inner->control) {
 		tell(sim, node, HF_EVENT_CONTROL, peer, inner);
 		return;

@@ -40,6 +40,10 @@ void invariant_cluster(struct sim *sim, const struct node *node, const struct cl
 	if (cluster->steer != steer)
 		sim_fault(sim, "%s does not steer to its current gateway, but to if_id %u instead of %u", node->name,
 			  cluster->steer, steer);
+	for (int g = 0; g < m->config.n_gateways && m->current == FAILOVER_NOBODY; g++)
+		if (m->gateway[g].session && !m->gateway[g].failed && !m->gateway[g].leaving)
+			sim_fault(sim, "%s uses nobody, though it has a session with %s", node->name,
+				  sim->nodes[cluster->gateway[g]].name);
 	if (m->current == FAILOVER_NOBODY)
 		return;
 	if (!m->gateway[m->current].session)

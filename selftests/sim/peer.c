@@ -199,6 +199,7 @@ void peers_abandon_all(struct sim *sim, struct node *node)
 
 void peer_end(struct sim *sim, struct node *node, struct peer *peer, const char *why)
 {
+	__u64 request = peer->pending_in ? peer->pending.request : 0;
 	int remote = peer->remote;
 
 	TRACE(sim, node, "ends the session with %s: %s", sim->nodes[remote].name, why);
@@ -206,4 +207,8 @@ void peer_end(struct sim *sim, struct node *node, struct peer *peer, const char 
 		serve_unclaim(sim, node, peer, why);
 	peer_free(sim, node, peer);
 	clusters_session_down(sim, node, remote);
+	if (request) {
+		keys_cancel(sim, node, request);
+		clusters_rejected(sim, node, request);
+	}
 }
