@@ -87,6 +87,13 @@ E2E_BIN   := $(B)/selftests/e2e/probe $(B)/selftests/e2e/hostile
 $(E2E_BIN): $(B)/%: $(B)/%.o
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
 
+# The simulator: its own model of the world around the real state machines.
+SIM_O     := $(call objects,selftests/sim/*.c)
+SIM_REAL  := $(B)/loader/failover.o $(B)/kms/exchange.o $(B)/kms/wire.o $(POLICY_O) $(LIB_O)
+SIM_BIN   := $(B)/selftests/sim/sim
+$(SIM_BIN): $(SIM_O) $(SIM_REAL)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
+
 # Benchmarks, each beside its floor.
 BENCH_BIN := $(B)/selftests/bench/bench_datapath $(B)/selftests/bench/bench_policy
 $(B)/selftests/bench/bench_datapath: $(B)/selftests/bench/bench_datapath.o $(PROG_O)
@@ -100,7 +107,7 @@ $(B)/selftests/bench/floor.bpf.o: selftests/bench/floor.bpf.c vmlinux.h
 $(B)/selftests/bench/floor.skel.h: $(B)/selftests/bench/floor.bpf.o
 	$(BPFTOOL) gen skeleton $< name floor_bpf > $@.tmp && mv $@.tmp $@
 
-tests: all $(UNIT_BIN) $(PROG_BIN) $(E2E_BIN) $(BENCH_BIN)
+tests: all $(UNIT_BIN) $(PROG_BIN) $(E2E_BIN) $(BENCH_BIN) $(SIM_BIN)
 
 # Fuzzing: selftests/fuzz/fuzz_X.c, one libFuzzer program each. What they link is compiled apart: with coverage, ASan and UBSan.
 # WRAP: functions of libraries and system that a target puts its own in the place of (ld's --wrap).

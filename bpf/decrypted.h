@@ -102,12 +102,17 @@ static __always_inline void hf_claim_tell(__u32 if_id, __be32 saddr)
 		claim->told = 0;
 }
 
-/* A control packet of a known peer and source: to holdfastd, and no further. */
-static __always_inline int hf_control_deliver(const struct hf_control_wire *control, __u32 if_id, __be32 saddr)
+/*
+ * A control packet of a known peer and source: to holdfastd, and no further. It is a sign of life, but for one: a
+ * gateway that asks whether we live has not heard us, so it does not show that the way there and back stands.
+ */
+static __always_inline int hf_control_deliver(const struct hf_control_wire *control, enum hf_role role, __u32 if_id,
+					      __be32 saddr)
 {
 	struct hf_event *event;
 
-	hf_live_touch(if_id);
+	if (role != HF_ROLE_GATEWAY || control->type != HF_CONTROL_PROBE)
+		hf_live_touch(if_id);
 	event = hf_event_new(HF_EVENT_CONTROL, if_id, saddr);
 	if (!event)
 		return hf_drop(HF_DROP_control_lost, TC_ACT_SHOT);
@@ -151,7 +156,7 @@ static __always_inline int hf_decrypted(struct __sk_buff *skb)
 		return hf_decrypted_pass(skb);
 	}
 	if (found)
-		return hf_control_deliver(&control, if_id, inner.ip.saddr);
+		return hf_control_deliver(&control, peer->role, if_id, inner.ip.saddr);
 	if (!hf_inner_is_unreachable(skb, &inner))
 		hf_live_touch(if_id);
 	hf_claim_tell(if_id, inner.ip.saddr);

@@ -459,7 +459,7 @@ void clients_abandon(struct clients *clients, struct peer *peer)
 		client_unlink(client);
 	}
 	if (peers_abandon(peer) && named)
-		clients->config.down(clients->config.context, &addr, if_id);
+		clients->config.down(clients->config.context, &addr, if_id, 0);
 }
 
 static void send_held(void *context, __u8 *packet, size_t len)
@@ -506,6 +506,7 @@ void clients_session_end(struct clients *clients, struct peer *peer, const char 
 {
 	struct client *client = peer->owner;
 	struct hf_addr addr = peer->remote;
+	__u64 request = peers_pending_request(peer);
 	__u32 if_id = peer->if_id;
 	bool named = peer->named;
 	struct hf_live live;
@@ -520,7 +521,7 @@ void clients_session_end(struct clients *clients, struct peer *peer, const char 
 	client_unlink(client);
 	peers_remove(peer);
 	if (named)
-		clients->config.down(clients->config.context, &addr, if_id);
+		clients->config.down(clients->config.context, &addr, if_id, request);
 }
 
 void clients_claim(struct clients *clients, struct peer *peer)

@@ -36,7 +36,8 @@ struct clients_config {
 	/* Calls for named clients: their slot is that of the policy's tunnel, and is the caller's. */
 	int (*admit)(void *context, struct peer *peer); /* its inbound half is being installed; 0 or -errno */
 	void (*up)(void *context, struct peer *peer, const struct clients_session *session);
-	void (*down)(void *context, const struct hf_addr *client, __u32 if_id); /* the peer has been removed */
+	/* The peer has been removed; request: ours that a session of it was about to answer, or 0. */
+	void (*down)(void *context, const struct hf_addr *client, __u32 if_id, __u64 request);
 	void *context;
 };
 

@@ -363,6 +363,8 @@ static void look(struct cluster *cluster)
 		if (!peer || datapath_read_live(cluster->all->config.node->dp, peer->if_id, &live))
 			continue;
 		event.auth_ns = live.last_rx_ns;
+		/* A client is asked by probes, and any packet is an answer. */
+		event.answer_ns = peer->role == HF_ROLE_GATEWAY ? live.beat_rx_ns : live.last_rx_ns;
 		event.rx_ns = live.last_rx_ns > live.beat_rx_ns ? live.last_rx_ns : live.beat_rx_ns;
 		if (event.rx_ns > cluster->machine.gateway[g].last_rx_ns ||
 		    event.auth_ns > cluster->machine.gateway[g].last_auth_ns)
@@ -595,6 +597,9 @@ void clusters_control(struct clusters *all, struct peer *gateway, const struct h
 		look(&all->cluster[i]);
 		if (control->control == HF_CONTROL_DRAIN)
 			cluster_step(&all->cluster[i], &event);
+		else if (control->control == HF_CONTROL_ANSWER)
+			cluster_step(&all->cluster[i], &(struct failover_event){ .type = FAILOVER_ANSWERED,
+										 .gateway = event.gateway });
 		else if (control->control == HF_CONTROL_START)
 			start_by_gateway(&all->cluster[i], event.gateway);
 	}
@@ -677,6 +682,7 @@ void clusters_session_up(struct clusters *all, struct peer *gateway, const struc
 void clusters_session_end(struct clusters *all, struct peer *gateway, const char *why)
 {
 	struct hf_addr addr = gateway->remote;
+	__u64 request = peers_pending_request(gateway);
 	__u32 if_id = gateway->if_id;
 	struct hf_live live;
 
@@ -685,10 +691,10 @@ void clusters_session_end(struct clusters *all, struct peer *gateway, const char
 	if (!datapath_read_live(all->config.node->dp, if_id, &live))
 		all->answered_before += live.beats_answered;
 	peers_remove(gateway);
-	clusters_session_down(all, &addr, if_id);
+	clusters_session_down(all, &addr, if_id, request);
 }
 
-void clusters_session_down(struct clusters *all, const struct hf_addr *gateway, __u32 if_id)
+void clusters_session_down(struct clusters *all, const struct hf_addr *gateway, __u32 if_id, __u64 request)
 {
 	clusters_dismiss(all, if_id);
 	for (size_t i = 0; i < all->n; i++) {
@@ -699,6 +705,11 @@ void clusters_session_down(struct clusters *all, const struct hf_addr *gateway, 
 			continue;
 		if (all->cluster[i].machine.gateway[event.gateway].session)
 			cluster_step(&all->cluster[i], &event);
+	}
+	/* The exchange may come to a good end, but what it installed here went with the peer. */
+	if (request) {
+		keyservice_cancel(all->service, request);
+		clusters_rejected(all, request, ECANCELED);
 	}
 }
 

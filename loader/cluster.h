@@ -88,8 +88,11 @@ void clusters_session_up(struct clusters *clusters, struct peer *gateway, const 
 /* The session of a gateway, no client, is over: the peer is removed, and whoever used it moves on. */
 void clusters_session_end(struct clusters *clusters, struct peer *gateway, const char *why);
 
-/* The peer of this gateway has been removed: whoever used it moves on. */
-void clusters_session_down(struct clusters *clusters, const struct hf_addr *gateway, __u32 if_id);
+/*
+ * The peer of this gateway has been removed: whoever used it moves on. request:
+ * that which a session of it was about to answer, or 0: it counts as rejected.
+ */
+void clusters_session_down(struct clusters *clusters, const struct hf_addr *gateway, __u32 if_id, __u64 request);
 
 /* The session of a gateway ends soon: ask for a new one with the same. */
 void clusters_renew(struct clusters *clusters, struct peer *gateway);

@@ -244,9 +244,9 @@ static void client_up(void *context, struct peer *peer, const struct clients_ses
 							.by_peer = session->by_peer });
 }
 
-static void client_down(void *context, const struct hf_addr *client, __u32 if_id)
+static void client_down(void *context, const struct hf_addr *client, __u32 if_id, __u64 request)
 {
-	clusters_session_down(((struct daemon *)context)->clusters, client, if_id);
+	clusters_session_down(((struct daemon *)context)->clusters, client, if_id, request);
 }
 
 static void end_client(void *context, struct peer *client, const char *why)

@@ -21,6 +21,13 @@
 #define SILENT_PACE (250 * MS)
 #define PROBE_PACE (100 * MS)
 #define PROBE_MAX 8
+/*
+ * Payload leaves, heartbeats are answered, but nothing came through the session for so long: the other end may have
+ * another session than we (its last message of a renewal was lost), or something on the way may drop ESP.
+ */
+#define PATH_AFTER (5 * S)
+/* After so many heartbeats in a row without an answer, though something came, a probe has to be answered. */
+#define UNPROVEN_MAX 8
 /* A gateway that lives within this time after it failed was a false alarm. */
 #define FALSE_ALARM_WITHIN (5 * S)
 #define LEAVING_FOR (15 * S)
@@ -184,6 +191,13 @@ static void loss_sample(struct failover *m, unsigned int missed, unsigned int an
 		m->loss -= (m->loss + 15) / 16;
 }
 
+static void begin_probes(struct step *s)
+{
+	s->m->probes = 1;
+	s->m->probe_ns = s->m->probed_from_ns = s->now;
+	act(s, FAILOVER_DO_PROBE, s->m->current);
+}
+
 static void steer(struct step *s, int to, enum failover_reason reason)
 {
 	struct failover *m = s->m;
@@ -200,6 +214,8 @@ static void steer(struct step *s, int to, enum failover_reason reason)
 	m->beat_extended = false;
 	m->watching = false;
 	m->probes = 0;
+	m->unproven = 0;
+	m->doubt = m->path_lost = false;
 	act(s, FAILOVER_DO_STEER, to);
 	if (from != FAILOVER_NOBODY && !m->switching) {
 		m->switching = true;
@@ -213,9 +229,7 @@ static void steer(struct step *s, int to, enum failover_reason reason)
 
 	m->was_used = true;
 	m->switched_ns = s->now;
-	m->probes = 1;
-	m->probe_ns = s->now;
-	act(s, FAILOVER_DO_PROBE, to);
+	begin_probes(s);
 	if (m->switching && m->left != to && m->gateway[m->left].session)
 		act(s, FAILOVER_DO_LEAVE, m->left);
 	say = act(s, FAILOVER_SAY_SWITCHED, to);
@@ -257,6 +271,7 @@ static void fail_current(struct step *s, enum failover_reason reason)
 	say->reason = reason;
 	say->value = s->now - gateway->last_rx_ns;
 	gateway->failed = true;
+	gateway->mute = reason == FAILOVER_PATH;
 	gateway->failed_ns = s->now;
 	gateway->retry_ns = s->now + backoff(m, S, 0, S);
 	pick_other(s, reason);
@@ -331,8 +346,32 @@ static void run_probe(struct step *s)
 		return;
 	}
 	m->probes = 0;
-	if (m->config.heartbeat != FAILOVER_BEAT_NONE && count_usable_others(m) > 0)
+	if (m->config.heartbeat == FAILOVER_BEAT_NONE)
+		return;
+	if (count_usable_others(m) > 0) {
 		fail_current(s, FAILOVER_PATH);
+		return;
+	}
+	if (!m->path_lost)
+		m->request_after_ns = s->now;
+	m->path_lost = true;
+}
+
+/* When nothing has come through the session for too long. */
+static __u64 path_due(const struct failover *m)
+{
+	if (m->current == FAILOVER_NOBODY || m->watching || m->probes || m->config.heartbeat == FAILOVER_BEAT_NONE)
+		return NEVER;
+	return m->gateway[m->current].last_auth_ns + PATH_AFTER;
+}
+
+/* An idle client keeps quiet: it matters when payload leaves. */
+static void run_path(struct step *s)
+{
+	if (s->now < path_due(s->m))
+		return;
+	s->m->watching = true;
+	act(s, FAILOVER_DO_WATCH, s->m->current);
 }
 
 static bool wanted_within(const struct failover *m, __u64 now, __u64 span)
@@ -378,14 +417,23 @@ static void run_silent(struct step *s)
 	m->silent = false;
 }
 
+/* One that is being asked for a new session is not to lose it halfway. */
+static __u64 remove_due(const struct failover *m, int g)
+{
+	return m->gateway[g].remove_ns && !(m->asked & 1ull << g) ? m->gateway[g].remove_ns : NEVER;
+}
+
 static void run_removals(struct step *s)
 {
 	for (int g = 0; g < s->m->config.n_gateways; g++) {
 		struct failover_gateway *gateway = &s->m->gateway[g];
 
-		if (gateway->leaving && s->now >= gateway->failed_ns + LEAVING_FOR)
+		if (gateway->leaving && s->now >= gateway->failed_ns + LEAVING_FOR) {
 			gateway->leaving = false;
-		if (!gateway->remove_ns || s->now < gateway->remove_ns)
+			if (s->m->current == FAILOVER_NOBODY && usable(s->m, g))
+				steer(s, g, FAILOVER_RETURNED);
+		}
+		if (s->now < remove_due(s->m, g))
 			continue;
 		gateway->remove_ns = 0;
 		gateway->session = false;
@@ -393,10 +441,21 @@ static void run_removals(struct step *s)
 	}
 }
 
-/* Nobody in use, or one that asked to be left: a session with another is urgent. */
+/* Nobody in use, or one that asked to be left, or whose session is worth nothing: a session is urgent. */
 static bool urgent(const struct failover *m)
 {
-	return m->current == FAILOVER_NOBODY || (m->gateway[m->current].leaving && !count_usable_others(m));
+	return m->current == FAILOVER_NOBODY || m->path_lost ||
+	       (m->gateway[m->current].leaving && !count_usable_others(m));
+}
+
+/* Whether it is no use to ask this one now. */
+static bool is_spared(const struct failover *m, int g, __u64 now)
+{
+	const struct failover_gateway *gateway = &m->gateway[g];
+
+	if (g == m->current)
+		return !m->path_lost; /* a new session with it may do */
+	return urgent(m) ? usable(m, g) : gateway->session || now < gateway->retry_ns;
 }
 
 /* The gateways to ask now, in order; a mask, and the list. */
@@ -417,9 +476,7 @@ static __u64 plan(const struct failover *m, __u64 now, int *list, int *n)
 			const struct failover_gateway *gateway = &m->gateway[g];
 			bool bad = gateway->failed || gateway->leaving;
 
-			if (g == m->current || bad != (pass == 1))
-				continue;
-			if (urgent(m) ? gateway->session && !bad : gateway->session || now < gateway->retry_ns)
+			if (bad != (pass == 1) || is_spared(m, g, now))
 				continue;
 			list[(*n)++] = g;
 			mask |= 1ull << g;
@@ -471,6 +528,7 @@ static void on_tick(struct step *s, const struct failover_event *event)
 	run_removals(s); /* first: none that goes is to be asked */
 	run_check(s);
 	run_probe(s);
+	run_path(s);
 	run_silent(s);
 }
 
@@ -496,7 +554,11 @@ static void on_payload(struct step *s, const struct failover_event *event)
 
 	m->watching = false;
 	m->wanted_ns = s->now;
-	if (m->config.heartbeat == FAILOVER_BEAT_DEFERRED && m->current == event->gateway && !m->beats &&
+	if (m->current != event->gateway)
+		return;
+	if (s->now >= path_due(m))
+		begin_probes(s);
+	if (m->config.heartbeat == FAILOVER_BEAT_DEFERRED && !m->beats &&
 	    s->now >= m->gateway[m->current].last_rx_ns + m->config.defer_ns)
 		begin_check(s);
 }
@@ -525,10 +587,10 @@ static void recovered(struct step *s, __u64 rx_ns)
 		if (!gateway->failed || !gateway->session || g == m->current)
 			continue;
 		/* All silent at once was the own uplink: the others are as good as this one. */
-		gateway->failed = !m->silent;
-		if (m->silent)
+		gateway->failed = !m->silent || gateway->mute;
+		if (!gateway->failed)
 			forgive(gateway);
-		gateway->remove_ns = m->silent ? 0 : s->now + REMOVE_AFTER;
+		gateway->remove_ns = gateway->failed ? s->now + REMOVE_AFTER : 0;
 	}
 	m->silent = false;
 }
@@ -547,6 +609,19 @@ static void revive(struct step *s, int g)
 	gateway->remove_ns = 0;
 }
 
+/* The check of the gateway in use is over: something came. Whether it was what the check asked for is remembered. */
+static void end_check(struct step *s, bool answered)
+{
+	struct failover *m = s->m;
+
+	m->unproven = answered ? 0 : m->unproven + m->beats;
+	m->beats = 0;
+	if (m->unproven < UNPROVEN_MAX || m->doubt)
+		return;
+	m->doubt = true;
+	begin_probes(s);
+}
+
 static void on_alive(struct step *s, const struct failover_event *event)
 {
 	struct failover *m = s->m;
@@ -558,7 +633,7 @@ static void on_alive(struct step *s, const struct failover_event *event)
 		gateway->last_rx_ns = event->rx_ns;
 	if (event->auth_ns > gateway->last_auth_ns)
 		gateway->last_auth_ns = event->auth_ns;
-	if (gateway->failed && gateway->last_rx_ns > gateway->failed_ns) {
+	if (gateway->failed && !gateway->mute && gateway->last_rx_ns > gateway->failed_ns) {
 		revive(s, event->gateway);
 		if (m->current == FAILOVER_NOBODY)
 			steer(s, event->gateway, FAILOVER_RETURNED);
@@ -567,12 +642,39 @@ static void on_alive(struct step *s, const struct failover_event *event)
 		return;
 	if (m->beats && gateway->last_rx_ns >= m->check_ns) {
 		loss_sample(m, m->beats - 1, 1);
-		m->beats = 0;
+		end_check(s, event->answer_ns >= m->check_ns);
 	}
-	if (m->probes && gateway->last_auth_ns > m->switched_ns)
+	if (!m->doubt && gateway->last_auth_ns > m->probed_from_ns) {
 		m->probes = 0;
+		m->path_lost = false;
+	}
 	if (m->switching && gateway->last_rx_ns > m->switched_ns)
 		recovered(s, gateway->last_rx_ns);
+}
+
+static void on_answered(struct step *s, const struct failover_event *event)
+{
+	struct failover *m = s->m;
+
+	if (m->current != event->gateway)
+		return;
+	m->probes = 0;
+	m->unproven = 0;
+	m->doubt = m->path_lost = false;
+}
+
+/* The one in use has a new session, and was there a moment ago: whatever was asked of the old one is settled. */
+static void renewed(struct step *s, bool by_peer)
+{
+	struct failover *m = s->m;
+	bool probe = by_peer || m->probes || m->path_lost;
+
+	m->beats = 0;
+	m->unproven = 0;
+	m->doubt = m->path_lost = false;
+	/* One that dialled had forgotten us, so it must learn anew that we use it. */
+	if (probe)
+		begin_probes(s);
 }
 
 static void on_session_up(struct step *s, const struct failover_event *event)
@@ -587,7 +689,8 @@ static void on_session_up(struct step *s, const struct failover_event *event)
 	gateway->session = true;
 	gateway->leaving = false;
 	gateway->remove_ns = 0;
-	gateway->last_rx_ns = s->now; /* it has just authenticated */
+	gateway->mute = false;
+	gateway->last_rx_ns = gateway->last_auth_ns = s->now; /* it has just authenticated */
 	if (event->answers_request) {
 		m->asked = 0;
 		m->rounds = 0;
@@ -601,13 +704,12 @@ static void on_session_up(struct step *s, const struct failover_event *event)
 		steer(s, event->gateway, FAILOVER_FIRST);
 	} else if (m->current != event->gateway && m->gateway[m->current].leaving) {
 		steer(s, event->gateway, FAILOVER_LEAVING);
+	} else if (m->current != event->gateway && m->path_lost) {
+		fail_current(s, FAILOVER_PATH);
 	} else if (m->current != event->gateway && event->by_peer && draws(m, event->gateway, s->now)) {
 		steer(s, event->gateway, FAILOVER_PEER);
-	} else if (m->current == event->gateway && event->by_peer) {
-		/* It had forgotten us, so it must learn anew that we use it. */
-		m->probes = 1;
-		m->probe_ns = s->now;
-		act(s, FAILOVER_DO_PROBE, event->gateway);
+	} else if (m->current == event->gateway) {
+		renewed(s, event->by_peer);
 	}
 }
 
@@ -677,6 +779,7 @@ static void (*const handlers[])(struct step *, const struct failover_event *) = 
 	[FAILOVER_WANT] = on_want,
 	[FAILOVER_PAYLOAD] = on_payload,
 	[FAILOVER_ALIVE] = on_alive,
+	[FAILOVER_ANSWERED] = on_answered,
 	[FAILOVER_SESSION_UP] = on_session_up,
 	[FAILOVER_SESSION_DOWN] = on_session_down,
 	[FAILOVER_REJECTED] = on_rejected,
@@ -707,7 +810,7 @@ void failover_step(struct failover *m, const struct failover_event *event, __u64
 
 __u64 failover_deadline_ns(const struct failover *m, __u64 now)
 {
-	__u64 due[] = { NEVER, probe_due(m), silent_due(m), request_due(m, now), NEVER };
+	__u64 due[] = { NEVER, probe_due(m), silent_due(m), request_due(m, now), NEVER, path_due(m) };
 	__u64 first = NEVER;
 
 	if (m->current != FAILOVER_NOBODY && m->config.heartbeat != FAILOVER_BEAT_NONE) {
@@ -717,8 +820,8 @@ __u64 failover_deadline_ns(const struct failover *m, __u64 now)
 			due[0] = m->gateway[m->current].last_rx_ns + m->config.defer_ns;
 	}
 	for (int g = 0; g < m->config.n_gateways; g++) {
-		if (m->gateway[g].remove_ns && m->gateway[g].remove_ns < due[4])
-			due[4] = m->gateway[g].remove_ns;
+		if (remove_due(m, g) < due[4])
+			due[4] = remove_due(m, g);
 		if (m->gateway[g].leaving && m->gateway[g].failed_ns + LEAVING_FOR < due[4])
 			due[4] = m->gateway[g].failed_ns + LEAVING_FOR;
 	}

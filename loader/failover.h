@@ -44,6 +44,7 @@ struct failover_gateway {
 	bool session;
 	bool failed;	    /* silent: no sign of life since failed_ns */
 	bool leaving;	    /* asked us to leave (drain, gate closed) since failed_ns */
+	bool mute;	    /* failed because nothing comes through its session: a heartbeat's answer does not revive it */
 	__u64 failed_ns;    /* when it failed; retry_ns: not asked for a standby session before */
 	__u64 retry_ns;
 	__u64 last_rx_ns;   /* last sign of life of this session */
@@ -58,7 +59,7 @@ struct failover_gateway {
 enum failover_reason {
 	FAILOVER_FIRST,	       /* none was in use before */
 	FAILOVER_SILENT,       /* heartbeats unanswered */
-	FAILOVER_PATH,	       /* heartbeats answered, but nothing comes back through the SA */
+	FAILOVER_PATH,	       /* it is there, but nothing that we send through the SA is answered */
 	FAILOVER_LEAVING,      /* it asked to be left */
 	FAILOVER_SESSION_LOST, /* the session ended */
 	FAILOVER_ADMIN,	       /* a user's wish */
@@ -73,8 +74,9 @@ enum failover_event_type {
 	FAILOVER_TICK,	       /* time has passed */
 	FAILOVER_START,	       /* the policy is in force */
 	FAILOVER_WANT,	       /* traffic for the cluster found no gateway */
-	FAILOVER_PAYLOAD,      /* DEFERRED: payload left for the gateway in use, which was quiet */
-	FAILOVER_ALIVE,	       /* gateway, rx_ns, auth_ns: what the datapath stamped */
+	FAILOVER_PAYLOAD,      /* payload left for the gateway in use, which was watched for it */
+	FAILOVER_ALIVE,	       /* gateway, rx_ns, auth_ns, answer_ns: what the datapath stamped */
+	FAILOVER_ANSWERED,     /* gateway answered a probe: the way through its session stands in both directions */
 	FAILOVER_SESSION_UP,   /* gateway, by_peer (it dialled us), answers_request */
 	FAILOVER_SESSION_DOWN, /* gateway: the session ended (lifetime, peer, administrator) */
 	FAILOVER_REJECTED,     /* the request failed as a whole; denied: by certificates, not by silence */
@@ -90,6 +92,7 @@ struct failover_event {
 	bool denied;
 	__u64 rx_ns;
 	__u64 auth_ns;
+	__u64 answer_ns; /* the last answer to a heartbeat */
 };
 
 enum failover_action_type {
@@ -134,13 +137,17 @@ struct failover {
 	unsigned int beats;
 	__u64 check_ns;	 /* when the check began */
 	__u64 beat_ns;	 /* when its last beat left */
-	bool watching;	 /* DEFERRED: the datapath will tell of the next payload */
+	bool watching;	 /* the datapath will tell of the next payload */
 	bool beat_extended; /* a late timer has been given one more response time */
 	unsigned int loss;  /* estimate of lost heartbeats, in 1/1024 */
 
-	/* The probe through the SA after a switch. */
+	/* The probe through the SA: after a switch, and where it is not sure that the way there and back stands. */
 	unsigned int probes; /* sent and not answered; 0 when answered */
 	__u64 probe_ns;
+	__u64 probed_from_ns; /* when the first of them was sent */
+	unsigned int unproven; /* heartbeats in a row that were not answered, though something came: it may not hear us */
+	bool doubt;	       /* only an answer ends the probing: what comes by itself proves nothing */
+	bool path_lost;	       /* probes are not answered, and there is no other to go to: a new session is asked for */
 
 	/* The outage under way: from the last sign of the gateway left. */
 	bool switching;

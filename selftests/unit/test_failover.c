@@ -144,7 +144,10 @@ static void run_until(struct world *w, __u64 end)
 
 			w->answers[first] = w->answers[--w->n_answers];
 			step(w, (struct failover_event){ .type = FAILOVER_ALIVE, .gateway = g, .rx_ns = w->now,
-							 .auth_ns = auth ? w->now : 0 });
+							 .auth_ns = auth ? w->now : 0,
+							 .answer_ns = auth ? 0 : w->now });
+			if (auth)
+				step(w, (struct failover_event){ .type = FAILOVER_ANSWERED, .gateway = g });
 		} else {
 			step(w, (struct failover_event){ .type = FAILOVER_TICK });
 		}

@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#include "selftests/sim/cluster.h"
+
+#include <errno.h>
+
+#include "policy/policy.h"
+#include "selftests/sim/datapath.h"
+#include "selftests/sim/invariants.h"
+#include "selftests/sim/node.h"
+#include "selftests/sim/sim.h"
+
+#define STARTED_NS (10 * SEC) /* as in loader/cluster.c */
+
+struct step {
+	struct sim *sim;
+	struct node *node;
+	struct cluster *cluster;
+};
+
+static void cluster_step(struct sim *sim, struct node *node, struct cluster *cluster, struct failover_event event);
+
+static struct peer *peer_of(const struct step *s, int g)
+{
+	struct peer *peer = g == FAILOVER_NOBODY ? NULL : node_peer(s->sim, s->node, s->cluster->gateway[g]);
+
+	return peer && peer->up ? peer : NULL;
+}
+
+static int index_of(const struct cluster *cluster, int remote)
+{
+	for (int g = 0; g < cluster->machine.config.n_gateways; g++)
+		if (cluster->gateway[g] == remote)
+			return g;
+	return FAILOVER_NOBODY;
+}
+
+int cluster_current(const struct cluster *cluster)
+{
+	return cluster->machine.current == FAILOVER_NOBODY ? -1 : cluster->gateway[cluster->machine.current];
+}
+
+struct cluster *cluster_of(const struct sim *sim, struct node *node, int client)
+{
+	if (!node->n_clusters)
+		return NULL;
+	return node->gateway ? &node->clusters[client - sim->shape.n_gateways] : &node->clusters[0];
+}
+
+/* Carrying out: one function an action. */
+
+static void do_steer(const struct step *s, const struct failover_action *action)
+{
+	struct peer *peer = peer_of(s, action->gateway);
+
+	s->cluster->steer = peer ? peer->if_id : 0;
+	s->cluster->watch = false;
+	TRACE(s->sim, s->node, "STEER to %s", peer ? s->sim->nodes[peer->remote].name : "nobody");
+	if (peer)
+		hold_send(s->sim, s->node, &s->cluster->hold);
+}
+
+static void send_control(const struct step *s, const struct peer *peer, enum hf_control_type type, __u64 nonce)
+{
+	datapath_control(s->sim, s->node, peer, type, nonce);
+}
+
+static void do_probe(const struct step *s, const struct failover_action *action)
+{
+	struct peer *peer = peer_of(s, action->gateway);
+
+	if (peer)
+		send_control(s, peer, HF_CONTROL_PROBE, ++s->sim->last_id);
+}
+
+static void do_watch(const struct step *s, const struct failover_action *action)
+{
+	struct peer *peer = peer_of(s, action->gateway);
+
+	s->cluster->watch = peer && s->cluster->steer == peer->if_id;
+}
+
+static void do_leave(const struct step *s, const struct failover_action *action)
+{
+	struct peer *peer = peer_of(s, action->gateway);
+
+	if (peer && peer->role == HF_ROLE_GATEWAY)
+		send_control(s, peer, HF_CONTROL_LEAVE, 0);
+}
+
+static void do_beat(const struct step *s, const struct failover_action *action)
+{
+	struct peer *peer = peer_of(s, action->gateway);
+	struct packet beat = { .kind = PACKET_BEAT, .from = s->node->index, .ttl = 64, .nonce = rng_next(&s->sim->rng) };
+
+	if (!peer)
+		return;
+	if (peer->role == HF_ROLE_CLIENT) {
+		/* Clients reflect no heartbeats: they are asked through the SA. */
+		send_control(s, peer, HF_CONTROL_PROBE, ++s->sim->last_id);
+		return;
+	}
+	s->cluster->beats[s->cluster->n_beats % BEATS_KEPT].nonce = beat.nonce;
+	s->cluster->beats[s->cluster->n_beats++ % BEATS_KEPT].if_id = peer->if_id;
+	beat.to = peer->remote;
+	TRACE(s->sim, s->node, "heartbeat to %s", s->sim->nodes[peer->remote].name);
+	net_send(s->sim, &beat);
+}
+
+static void do_remove(const struct step *s, const struct failover_action *action)
+{
+	struct peer *peer = peer_of(s, action->gateway);
+
+	if (peer)
+		peer_end(s->sim, s->node, peer, "it failed");
+}
+
+static void request_failed(struct sim *sim, struct node *node, void *what, __u64 n)
+{
+	cluster_step(sim, node, &node->clusters[n], (struct failover_event){ .type = FAILOVER_REJECTED });
+}
+
+static void do_request(const struct step *s, const struct failover_actions *actions)
+{
+	struct cluster *cluster = s->cluster;
+	int gateways[SIM_GATEWAYS_MAX];
+
+	for (int i = 0; i < actions->n_request; i++)
+		gateways[i] = cluster->gateway[actions->request[i]];
+	if (cluster->request)
+		keys_cancel(s->sim, s->node, cluster->request);
+	cluster->unreached = false;
+	cluster->request = keys_request(s->sim, s->node, gateways, actions->n_request);
+	TRACE(s->sim, s->node, "REQUEST of %d, first %s%s", actions->n_request, s->sim->nodes[gateways[0]].name,
+	      cluster->request ? "" : ": the key service is down");
+	if (!cluster->request)
+		sim_node_after(s->sim, s->node, true, 0, request_failed, NULL, (__u64)(cluster - s->node->clusters), false);
+}
+
+static void say(const struct step *s, const struct failover_action *action)
+{
+	static const char *const words[] = {
+		[FAILOVER_SAY_MISSED] = "missed a heartbeat of", [FAILOVER_SAY_FAILED] = "gives up",
+		[FAILOVER_SAY_SWITCHED] = "uses now", [FAILOVER_SAY_RECOVERED] = "has heard",
+		[FAILOVER_SAY_UPLINK] = "suspects its own uplink", [FAILOVER_SAY_FALSE_ALARM] = "false alarm about",
+	};
+
+	s->sim->count.failovers += action->type == FAILOVER_SAY_RECOVERED;
+	s->sim->count.false_alarms += action->type == FAILOVER_SAY_FALSE_ALARM;
+	TRACE(s->sim, s->node, "%s %s (%s, %.1f ms)", words[action->type],
+	      action->gateway == FAILOVER_NOBODY ? "" : s->sim->nodes[s->cluster->gateway[action->gateway]].name,
+	      failover_reason_name(action->reason), (double)action->value / MS);
+}
+
+static void (*const carry_out[])(const struct step *, const struct failover_action *) = {
+	[FAILOVER_DO_STEER] = do_steer,	   [FAILOVER_DO_PROBE] = do_probe,
+	[FAILOVER_DO_BEAT] = do_beat,	   [FAILOVER_DO_WATCH] = do_watch,
+	[FAILOVER_DO_LEAVE] = do_leave,	   [FAILOVER_DO_REMOVE] = do_remove,
+	[FAILOVER_SAY_MISSED] = say,	   [FAILOVER_SAY_FAILED] = say,
+	[FAILOVER_SAY_SWITCHED] = say,	   [FAILOVER_SAY_RECOVERED] = say,
+	[FAILOVER_SAY_UPLINK] = say,	   [FAILOVER_SAY_FALSE_ALARM] = say,
+};
+
+static void timer_due(struct sim *sim, struct node *node, void *what, __u64 n);
+
+static void set_timer(struct sim *sim, struct node *node, struct cluster *cluster)
+{
+	__u64 now = node_now(sim, node), due = failover_deadline_ns(&cluster->machine, now);
+
+	cluster->timer++;
+	if (due != ~0ull)
+		sim_node_after(sim, node, true, due > now ? node_wait(node, due - now) : 0, timer_due, NULL,
+			       (cluster->timer << 16 | (__u64)(cluster - node->clusters)), false);
+}
+
+static void cluster_step(struct sim *sim, struct node *node, struct cluster *cluster, struct failover_event event)
+{
+	struct step s = { sim, node, cluster };
+	struct failover_actions actions;
+
+	sim->count.steps++;
+	cluster->depth++;
+	failover_step(&cluster->machine, &event, node_now(sim, node), &actions);
+	for (size_t i = 0; i < actions.n; i++) {
+		if (actions.action[i].type == FAILOVER_DO_REQUEST)
+			do_request(&s, &actions);
+		else
+			carry_out[actions.action[i].type](&s, &actions.action[i]);
+	}
+	set_timer(sim, node, cluster);
+	if (!--cluster->depth)
+		invariant_cluster(sim, node, cluster);
+}
+
+/* What the datapath has stamped since the last look. */
+static void look(struct sim *sim, struct node *node, struct cluster *cluster)
+{
+	struct step s = { sim, node, cluster };
+
+	for (int g = 0; g < cluster->machine.config.n_gateways; g++) {
+		struct peer *peer = peer_of(&s, g);
+		struct failover_event event = { .type = FAILOVER_ALIVE, .gateway = g };
+
+		if (!peer)
+			continue;
+		event.auth_ns = peer->last_rx_ns;
+		event.answer_ns = peer->role == HF_ROLE_GATEWAY ? peer->beat_rx_ns : peer->last_rx_ns;
+		event.rx_ns = peer->last_rx_ns > peer->beat_rx_ns ? peer->last_rx_ns : peer->beat_rx_ns;
+		if (event.rx_ns > cluster->machine.gateway[g].last_rx_ns ||
+		    event.auth_ns > cluster->machine.gateway[g].last_auth_ns)
+			cluster_step(sim, node, cluster, event);
+	}
+}
+
+static void timer_due(struct sim *sim, struct node *node, void *what, __u64 n)
+{
+	struct cluster *cluster = &node->clusters[n & 0xffff];
+
+	if ((cluster->timer & 0xffffffffffff) != n >> 16)
+		return;
+	invariant_tick(sim, node, cluster);
+	look(sim, node, cluster);
+	cluster_step(sim, node, cluster, (struct failover_event){ .type = FAILOVER_TICK });
+}
+
+/* ---- what the others tell ---- */
+
+static __u32 draw(void *context, __u32 bound)
+{
+	return (__u32)rng_below(context, bound);
+}
+
+/* The order is drawn anew at every start, by the real policy_shuffle(). */
+static void draw_order(struct sim *sim, struct cluster *cluster)
+{
+	struct hf_addr gateways[SIM_GATEWAYS_MAX];
+	struct policy_cluster written = { .gateways = gateways, .n_gateways = (size_t)sim->shape.n_gateways };
+	struct policy policy = { .clusters = &written, .n_clusters = 1 };
+
+	for (int g = 0; g < sim->shape.n_gateways; g++)
+		gateways[g] = sim->nodes[g].outer;
+	policy.general.order = sim->shape.fixed_order ? POLICY_ORDER_FIXED : POLICY_ORDER_RANDOM;
+	policy_shuffle(&policy, draw, &sim->rng);
+	for (int g = 0; g < sim->shape.n_gateways; g++)
+		for (int i = 0; i < sim->shape.n_gateways; i++)
+			if (addr_equal(&gateways[g], &sim->nodes[i].outer))
+				cluster->gateway[g] = i;
+}
+
+void clusters_init(struct sim *sim, struct node *node)
+{
+	for (int i = 0; i < node->n_clusters; i++) {
+		struct cluster *cluster = &node->clusters[i];
+		struct failover_config config = sim->shape.machine;
+		int client = node->gateway ? sim->shape.n_gateways + i : node->index;
+
+		*cluster = (struct cluster){ .slot_client = client, .timer = cluster->timer };
+		config.seed = rng_next(&sim->rng);
+		config.n_gateways = node->gateway ? 1 : sim->shape.n_gateways;
+		if (node->gateway) {
+			config.heartbeat = sim->shape.gateway_heartbeat;
+			config.connect_at_start = false;
+			config.standby = 0;
+			cluster->gateway[0] = client;
+		} else {
+			draw_order(sim, cluster);
+		}
+		failover_init(&cluster->machine, &config);
+	}
+}
+
+void clusters_start(struct sim *sim, struct node *node)
+{
+	for (int i = 0; i < node->n_clusters; i++)
+		cluster_step(sim, node, &node->clusters[i], (struct failover_event){ .type = FAILOVER_START });
+}
+
+void cluster_want(struct sim *sim, struct node *node, struct cluster *cluster, const struct inner *packet)
+{
+	hold_put(&cluster->hold, packet, node_now(sim, node));
+	if (cluster->machine.current != FAILOVER_NOBODY) /* taken just before the switch */
+		hold_send(sim, node, &cluster->hold);
+	else
+		cluster_step(sim, node, cluster, (struct failover_event){ .type = FAILOVER_WANT });
+}
+
+void cluster_payload(struct sim *sim, struct node *node, struct cluster *cluster)
+{
+	if (cluster->machine.current == FAILOVER_NOBODY)
+		return;
+	look(sim, node, cluster);
+	cluster_step(sim, node, cluster,
+		     (struct failover_event){ .type = FAILOVER_PAYLOAD, .gateway = cluster->machine.current });
+}
+
+/* We were first with our own dial, or it would have started the session itself: that makes no difference. */
+static void start_by_gateway(struct sim *sim, struct node *node, struct cluster *cluster, int g)
+{
+	if (cluster->machine.gateway[g].session)
+		cluster_step(sim, node, cluster,
+			     (struct failover_event){ .type = FAILOVER_SESSION_UP, .gateway = g, .by_peer = true });
+}
+
+void clusters_control(struct sim *sim, struct node *node, struct peer *peer, const struct inner *control)
+{
+	struct cluster *cluster = &node->clusters[0];
+	int g = index_of(cluster, peer->remote);
+
+	if (control->control == HF_CONTROL_PROBE)
+		datapath_control(sim, node, peer, HF_CONTROL_ANSWER, control->nonce);
+	look(sim, node, cluster);
+	if (control->control == HF_CONTROL_DRAIN)
+		cluster_step(sim, node, cluster, (struct failover_event){ .type = FAILOVER_LEAVE_ME, .gateway = g });
+	else if (control->control == HF_CONTROL_ANSWER)
+		cluster_step(sim, node, cluster, (struct failover_event){ .type = FAILOVER_ANSWERED, .gateway = g });
+	else if (control->control == HF_CONTROL_START)
+		start_by_gateway(sim, node, cluster, g);
+}
+
+static bool was_about_to_start(struct sim *sim, const struct node *node, const struct cluster *cluster,
+			       const struct peer *peer, const struct failover_event *event)
+{
+	const struct failover *machine = &cluster->machine;
+
+	return peer->role == HF_ROLE_CLIENT && event->by_peer && machine->current == FAILOVER_NOBODY &&
+	       machine->wanted_ns && node_now(sim, node) - machine->wanted_ns < STARTED_NS;
+}
+
+void clusters_session_up(struct sim *sim, struct node *node, struct peer *peer, const struct cluster_session *session)
+{
+	struct cluster *cluster = cluster_of(sim, node, peer->remote);
+	struct failover_event event = { .type = FAILOVER_SESSION_UP, .by_peer = session->by_peer };
+
+	if (!cluster)
+		return;
+	event.gateway = index_of(cluster, peer->remote);
+	event.answers_request = session->request && session->request == cluster->request;
+	if (event.answers_request)
+		cluster->request = 0;
+	if (was_about_to_start(sim, node, cluster, peer, &event))
+		datapath_control(sim, node, peer, HF_CONTROL_START, 0);
+	cluster_step(sim, node, cluster, event);
+}
+
+void clusters_session_down(struct sim *sim, struct node *node, int remote)
+{
+	struct cluster *cluster = cluster_of(sim, node, remote);
+	int g = cluster ? index_of(cluster, remote) : FAILOVER_NOBODY;
+
+	if (g != FAILOVER_NOBODY && cluster->machine.gateway[g].session)
+		cluster_step(sim, node, cluster, (struct failover_event){ .type = FAILOVER_SESSION_DOWN, .gateway = g });
+}
+
+void clusters_attempt_failed(struct sim *sim, struct node *node, __u64 request, int error)
+{
+	for (int i = 0; i < node->n_clusters; i++)
+		if (node->clusters[i].request == request && error != EACCES)
+			node->clusters[i].unreached = true;
+}
+
+void clusters_rejected(struct sim *sim, struct node *node, __u64 request)
+{
+	for (int i = 0; i < node_peer_count(sim, node); i++)
+		if (node->peers[i] && (!request || node->peers[i]->renewal == request))
+			node->peers[i]->renewal = 0;
+	for (int i = 0; i < node->n_clusters; i++) {
+		struct cluster *cluster = &node->clusters[i];
+		struct failover_event event = { .type = FAILOVER_REJECTED };
+
+		if (!cluster->request || (request && cluster->request != request))
+			continue;
+		cluster->request = 0;
+		event.denied = request && !cluster->unreached;
+		TRACE(sim, node, "key request rejected");
+		cluster_step(sim, node, cluster, event);
+	}
+}
+
+void clusters_say_goodbye(struct sim *sim, struct node *node)
+{
+	for (int i = 0; i < node_peer_count(sim, node); i++)
+		if (node->peers[i] && node->peers[i]->up && node->peers[i]->role == HF_ROLE_GATEWAY)
+			datapath_control(sim, node, node->peers[i], HF_CONTROL_BYE, 0);
+}
+
+void cluster_move(struct sim *sim, struct node *node, struct cluster *cluster, int gateway)
+{
+	int g = gateway == FAILOVER_NOBODY ? FAILOVER_NOBODY : index_of(cluster, gateway);
+
+	if (g != FAILOVER_NOBODY && g == cluster->machine.current)
+		return;
+	look(sim, node, cluster);
+	cluster_step(sim, node, cluster, (struct failover_event){ .type = FAILOVER_MOVE, .gateway = g });
+}

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#include "selftests/sim/invariants.h"
+
+#include "selftests/sim/app.h"
+#include "selftests/sim/cluster.h"
+#include "selftests/sim/node.h"
+#include "selftests/sim/sim.h"
+#include "selftests/sim/tcp.h"
+
+#define TICKS_AT_ONCE 50
+
+void invariant_packet(struct sim *sim, const struct packet *packet)
+{
+	const struct node *from = &sim->nodes[packet->from];
+
+	if (packet->kind == PACKET_BEAT) {
+		if (packet->hops > NET_HOPS_MAX)
+			sim_fault(sim, "a reflecting loop: %s sends a heartbeat on for the %uth time", from->name,
+				  packet->hops);
+		return;
+	}
+	if (!packet->key || !packet->spi)
+		sim_fault(sim, "plaintext: %s sends %s without a session", from->name,
+			  packet->inner.control ? "a control packet" : "payload");
+}
+
+void invariant_cluster(struct sim *sim, const struct node *node, const struct cluster *cluster)
+{
+	const struct failover *m = &cluster->machine;
+	const struct peer *current = node_peer(sim, node, cluster_current(cluster));
+	__u32 steer = current && current->up ? current->if_id : 0;
+
+	for (int g = 0; g < m->config.n_gateways; g++) {
+		const struct peer *peer = node_peer(sim, node, cluster->gateway[g]);
+
+		if (m->gateway[g].session != (peer && peer->up))
+			sim_fault(sim, "the machine of %s believes %s session with %s", node->name,
+				  m->gateway[g].session ? "in a lost" : "in no", sim->nodes[cluster->gateway[g]].name);
+	}
+	if (cluster->steer != steer)
+		sim_fault(sim, "%s does not steer to its current gateway, but to if_id %u instead of %u", node->name,
+			  cluster->steer, steer);
+	for (int g = 0; g < m->config.n_gateways && m->current == FAILOVER_NOBODY; g++)
+		if (m->gateway[g].session && !m->gateway[g].failed && !m->gateway[g].leaving)
+			sim_fault(sim, "%s uses nobody, though it has a session with %s", node->name,
+				  sim->nodes[cluster->gateway[g]].name);
+	if (m->current == FAILOVER_NOBODY)
+		return;
+	if (!m->gateway[m->current].session)
+		sim_fault(sim, "%s uses %s without a session", node->name, sim->nodes[cluster_current(cluster)].name);
+	if (m->gateway[m->current].failed)
+		sim_fault(sim, "%s uses %s, which it holds to be dead", node->name,
+			  sim->nodes[cluster_current(cluster)].name);
+}
+
+void invariant_tick(struct sim *sim, const struct node *node, struct cluster *cluster)
+{
+	cluster->ticks = sim->now - cluster->tick_ns < 10000 ? cluster->ticks + 1 : 0;
+	cluster->tick_ns = sim->now;
+	if (cluster->ticks > TICKS_AT_ONCE)
+		sim_fault(sim, "the machine of %s spins: its timer is due again and again", node->name);
+}
+
+static bool terms_agree(const struct exchange_terms *a, const struct exchange_terms *b)
+{
+	return a->spi_initiator == b->spi_initiator && a->spi_responder == b->spi_responder &&
+	       a->lifetime_s == b->lifetime_s && a->algorithm == b->algorithm &&
+	       a->encapsulation == b->encapsulation && a->reversed == b->reversed && a->n_inner == b->n_inner &&
+	       addr_equal(&a->inner[0].addr, &b->inner[0].addr);
+}
+
+void invariant_exchange(struct sim *sim, const struct conn *conn, int side, const struct exchange_actions *act)
+{
+	const struct end *end = &conn->end[side], *other = &conn->end[1 - side];
+	const char *name = end->node->name;
+
+	if (act->install && end->installed)
+		sim_fault(sim, "the exchange of %s installs twice", name);
+	if (act->activate && !end->installed)
+		sim_fault(sim, "the exchange of %s activates what is not installed", name);
+	if (act->activate && end->activated)
+		sim_fault(sim, "the exchange of %s activates twice", name);
+	if (act->activate && act->abandon)
+		sim_fault(sim, "the exchange of %s activates and abandons", name);
+	if (act->abandon && end->activated)
+		sim_fault(sim, "the exchange of %s abandons a session that stands", name);
+	if (act->activate && !terms_agree(&end->exchange.terms, &other->exchange.terms))
+		sim_fault(sim, "%s and %s agree on different terms", name, other->node->name);
+}
+
+/* ---- in the end ---- */
+
+/* Whether this client can use that gateway, from now on and for ever. */
+static bool can_use(struct sim *sim, const struct node *client, const struct node *gateway)
+{
+	return gateway->up && !gateway->strict && !gateway->gate.cut && !gateway->gate.drained &&
+	       !net_is_cut(sim, client->index, gateway->index) && !net_is_cut(sim, gateway->index, client->index);
+}
+
+static bool can_use_any(struct sim *sim, const struct node *client)
+{
+	for (int g = 0; g < sim->shape.n_gateways; g++)
+		if (can_use(sim, client, &sim->nodes[g]))
+			return true;
+	return false;
+}
+
+/* Without heartbeats nobody notices a dead gateway (the specification's NONE): nothing is promised. */
+static bool is_promised(const struct sim *sim)
+{
+	return sim->shape.machine.heartbeat != FAILOVER_BEAT_NONE;
+}
+
+static void settled(struct sim *sim, const struct node *client)
+{
+	int current = cluster_current(&client->clusters[0]);
+
+	if (current < 0)
+		sim_fault(sim, "%s uses nobody, though it could, %.1f s after the last fault", client->name,
+			  (double)sim->shape.bound_ns / SEC);
+	else if (!can_use(sim, client, &sim->nodes[current]))
+		sim_fault(sim, "%s uses %s, which it cannot, though it could use another, %.1f s after the last fault",
+			  client->name, sim->nodes[current].name, (double)sim->shape.bound_ns / SEC);
+}
+
+/* A half session whose exchange is long over, or a state that nobody speaks of any more. */
+static void left_over(struct sim *sim)
+{
+	__u64 exchange = 3 * sim->shape.key_request_ns + SEC;
+
+	for (int b = 0; b < SA_BUCKETS; b++)
+		for (const struct sa *sa = sim->sas.bucket[b]; sa; sa = sa->next) {
+			const struct node *node = &sim->nodes[sa->receiver];
+			const struct peer *peer = node_peer(sim, node, sa->sender);
+
+			if (!sa->in || sa->life != node->life || !node->up || sa->fading)
+				continue;
+			if (!peer || (peer->in != sa && peer->pending_in != sa))
+				sim_fault(sim, "%s has left over the state of SPI %08x", node->name, sa->spi);
+			else if (peer->pending_in == sa && sim->now - peer->pending_ns > exchange)
+				sim_fault(sim, "%s has half a session with %s left over", node->name,
+					  sim->nodes[sa->sender].name);
+		}
+}
+
+void invariant_settled(struct sim *sim)
+{
+	left_over(sim);
+	for (int i = 0; i < sim->shape.n_clients && is_promised(sim); i++) {
+		struct node *client = node_client(sim, i);
+
+		if (!can_use_any(sim, client))
+			continue;
+		settled(sim, client);
+		app_window_begin(client);
+	}
+}
+
+void invariant_answered(struct sim *sim)
+{
+	for (int i = 0; i < sim->shape.n_clients; i++) {
+		const struct node *client = node_client(sim, i);
+		unsigned int sent, answered;
+
+		if (!client->app.window_from)
+			continue;
+		settled(sim, client);
+		sent = app_window_sent(client);
+		answered = app_window_answered(client);
+		if (answered < sent)
+			sim_fault(sim, "%s uses %s, but of %u packets sent long after the last fault %u are answered",
+				  client->name, sim->nodes[cluster_current(&client->clusters[0])].name, sent, answered);
+	}
+}

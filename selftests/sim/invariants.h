@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What must always hold, asked after every step of what the step has touched, and
+ * what must hold in the end. Each ends the run by sim_fault(); README.md is the
+ * list of them in words.
+ */
+#ifndef HF_SIM_INVARIANTS_H
+#define HF_SIM_INVARIANTS_H
+
+#include "kms/exchange.h"
+#include "selftests/sim/net.h"
+
+struct cluster;
+struct conn;
+
+/* Of every packet that is put on the underlay. */
+void invariant_packet(struct sim *sim, const struct packet *packet);
+
+/* After every step of a state machine. */
+void invariant_cluster(struct sim *sim, const struct node *node, const struct cluster *cluster);
+
+/* At every timer of a state machine: it does not spin. */
+void invariant_tick(struct sim *sim, const struct node *node, struct cluster *cluster);
+
+/* After every step of an exchange, before its actions are carried out. */
+void invariant_exchange(struct sim *sim, const struct conn *conn, int side, const struct exchange_actions *act);
+
+/* The bound has passed: whoever can use a gateway does, and nothing is left over. */
+void invariant_settled(struct sim *sim);
+
+/* Likewise, after the window: all that was sent in it has been answered. */
+void invariant_answered(struct sim *sim);
+
+#endif

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#include "selftests/sim/node.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "selftests/sim/app.h"
+#include "selftests/sim/cluster.h"
+#include "selftests/sim/serve.h"
+#include "selftests/sim/sim.h"
+
+#define GATEWAYS_LOW 0x0a000001u  /* 10.0.0.1: below the clients', so that a gateway's dial goes first */
+#define GATEWAYS_HIGH 0xc0000201u /* 192.0.2.1 */
+#define CLIENTS_OUTER 0x64400001u /* 100.64.0.1 */
+#define CLIENTS_INNER 0xac100001u /* 172.16.0.1 */
+
+__u64 node_now(const struct sim *sim, const struct node *node)
+{
+	__s64 drift = (__s64)sim->now * node->clock_ppm / 1000000;
+
+	return (__u64)((__s64)sim->now + node->clock_ns + drift);
+}
+
+__u64 node_wait(const struct node *node, __u64 local)
+{
+	if (local > 3600 * SEC)
+		local = 3600 * SEC;
+	return local * 1000000 / (__u64)(1000000 + node->clock_ppm) + 1;
+}
+
+int node_peer_count(const struct sim *sim, const struct node *node)
+{
+	return node->gateway ? sim->shape.n_clients : sim->shape.n_gateways;
+}
+
+struct peer **node_peer_place(const struct sim *sim, const struct node *node, int remote)
+{
+	return &node->peers[node->gateway ? remote - sim->shape.n_gateways : remote];
+}
+
+struct peer *node_peer(const struct sim *sim, const struct node *node, int remote)
+{
+	if (remote < 0 || (remote < sim->shape.n_gateways) == node->gateway)
+		return NULL;
+	return *node_peer_place(sim, node, remote);
+}
+
+struct node *node_client(struct sim *sim, int client)
+{
+	return &sim->nodes[sim->shape.n_gateways + client];
+}
+
+static struct hf_addr address(__u32 first, int n)
+{
+	return addr_from_be32(htonl(first + (__u32)n));
+}
+
+static void node_init(struct sim *sim, struct node *node, int index, __u32 gateways)
+{
+	const struct shape *shape = &sim->shape;
+	int n = index - shape->n_gateways;
+
+	node->index = index;
+	node->gateway = n < 0;
+	snprintf(node->name, sizeof(node->name), "%s%d", n < 0 ? "gw" : "c", n < 0 ? index : n);
+	node->outer = n < 0 ? address(gateways, index) : address(CLIENTS_OUTER, n);
+	node->inner[0] = n < 0 || shape->inner_is_outer ? node->outer : address(CLIENTS_INNER, n);
+	node->inner[1] = node->outer;
+	node->clock_ns = (__s64)rng_below(&sim->rng, 1000 * SEC);
+	node->clock_ppm = (int)rng_below(&sim->rng, (__u64)(2 * shape->clock_ppm + 1)) - shape->clock_ppm;
+	node->far_ns = rng_below(&sim->rng, shape->delay_ns + 1) / 2 + 50000;
+	node->link_ns = rng_range(&sim->rng, 20000, 400000);
+	node->strict = node->gateway && rng_chance(&sim->rng, shape->strict_per_mille);
+	node->peers = sim_alloc((size_t)node_peer_count(sim, node), sizeof(struct peer *));
+	node->n_clusters = node->gateway ? (shape->named ? shape->n_clients : 0) : 1;
+	node->clusters = sim_alloc((size_t)node->n_clusters + 1, sizeof(struct cluster));
+}
+
+void nodes_init(struct sim *sim)
+{
+	__u32 gateways = rng_chance(&sim->rng, 500) ? GATEWAYS_LOW : GATEWAYS_HIGH;
+
+	sim->n_nodes = sim->shape.n_gateways + sim->shape.n_clients;
+	sim->nodes = sim_alloc((size_t)sim->n_nodes, sizeof(struct node));
+	for (int i = 0; i < sim->n_nodes; i++)
+		node_init(sim, &sim->nodes[i], i, gateways);
+}
+
+void nodes_start(struct sim *sim)
+{
+	for (int i = 0; i < sim->n_nodes; i++)
+		node_start(sim, &sim->nodes[i]);
+	for (int i = 0; i < sim->shape.n_clients; i++)
+		app_start(sim, node_client(sim, i));
+}
+
+static void peers_free(struct sim *sim, struct node *node)
+{
+	for (int i = 0; i < node_peer_count(sim, node); i++) {
+		free(node->peers[i]);
+		node->peers[i] = NULL;
+	}
+}
+
+/* Before the connections are freed with the run. */
+void nodes_clear(struct sim *sim)
+{
+	for (int i = 0; i < sim->n_nodes; i++) {
+		keys_clear(&sim->nodes[i]);
+		peers_free(sim, &sim->nodes[i]);
+		free(sim->nodes[i].peers);
+		free(sim->nodes[i].clusters);
+	}
+	free(sim->nodes);
+}
+
+static void keys_ready(struct sim *sim, struct node *node, void *what, __u64 n)
+{
+	if (node->keys.up)
+		return;
+	keys_start(node);
+	clusters_start(sim, node);
+}
+
+void node_start(struct sim *sim, struct node *node)
+{
+	node->up = true;
+	node->stopped_until = 0;
+	TRACE(sim, node, "starts");
+	clusters_init(sim, node);
+	if (node->gateway)
+		gate_start(sim, node);
+	sim_node_after(sim, node, true, rng_range(&sim->rng, 20 * MS, 200 * MS), keys_ready, NULL, 0, false);
+}
+
+void node_crash(struct sim *sim, struct node *node)
+{
+	TRACE(sim, node, "dies");
+	sim->count.crashes++;
+	node->up = false;
+	keys_die(sim, node);
+	peers_free(sim, node);
+	node->life++;
+	/* Machines that nobody feeds any more: the next start makes them anew. */
+	clusters_init(sim, node);
+}
+
+/* As loader/daemon.c, on_died. */
+static void daemon_hears_death(struct sim *sim, struct node *node, void *what, __u64 n)
+{
+	peers_abandon_all(sim, node);
+	clusters_rejected(sim, node, 0);
+}
+
+void node_crash_keys(struct sim *sim, struct node *node)
+{
+	TRACE(sim, node, "its key service dies");
+	keys_die(sim, node);
+	sim_node_after(sim, node, true, node->link_ns, daemon_hears_death, NULL, 0, false);
+	sim_node_after(sim, node, true, rng_range(&sim->rng, 200 * MS, SEC), keys_ready, NULL, 0, false);
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#include "selftests/sim/sa.h"
+
+#include <stdlib.h>
+
+#include "selftests/sim/node.h"
+#include "selftests/sim/sim.h"
+
+static struct sa **find(struct sim *sim, int receiver, __u32 spi)
+{
+	struct sa **at = &sim->sas.bucket[rng_mix((__u64)receiver << 32 | spi) % SA_BUCKETS];
+
+	while (*at && ((*at)->receiver != receiver || (*at)->spi != spi))
+		at = &(*at)->next;
+	return at;
+}
+
+struct sa *sa_install_in(struct sim *sim, struct node *receiver, int sender, __u32 spi, __u64 key, __u32 if_id)
+{
+	struct sa **at = find(sim, receiver->index, spi);
+
+	if (*at) {
+		/* SPIs are drawn without repetition in one run, so this is no accident. */
+		sim_fault(sim, "two keys for one SPI: %s has installed %08x for node %d, and now for node %d",
+			  receiver->name, spi, (*at)->sender, sender);
+		return NULL;
+	}
+	if (!key) {
+		sim_fault(sim, "plaintext: %s installs SPI %08x without a key", receiver->name, spi);
+		return NULL;
+	}
+	*at = sim_alloc(1, sizeof(**at));
+	**at = (struct sa){ .receiver = receiver->index, .spi = spi, .key = key, .sender = sender, .if_id = if_id,
+			    .life = receiver->life, .in = true };
+	return *at;
+}
+
+struct sa *sa_install_out(struct sim *sim, struct node *sender, int receiver, __u32 spi, __u64 key)
+{
+	struct sa *sa = *find(sim, receiver, spi);
+
+	if (!sa)
+		sim_fault(sim, "%s would send under SPI %08x, which %s has never installed", sender->name, spi,
+			  sim->nodes[receiver].name);
+	else if (sa->key != key || sa->sender != sender->index)
+		sim_fault(sim, "two keys for one SPI: %s sends under %08x with another key than %s has for it",
+			  sender->name, spi, sim->nodes[receiver].name);
+	else if (sa->out)
+		sim_fault(sim, "a key used twice: %s installs SPI %08x once more, and its numbers begin anew",
+			  sender->name, spi);
+	else
+		sa->out = true;
+	return sim->failed ? NULL : sa;
+}
+
+struct sa *sa_find(struct sim *sim, const struct node *receiver, __u32 spi)
+{
+	struct sa *sa = *find(sim, receiver->index, spi);
+
+	return sa && sa->in && sa->life == receiver->life ? sa : NULL;
+}
+
+bool sa_take_number(struct sa *sa, __u64 number)
+{
+	__u64 back;
+
+	if (number > sa->newest) {
+		back = number - sa->newest;
+		sa->window = back < 64 ? sa->window << back | 1 : 1;
+		sa->newest = number;
+		return true;
+	}
+	back = sa->newest - number;
+	if (back >= 64 || sa->window >> back & 1)
+		return false;
+	sa->window |= 1ull << back;
+	return true;
+}
+
+void sa_remove_in(struct sa *sa)
+{
+	if (sa)
+		sa->in = false;
+}
+
+void sa_clear(struct sa_table *table)
+{
+	for (int i = 0; i < SA_BUCKETS; i++)
+		while (table->bucket[i]) {
+			struct sa *sa = table->bucket[i];
+
+			table->bucket[i] = sa->next;
+			free(sa);
+		}
+}

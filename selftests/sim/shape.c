@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#include "selftests/sim/shape.h"
+
+#include <string.h>
+
+#include "selftests/sim/rng.h"
+#include "selftests/sim/sim.h"
+
+#define PROBE_PACE (100 * MS) /* as in loader/failover.c: the eight probes take 36 times this or the response time */
+#define EXTRA_TRIES 6
+
+/* README.md, "The bound", says where each term comes from. */
+__u64 shape_bound_ns(const struct shape *shape)
+{
+	const struct failover_config *m = &shape->machine;
+	__u64 pace = m->response_ns > PROBE_PACE ? m->response_ns : PROBE_PACE;
+	__u64 silence = m->defer_ns + (m->tries + EXTRA_TRIES + 2) * m->response_ns;
+	__u64 per_gateway = silence + 36 * pace + 2 * shape->key_request_ns;
+
+	return (__u64)shape->n_gateways * per_gateway + 20 * SEC;
+}
+
+static enum failover_heartbeat draw_heartbeat(struct rng *rng)
+{
+	__u64 n = rng_below(rng, 100);
+
+	return n < 70 ? FAILOVER_BEAT_INSTANT : n < 92 ? FAILOVER_BEAT_DEFERRED : FAILOVER_BEAT_NONE;
+}
+
+static void draw_policy(struct shape *shape, struct rng *rng)
+{
+	struct failover_config *m = &shape->machine;
+
+	m->heartbeat = draw_heartbeat(rng);
+	m->response_ns = rng_range(rng, 30, 300) * MS;
+	m->defer_ns = rng_range(rng, 30, 1000) * MS;
+	m->tries = (unsigned int)rng_range(rng, 1, 4);
+	m->standby = (unsigned int)rng_below(rng, 3);
+	m->connect_at_start = rng_chance(rng, 500);
+	shape->key_request_ns = rng_range(rng, 1000, 3000) * MS;
+	shape->patience_ns = 500 * MS;
+	shape->lifetime_s = rng_chance(rng, 500) ? 3600 : rng_range(rng, 10, 30);
+	shape->inner_is_outer = rng_chance(rng, 300);
+	shape->fixed_order = rng_chance(rng, 200);
+	shape->strict_per_mille = rng_chance(rng, 150) ? 250 : 0;
+	shape->named = rng_chance(rng, 300);
+	shape->gateway_heartbeat = draw_heartbeat(rng);
+}
+
+static void draw_network(struct shape *shape, struct rng *rng)
+{
+	shape->loss = rng_chance(rng, 500) ? (unsigned int)rng_below(rng, 100) : 0;
+	shape->duplicates = rng_chance(rng, 500) ? (unsigned int)rng_below(rng, 100) : 0;
+	shape->late = rng_chance(rng, 300) ? (unsigned int)rng_below(rng, 50) : 0;
+	shape->lan_loss = rng_chance(rng, 300) ? (unsigned int)rng_below(rng, 100) : 0;
+	shape->delay_ns = rng_range(rng, 1, 30) * MS;
+	shape->jitter_ns = rng_below(rng, 20) * MS;
+	shape->late_ns = rng_range(rng, 100, 3000) * MS;
+	shape->clock_ppm = rng_chance(rng, 300) ? 5000 : 100;
+}
+
+static void draw_small(struct shape *shape, struct rng *rng)
+{
+	__u64 most = rng_range(rng, 1, 20);
+
+	shape->n_gateways = (int)rng_range(rng, 2, 5);
+	shape->n_clients = (int)rng_range(rng, 1, most);
+	draw_policy(shape, rng);
+	draw_network(shape, rng);
+	shape->payload_ns = rng_range(rng, 100, 600) * MS;
+	shape->faults_ns = rng_range(rng, 10, 30) * SEC;
+	shape->n_faults = (unsigned int)rng_range(rng, 1, 12);
+	shape->forged = rng_chance(rng, 200) ? 20 : 0;
+}
+
+static void draw_crowd(struct shape *shape, struct rng *rng)
+{
+	draw_small(shape, rng);
+	shape->n_gateways = 5;
+	shape->n_clients = 3000;
+	shape->named = false; /* a machine for each pair would be 15,000 of them, and nothing new */
+	shape->machine.heartbeat = FAILOVER_BEAT_INSTANT;
+	shape->payload_ns = SEC;
+	shape->n_faults = 8;
+}
+
+static void draw_spread(struct shape *shape, struct rng *rng)
+{
+	draw_crowd(shape, rng);
+	shape->n_clients = 10000;
+	shape->machine.standby = 0;
+	shape->lifetime_s = 3600;
+	shape->fixed_order = false;
+	shape->strict_per_mille = shape->loss = shape->duplicates = shape->late = shape->lan_loss = 0;
+	shape->payload_ns = 2 * SEC;
+	shape->n_faults = shape->forged = 0;
+}
+
+void shape_draw(struct shape *shape, enum shape_kind kind, __u64 seed)
+{
+	static void (*const draws[])(struct shape *shape, struct rng *rng) = {
+		[SHAPE_SMALL] = draw_small, [SHAPE_CROWD] = draw_crowd, [SHAPE_SPREAD] = draw_spread,
+	};
+	struct rng rng;
+
+	memset(shape, 0, sizeof(*shape));
+	rng_seed(&rng, rng_mix(~seed));
+	shape->kind = kind;
+	draws[kind](shape, &rng);
+	shape->bound_ns = shape_bound_ns(shape);
+	shape->window_ns = 5 * SEC;
+}

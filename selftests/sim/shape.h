@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What a seed draws before the run begins: how many nodes, their policies and
+ * clocks, how good the network is, which faults may come, and how long. The kinds of
+ * runs differ in the ranges only.
+ */
+#ifndef HF_SIM_SHAPE_H
+#define HF_SIM_SHAPE_H
+
+#include <linux/types.h>
+#include <stdbool.h>
+
+#include "loader/failover.h"
+
+#define SIM_GATEWAYS_MAX 8
+#define SIM_CLIENTS_MAX 20000
+
+enum shape_kind {
+	SHAPE_SMALL,	/* 1-20 clients, 2-5 gateways, everything that can go wrong */
+	SHAPE_CROWD,	/* thousands of clients, and a fault that meets all of them */
+	SHAPE_SPREAD,	/* 10,000 clients of one policy, one death: how even the load is */
+};
+
+struct shape {
+	enum shape_kind kind;
+	int n_gateways, n_clients;
+
+	/* The clients' policy. */
+	struct failover_config machine; /* without n_gateways and seed */
+	__u64 key_request_ns, patience_ns, lifetime_s;
+	bool inner_is_outer; /* the inner address is the outer one */
+	bool fixed_order;
+	unsigned int strict_per_mille; /* of gateways that let nobody in (no [PEER] range, address not in the certificate) */
+
+	/* The gateways'. */
+	bool named; /* they tunnel the clients' addresses to the clients, and so dial them */
+	enum failover_heartbeat gateway_heartbeat;
+
+	/* The network while faults go on; per mille, ns. */
+	unsigned int loss, duplicates, late, lan_loss;
+	__u64 delay_ns, jitter_ns, late_ns;
+	int clock_ppm; /* at most */
+
+	__u64 payload_ns; /* how often a client sends */
+	__u64 faults_ns, bound_ns, window_ns;
+	unsigned int n_faults;
+	unsigned int forged; /* hostile heartbeats */
+};
+
+void shape_draw(struct shape *shape, enum shape_kind kind, __u64 seed);
+
+/* The liveness bound: from the last fault until every client that can use a gateway uses one. README.md derives it. */
+__u64 shape_bound_ns(const struct shape *shape);
+
+#endif
