@@ -15,6 +15,8 @@
 
 /* Traffic for a client that has waited no longer than this when the client dials was about to make us dial. */
 #define STARTED_NS (10 * CLOCK_NS_PER_S)
+/* A gateway's wish for new keys is not heard more often: one that was under way while they came is not for these. */
+#define REKEY_PACE_NS CLOCK_NS_PER_S
 
 struct peer *cluster_peer(const struct cluster *cluster, int g)
 {
@@ -291,6 +293,8 @@ static void start_by_gateway(struct cluster *cluster, int g)
 
 void clusters_control(struct clusters *all, struct peer *gateway, const struct hf_event *control)
 {
+	if (control->control == HF_CONTROL_REKEY && clock_now_ns() - gateway->established_ns > REKEY_PACE_NS)
+		clusters_renew(all, gateway);
 	/* A gateway that tunnels to us asks whether we live. */
 	if (control->control == HF_CONTROL_PROBE)
 		clusters_send_control(all, gateway, HF_CONTROL_ANSWER, control->nonce);
@@ -412,6 +416,9 @@ void clusters_session_down(struct clusters *all, const struct hf_addr *gateway, 
 
 void clusters_renew(struct clusters *all, struct peer *gateway)
 {
+	for (size_t i = 0; i < FAILOVER_MAX_GATEWAYS; i++)
+		if (all->renewals[i].request && addr_equal(&all->renewals[i].gateway, &gateway->remote))
+			return;
 	for (size_t i = 0; i < FAILOVER_MAX_GATEWAYS; i++) {
 		if (all->renewals[i].request)
 			continue;
