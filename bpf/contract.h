@@ -52,6 +52,7 @@ enum hf_control_type {
 	HF_CONTROL_DRAIN = 4,  /* gateway: leave me for another (gate closed) */
 	HF_CONTROL_BYE = 5,    /* client: I go down in order; end our session */
 	HF_CONTROL_START = 6,  /* gateway: traffic for you came here before we had a session; use me */
+	HF_CONTROL_REKEY = 7,  /* gateway: our keys have been used enough; dial me for new ones */
 };
 
 struct hf_control_wire {

@@ -558,6 +558,12 @@ void clients_control(struct clients *clients, struct peer *peer, const struct hf
 	claim(peer->owner);
 }
 
+void clients_renew(struct clients *clients, struct peer *peer)
+{
+	if (peer->n_inner)
+		send_control(clients, peer, &peer->inner[0].addr, 0, HF_CONTROL_REKEY);
+}
+
 bool clients_any(const struct clients *clients)
 {
 	return clients->first;

@@ -64,6 +64,9 @@ void clients_claim(struct clients *clients, struct peer *peer);
 /* A control packet of a client. open: whether the gate is; a closed one leaves probes unanswered. */
 void clients_control(struct clients *clients, struct peer *peer, const struct hf_event *event, bool open);
 
+/* The session needs new keys: the client, who is the one that dials, is asked for them through it. */
+void clients_renew(struct clients *clients, struct peer *peer);
+
 /* Whether there are any. */
 bool clients_any(const struct clients *clients);
 

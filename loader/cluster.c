@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 #include "loader/cluster.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,52 +10,15 @@
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "loader/auto.h"
-#include "loader/beat.h"
+#include "loader/cluster_internal.h"
 #include "loader/hold.h"
-#include "loader/peer_json.h"
 
-/* Heartbeats that may be answered late; the oldest is forgotten for each new one. */
-#define BEATS_KEPT 32
 /* Traffic for a client that has waited no longer than this when the client dials was about to make us dial. */
 #define STARTED_NS (10 * CLOCK_NS_PER_S)
+/* A gateway's wish for new keys is not heard more often: one that was under way while they came is not for these. */
+#define REKEY_PACE_NS CLOCK_NS_PER_S
 
-struct cluster {
-	struct clusters *all;
-	const struct policy_cluster *policy;
-	__u32 slot;
-	struct failover machine;
-	bool tunnelled; /* a tunnel of the policy leads here, whatever AUTO does */
-	bool awake;	/* traffic is led here; a cluster at rest asks for nothing and hears nothing */
-	struct hold *hold;
-	struct event *timer;
-	__u64 request; /* under way at the KMS; 0: none */
-	bool unreached; /* an attempt of it failed for another reason than certificates */
-	__u64 beats[BEATS_KEPT]; /* nonces */
-	unsigned int n_beats;
-	__u64 sent;
-	__u64 missed;
-};
-
-struct clusters {
-	struct clusters_config config;
-	struct keyservice *service;
-	struct cluster *cluster;
-	size_t n;
-	struct policy_cluster detected; /* of the cluster AUTO: none or one gateway */
-	struct hf_addr server;
-	struct cluster *led_to; /* where AUTO leads; NULL: nowhere */
-	__u64 answered_before; /* of peers that are gone */
-	__u32 sequence;
-	/* A renewal is a request of its own, beside those of the machines. */
-	struct {
-		__u64 request;
-		struct hf_addr gateway;
-	} renewals[FAILOVER_MAX_GATEWAYS];
-};
-
-static void cluster_step(struct cluster *cluster, const struct failover_event *event);
-
-static struct peer *gateway_peer(const struct cluster *cluster, int g)
+struct peer *cluster_peer(const struct cluster *cluster, int g)
 {
 	struct peers *peers = cluster->all->config.peers;
 
@@ -67,260 +29,13 @@ static struct peer *gateway_peer(const struct cluster *cluster, int g)
 	return NULL;
 }
 
-static int gateway_index(const struct cluster *cluster, const struct hf_addr *addr)
+int cluster_gateway_index(const struct cluster *cluster, const struct hf_addr *addr)
 {
 	for (size_t g = 0; g < cluster->policy->n_gateways; g++)
 		if (addr_equal(&cluster->policy->gateways[g], addr))
 			return (int)g;
 	return FAILOVER_NOBODY;
 }
-
-static const char *gateway_text(const struct cluster *cluster, int g, struct addr_text *buffer)
-{
-	if (g == FAILOVER_NOBODY)
-		return "nobody";
-	*buffer = addr_text(&cluster->policy->gateways[g]);
-	return buffer->s;
-}
-
-static json_t *gateway_json(const struct cluster *cluster, int g)
-{
-	struct addr_text text;
-
-	return g == FAILOVER_NOBODY ? json_null() : json_string(gateway_text(cluster, g, &text));
-}
-
-/* Carrying out: one function an action. */
-
-static void send_held(void *context, __u8 *packet, size_t len)
-{
-	struct cluster *cluster = context;
-	int err = inner_held_send(&cluster->all->config.node->inner, packet, len);
-
-	if (err)
-		log_debug("%s: a held packet of %zu bytes could not be sent: %s", cluster->policy->name, len,
-			  strerror(-err));
-}
-
-static void do_steer(struct cluster *cluster, const struct failover_action *action)
-{
-	struct peer *peer = action->gateway == FAILOVER_NOBODY ? NULL : gateway_peer(cluster, action->gateway);
-	int err = datapath_steer(cluster->all->config.node->dp, cluster->slot, peer ? peer->if_id : 0);
-
-	if (err)
-		log_error("%s: cannot steer: %s", cluster->policy->name, strerror(-err));
-	if (peer && !err)
-		hold_flush(cluster->hold, clock_now_ns(), send_held, cluster);
-}
-
-/* From the client's inner address to the gateway's outer one, or the reverse where the peer is our client. */
-static void send_control(const struct clusters *all, const struct peer *peer, enum hf_control_type type, __u64 nonce)
-{
-	struct hf_control_wire control = { .magic = htonl(HF_CONTROL_MAGIC), .if_id = htonl(peer->if_id),
-					   .nonce = nonce, .type = (__u8)type };
-	bool client = peer->role == HF_ROLE_CLIENT;
-	int err;
-
-	if (!peer->n_inner)
-		return;
-	err = inner_control_send(&all->config.node->inner, client ? &peer->local : &peer->inner[0].addr,
-				 client ? &peer->inner[0].addr : &peer->remote, &control);
-	if (err)
-		log_debug("control packet %d to %s: %s", type, addr_text(&peer->remote).s, strerror(-err));
-}
-
-static void send_probe(const struct clusters *all, const struct peer *peer)
-{
-	__u64 nonce;
-
-	if (getrandom(&nonce, sizeof(nonce), 0) == sizeof(nonce))
-		send_control(all, peer, HF_CONTROL_PROBE, nonce);
-}
-
-static void do_probe(struct cluster *cluster, const struct failover_action *action)
-{
-	struct peer *peer = gateway_peer(cluster, action->gateway);
-
-	if (peer)
-		send_probe(cluster->all, peer);
-}
-
-static void do_watch(struct cluster *cluster, const struct failover_action *action)
-{
-	struct peer *peer = gateway_peer(cluster, action->gateway);
-
-	if (peer)
-		datapath_watch(cluster->all->config.node->dp, cluster->slot, peer->if_id);
-}
-
-static void do_leave(struct cluster *cluster, const struct failover_action *action)
-{
-	struct peer *peer = gateway_peer(cluster, action->gateway);
-
-	if (peer && peer->role == HF_ROLE_GATEWAY)
-		send_control(cluster->all, peer, HF_CONTROL_LEAVE, 0);
-}
-
-static void do_beat(struct cluster *cluster, const struct failover_action *action)
-{
-	struct clusters *all = cluster->all;
-	struct peer *peer = gateway_peer(cluster, action->gateway);
-	__u64 *kept = &cluster->beats[cluster->n_beats++ % BEATS_KEPT];
-	struct beat beat;
-	int err;
-
-	if (!peer)
-		return;
-	if (peer->role == HF_ROLE_CLIENT) {
-		/* Clients reflect no heartbeats: they are asked through the SA. */
-		send_probe(all, peer);
-		return;
-	}
-	if (*kept)
-		datapath_del_beat(all->config.node->dp, *kept);
-	*kept = 0;
-	beat = (struct beat){ .local = peer->local, .remote = peer->remote, .remote_port = peer->port,
-			      .sequence = ++all->sequence };
-	err = beat_nonce(&beat.nonce);
-	if (!err)
-		err = datapath_add_beat(all->config.node->dp, beat.nonce, peer->if_id, clock_now_ns());
-	if (!err) {
-		*kept = beat.nonce;
-		cluster->sent++;
-		err = beat_send(all->config.node->beat_fd, &beat);
-	}
-	if (err)
-		log_debug("%s: heartbeat to %s: %s", cluster->policy->name, addr_text(&peer->remote).s, strerror(-err));
-}
-
-static void end_session(struct clusters *all, struct peer *peer, const char *why)
-{
-	if (peer->role == HF_ROLE_GATEWAY)
-		clusters_session_end(all, peer, why);
-	else
-		all->config.end_client(all->config.context, peer, why);
-}
-
-static void do_remove(struct cluster *cluster, const struct failover_action *action)
-{
-	struct peer *peer = gateway_peer(cluster, action->gateway);
-
-	if (peer)
-		end_session(cluster->all, peer, "it failed");
-}
-
-static void request_failed(evutil_socket_t fd, short what, void *context)
-{
-	cluster_step(context, &(struct failover_event){ .type = FAILOVER_REJECTED });
-}
-
-static void do_request(struct cluster *cluster, const struct failover_actions *actions)
-{
-	struct hf_addr gateways[FAILOVER_MAX_GATEWAYS];
-	static const struct timeval at_once;
-	int err = -ENOTCONN;
-
-	for (int i = 0; i < actions->n_request; i++)
-		gateways[i] = cluster->policy->gateways[actions->request[i]];
-	if (cluster->request)
-		keyservice_cancel(cluster->all->service, cluster->request);
-	cluster->request = 0;
-	cluster->unreached = false;
-	if (cluster->all->service)
-		err = keyservice_request(cluster->all->service, gateways, (size_t)actions->n_request, &cluster->request);
-	if (err) {
-		if (cluster->all->service) /* at the start it comes a moment after the first traffic */
-			log_warning("%s: key request: %s", cluster->policy->name, strerror(-err));
-		event_base_once(cluster->all->config.base, -1, EV_TIMEOUT, request_failed, cluster, &at_once);
-	}
-}
-
-static void say_missed(struct cluster *cluster, const struct failover_action *action)
-{
-	struct addr_text text;
-
-	cluster->missed++;
-	eventlog_emit(cluster->all->config.log, EVENT_HEARTBEAT_MISSED,
-		      json_pack("{s:s, s:o, s:I, s:i}", "cluster", cluster->policy->name, "gateway",
-				gateway_json(cluster, action->gateway), "in_a_row", (json_int_t)action->value, "tries",
-				(int)failover_tries(&cluster->machine)),
-		      "%s: %s did not answer heartbeat %llu of %u", cluster->policy->name,
-		      gateway_text(cluster, action->gateway, &text), (unsigned long long)action->value,
-		      failover_tries(&cluster->machine));
-}
-
-static void say_failed(struct cluster *cluster, const struct failover_action *action)
-{
-	double silent_ms = (double)action->value / (double)CLOCK_NS_PER_MS;
-	struct addr_text text;
-
-	eventlog_emit(cluster->all->config.log, EVENT_GATEWAY_FAILED,
-		      json_pack("{s:s, s:o, s:s, s:f}", "cluster", cluster->policy->name, "gateway",
-				gateway_json(cluster, action->gateway), "reason", failover_reason_name(action->reason),
-				"silent_ms", silent_ms),
-		      "%s: %s has failed (%s): last sign of life %.1f ms ago", cluster->policy->name,
-		      gateway_text(cluster, action->gateway, &text), failover_reason_name(action->reason), silent_ms);
-}
-
-static void say_switched(struct cluster *cluster, const struct failover_action *action)
-{
-	struct addr_text to, from;
-
-	eventlog_emit(cluster->all->config.log, EVENT_SWITCHED,
-		      json_pack("{s:s, s:o, s:o, s:s}", "cluster", cluster->policy->name, "from",
-				gateway_json(cluster, action->from), "to", gateway_json(cluster, action->gateway),
-				"reason", failover_reason_name(action->reason)),
-		      "%s: traffic goes to %s, before: %s (%s)", cluster->policy->name,
-		      gateway_text(cluster, action->gateway, &to), gateway_text(cluster, action->from, &from),
-		      failover_reason_name(action->reason));
-}
-
-static void say_recovered(struct cluster *cluster, const struct failover_action *action)
-{
-	double outage_ms = (double)action->value / (double)CLOCK_NS_PER_MS;
-	struct addr_text to, from;
-
-	eventlog_emit(cluster->all->config.log, EVENT_FAILOVER,
-		      json_pack("{s:s, s:o, s:o, s:s, s:f}", "cluster", cluster->policy->name, "from",
-				gateway_json(cluster, action->from), "to", gateway_json(cluster, action->gateway),
-				"reason", failover_reason_name(action->reason), "outage_ms", outage_ms),
-		      "%s: from %s to %s (%s), %.1f ms from the last sign of the one to the first of the other",
-		      cluster->policy->name, gateway_text(cluster, action->from, &from),
-		      gateway_text(cluster, action->gateway, &to), failover_reason_name(action->reason), outage_ms);
-}
-
-static void say_uplink(struct cluster *cluster, const struct failover_action *action)
-{
-	eventlog_emit(cluster->all->config.log, EVENT_UPLINK_SUSPECTED,
-		      json_pack("{s:s}", "cluster", cluster->policy->name),
-		      "%s: every gateway is silent; the own uplink is suspected, sessions are kept", cluster->policy->name);
-}
-
-static void say_false_alarm(struct cluster *cluster, const struct failover_action *action)
-{
-	struct addr_text text;
-
-	eventlog_emit(cluster->all->config.log, EVENT_FALSE_ALARM,
-		      json_pack("{s:s, s:o, s:i}", "cluster", cluster->policy->name, "gateway",
-				gateway_json(cluster, action->gateway), "tries", (int)failover_tries(&cluster->machine)),
-		      "%s: %s lives; %u heartbeats must be missed from now on", cluster->policy->name,
-		      gateway_text(cluster, action->gateway, &text), failover_tries(&cluster->machine));
-}
-
-static void (*const carry_out[])(struct cluster *, const struct failover_action *) = {
-	[FAILOVER_DO_STEER] = do_steer,
-	[FAILOVER_DO_PROBE] = do_probe,
-	[FAILOVER_DO_BEAT] = do_beat,
-	[FAILOVER_DO_WATCH] = do_watch,
-	[FAILOVER_DO_LEAVE] = do_leave,
-	[FAILOVER_DO_REMOVE] = do_remove,
-	[FAILOVER_SAY_MISSED] = say_missed,
-	[FAILOVER_SAY_FAILED] = say_failed,
-	[FAILOVER_SAY_SWITCHED] = say_switched,
-	[FAILOVER_SAY_RECOVERED] = say_recovered,
-	[FAILOVER_SAY_UPLINK] = say_uplink,
-	[FAILOVER_SAY_FALSE_ALARM] = say_false_alarm,
-};
 
 static void set_timer(struct cluster *cluster)
 {
@@ -336,19 +51,14 @@ static void set_timer(struct cluster *cluster)
 		event_add(cluster->timer, &tv);
 }
 
-static void cluster_step(struct cluster *cluster, const struct failover_event *event)
+void cluster_step(struct cluster *cluster, const struct failover_event *event)
 {
 	struct failover_actions actions;
 
 	if (!cluster->awake)
 		return;
 	failover_step(&cluster->machine, event, clock_now_ns(), &actions);
-	for (size_t i = 0; i < actions.n; i++) {
-		if (actions.action[i].type == FAILOVER_DO_REQUEST)
-			do_request(cluster, &actions);
-		else
-			carry_out[actions.action[i].type](cluster, &actions.action[i]);
-	}
+	cluster_carry_out(cluster, &actions);
 	set_timer(cluster);
 }
 
@@ -356,7 +66,7 @@ static void cluster_step(struct cluster *cluster, const struct failover_event *e
 static void look(struct cluster *cluster)
 {
 	for (int g = 0; g < (int)cluster->policy->n_gateways; g++) {
-		struct peer *peer = gateway_peer(cluster, g);
+		struct peer *peer = cluster_peer(cluster, g);
 		struct hf_live live;
 		struct failover_event event = { .type = FAILOVER_ALIVE, .gateway = g };
 
@@ -482,7 +192,7 @@ void clusters_want(struct clusters *all, __u32 slot, const __u8 *packet, size_t 
 	if (len)
 		hold_add(cluster->hold, packet, len, clock_now_ns());
 	if (cluster->machine.current != FAILOVER_NOBODY) /* taken just before the switch */
-		hold_flush(cluster->hold, clock_now_ns(), send_held, cluster);
+		hold_flush(cluster->hold, clock_now_ns(), cluster_send_held, cluster);
 	else
 		cluster_step(cluster, &(struct failover_event){ .type = FAILOVER_WANT });
 }
@@ -501,7 +211,7 @@ void clusters_payload(struct clusters *all, __u32 slot)
 static bool is_gateway(const struct clusters *all, const struct hf_addr *addr)
 {
 	for (size_t i = 0; i < all->n; i++)
-		if (all->cluster[i].awake && gateway_index(&all->cluster[i], addr) != FAILOVER_NOBODY)
+		if (all->cluster[i].awake && cluster_gateway_index(&all->cluster[i], addr) != FAILOVER_NOBODY)
 			return true;
 	return false;
 }
@@ -520,12 +230,12 @@ static void cluster_rest(struct cluster *cluster)
 	cluster_begin(cluster);
 	datapath_steer(all->config.node->dp, cluster->slot, 0);
 	for (int g = 0; g < (int)n; g++) {
-		struct peer *peer = gateway_peer(cluster, g);
+		struct peer *peer = cluster_peer(cluster, g);
 
 		if (peer && is_gateway(all, &peer->remote))
 			datapath_del_member(all->config.node->dp, cluster->slot, peer->if_id);
 		else if (peer)
-			end_session(all, peer, "AUTO no longer leads there");
+			clusters_end_session_of(all, peer, "AUTO no longer leads there");
 	}
 }
 
@@ -535,7 +245,7 @@ static void cluster_wake(struct cluster *cluster)
 	cluster->awake = true;
 	cluster_begin(cluster);
 	for (int g = 0; g < (int)cluster->policy->n_gateways; g++) {
-		struct peer *peer = gateway_peer(cluster, g);
+		struct peer *peer = cluster_peer(cluster, g);
 
 		if (peer && !datapath_set_member(cluster->all->config.node->dp, cluster->slot, peer->if_id))
 			cluster_step(cluster, &(struct failover_event){ .type = FAILOVER_SESSION_UP, .gateway = g });
@@ -573,7 +283,7 @@ void clusters_say_goodbye(struct clusters *all)
 
 	for (struct peer *peer = peers_next(peers, NULL); peer; peer = peers_next(peers, peer))
 		if (peer->up && peer->role == HF_ROLE_GATEWAY)
-			send_control(all, peer, HF_CONTROL_BYE, 0);
+			clusters_send_control(all, peer, HF_CONTROL_BYE, 0);
 }
 
 /* We were first with our own dial, or it would have started the session itself: that makes no difference. */
@@ -585,12 +295,14 @@ static void start_by_gateway(struct cluster *cluster, int g)
 
 void clusters_control(struct clusters *all, struct peer *gateway, const struct hf_event *control)
 {
+	if (control->control == HF_CONTROL_REKEY && clock_now_ns() - gateway->established_ns > REKEY_PACE_NS)
+		clusters_renew(all, gateway);
 	/* A gateway that tunnels to us asks whether we live. */
 	if (control->control == HF_CONTROL_PROBE)
-		send_control(all, gateway, HF_CONTROL_ANSWER, control->nonce);
+		clusters_send_control(all, gateway, HF_CONTROL_ANSWER, control->nonce);
 	for (size_t i = 0; i < all->n; i++) {
 		struct failover_event event = { .type = FAILOVER_LEAVE_ME,
-						.gateway = gateway_index(&all->cluster[i], &gateway->remote) };
+						.gateway = cluster_gateway_index(&all->cluster[i], &gateway->remote) };
 
 		if (event.gateway == FAILOVER_NOBODY)
 			continue;
@@ -614,7 +326,7 @@ bool clusters_alone(const struct clusters *all, const struct hf_addr *gateway)
 {
 	for (size_t i = 0; i < all->n; i++)
 		if (all->cluster[i].awake && all->cluster[i].policy->n_gateways > 1 &&
-		    gateway_index(&all->cluster[i], gateway) != FAILOVER_NOBODY)
+		    cluster_gateway_index(&all->cluster[i], gateway) != FAILOVER_NOBODY)
 			return false;
 	return true;
 }
@@ -624,7 +336,7 @@ int clusters_admit(struct clusters *all, struct peer *gateway)
 	int err = 0;
 
 	for (size_t i = 0; i < all->n && !err; i++)
-		if (gateway_index(&all->cluster[i], &gateway->remote) != FAILOVER_NOBODY)
+		if (cluster_gateway_index(&all->cluster[i], &gateway->remote) != FAILOVER_NOBODY)
 			err = datapath_set_member(all->config.node->dp, all->cluster[i].slot, gateway->if_id);
 	return err;
 }
@@ -665,7 +377,7 @@ void clusters_session_up(struct clusters *all, struct peer *gateway, const struc
 	for (size_t i = 0; i < all->n; i++) {
 		struct cluster *cluster = &all->cluster[i];
 		struct failover_event event = { .type = FAILOVER_SESSION_UP,
-						.gateway = gateway_index(cluster, &gateway->remote),
+						.gateway = cluster_gateway_index(cluster, &gateway->remote),
 						.by_peer = session->by_peer,
 						.answers_request = request && request == cluster->request };
 
@@ -674,7 +386,7 @@ void clusters_session_up(struct clusters *all, struct peer *gateway, const struc
 		if (event.answers_request)
 			cluster->request = 0;
 		if (was_about_to_start(cluster, gateway, &event))
-			send_control(all, gateway, HF_CONTROL_START, 0);
+			clusters_send_control(all, gateway, HF_CONTROL_START, 0);
 		cluster_step(cluster, &event);
 	}
 }
@@ -699,7 +411,7 @@ void clusters_session_down(struct clusters *all, const struct hf_addr *gateway, 
 	clusters_dismiss(all, if_id);
 	for (size_t i = 0; i < all->n; i++) {
 		struct failover_event event = { .type = FAILOVER_SESSION_DOWN,
-						.gateway = gateway_index(&all->cluster[i], gateway) };
+						.gateway = cluster_gateway_index(&all->cluster[i], gateway) };
 
 		if (event.gateway == FAILOVER_NOBODY)
 			continue;
@@ -715,6 +427,9 @@ void clusters_session_down(struct clusters *all, const struct hf_addr *gateway, 
 
 void clusters_renew(struct clusters *all, struct peer *gateway)
 {
+	for (size_t i = 0; i < FAILOVER_MAX_GATEWAYS; i++)
+		if (all->renewals[i].request && addr_equal(&all->renewals[i].gateway, &gateway->remote))
+			return;
 	for (size_t i = 0; i < FAILOVER_MAX_GATEWAYS; i++) {
 		if (all->renewals[i].request)
 			continue;
@@ -765,7 +480,7 @@ int clusters_move(struct clusters *all, const char *name, const struct hf_addr *
 		if (!cluster->awake)
 			return -ENODEV;
 		if (gateway) {
-			event.gateway = gateway_index(cluster, gateway);
+			event.gateway = cluster_gateway_index(cluster, gateway);
 			if (event.gateway == FAILOVER_NOBODY)
 				return -EINVAL;
 			if (event.gateway == cluster->machine.current)
@@ -776,54 +491,4 @@ int clusters_move(struct clusters *all, const char *name, const struct hf_addr *
 		return 0;
 	}
 	return -ENOENT;
-}
-
-static json_t *gateway_status(const struct cluster *cluster, int g)
-{
-	struct peer *peer = gateway_peer(cluster, g);
-	struct hf_live live = { 0 };
-	json_t *json = json_pack("{s:o, s:s}", "address", gateway_json(cluster, g), "state",
-				 failover_state_name(failover_gateway_state(&cluster->machine, g)));
-	__u64 rx = 0;
-
-	if (peer && !datapath_read_live(cluster->all->config.node->dp, peer->if_id, &live))
-		rx = live.last_rx_ns > live.beat_rx_ns ? live.last_rx_ns : live.beat_rx_ns;
-	json_object_set_new(json, "last_rx_ms",
-			    rx ? json_integer((json_int_t)((clock_now_ns() - rx) / CLOCK_NS_PER_MS)) : json_null());
-	json_object_set_new(json, "rtt_us", live.beat_rtt_ns ? json_integer((json_int_t)(live.beat_rtt_ns / 1000)) : json_null());
-	json_object_set_new(json, "session", peer_session_json(peer));
-	return json;
-}
-
-json_t *clusters_status(const struct clusters *all)
-{
-	json_t *array = json_array();
-
-	for (size_t i = 0; i < all->n; i++) {
-		const struct cluster *cluster = &all->cluster[i];
-		json_t *gateways = json_array();
-
-		for (int g = 0; g < (int)cluster->policy->n_gateways; g++)
-			json_array_append_new(gateways, gateway_status(cluster, g));
-		json_array_append_new(array, json_pack("{s:s, s:o, s:o}", "name", cluster->policy->name, "current",
-						       gateway_json(cluster, cluster->machine.current), "gateways",
-						       gateways));
-	}
-	return array;
-}
-
-void clusters_count(const struct clusters *all, struct clusters_counts *ret)
-{
-	*ret = (struct clusters_counts){ .answered = all->answered_before };
-	for (size_t i = 0; i < all->n; i++) {
-		ret->sent += all->cluster[i].sent;
-		ret->missed += all->cluster[i].missed;
-		ret->failovers += all->cluster[i].machine.failovers;
-	}
-	for (struct peer *peer = peers_next(all->config.peers, NULL); peer; peer = peers_next(all->config.peers, peer)) {
-		struct hf_live live;
-
-		if (peer->role == HF_ROLE_GATEWAY && !datapath_read_live(all->config.node->dp, peer->if_id, &live))
-			ret->answered += live.beats_answered;
-	}
 }

@@ -94,7 +94,7 @@ void clusters_session_end(struct clusters *clusters, struct peer *gateway, const
  */
 void clusters_session_down(struct clusters *clusters, const struct hf_addr *gateway, __u32 if_id, __u64 request);
 
-/* The session of a gateway ends soon: ask for a new one with the same. */
+/* The session of a gateway needs new keys: ask for another one with the same, unless that is under way. */
 void clusters_renew(struct clusters *clusters, struct peer *gateway);
 
 /* One gateway of a request did not authenticate; error: an errno, positive. */

@@ -331,10 +331,12 @@ static void on_expiry(void *context, struct peer *peer, bool renew)
 
 	if (renew && peer->role == HF_ROLE_GATEWAY)
 		clusters_renew(daemon->clusters, peer);
-	else if (!renew && peer->role == HF_ROLE_GATEWAY)
-		clusters_session_end(daemon->clusters, peer, "its lifetime has ended");
-	else if (!renew)
-		clients_session_end(daemon->clients, peer, "its lifetime has ended");
+	else if (renew)
+		clients_renew(daemon->clients, peer);
+	else if (peer->role == HF_ROLE_GATEWAY)
+		clusters_session_end(daemon->clusters, peer, "its keys have reached their limit");
+	else
+		clients_session_end(daemon->clients, peer, "its keys have reached their limit");
 }
 
 static void on_gate_closed(void *context)
@@ -450,6 +452,15 @@ static int read_policy(struct daemon *daemon, char *error)
 	return err;
 }
 
+static void set_limits(struct daemon *daemon)
+{
+	const struct policy_general *general = &daemon->policy->general;
+
+	peers_set_limits(daemon->peers, &(struct peers_limits){ .rekey_ms = general->rekey_ms,
+								.bytes = general->rekey_bytes,
+								.packets = general->rekey_packets });
+}
+
 static int make_parts(struct event_base *base, struct daemon *daemon, char *error)
 {
 	struct clusters_config clusters = { .base = base, .node = &daemon->node, .log = daemon->log,
@@ -461,6 +472,8 @@ static int make_parts(struct event_base *base, struct daemon *daemon, char *erro
 	int err = peers_new(base, &daemon->node, on_expiry, daemon, &daemon->peers);
 
 	clusters.peers = clients.peers = daemon->peers;
+	if (!err)
+		set_limits(daemon);
 	if (!err)
 		err = clusters_new(&clusters, &daemon->clusters);
 	if (!err)

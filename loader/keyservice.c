@@ -17,7 +17,6 @@
 #include "lib/log.h"
 #include "loader/admission.h"
 
-#define SESSION_LIFETIME_S 3600
 #define RESTART_FIRST_MS 100
 #define RESTART_MAX_MS 10000
 /* A process that ran this long was healthy: the back-off starts anew. */
@@ -136,7 +135,7 @@ static int send_identity(struct keyservice *service, char *error, size_t size)
 		      { "TrustAnchors", paths->trust_anchors },
 		      { "RevocationList", paths->revocation_list } };
 	size_t n = paths->revocation_list ? 4 : 3;
-	struct kms_identity identity = { .lifetime_s = SESSION_LIFETIME_S,
+	struct kms_identity identity = { .lifetime_s = policy_session_lifetime_s(&service->config.policy->general),
 					 .encapsulation = (__u8)service->config.policy->interface.encapsulation,
 					 .has_crl = n == 4,
 					 .exchange_ms = service->config.policy->general.key_request_ms * 2 };

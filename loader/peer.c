@@ -4,20 +4,28 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "lib/clock.h"
 #include "lib/log.h"
+#include "loader/expire.h"
 #include "loader/mapping.h"
 #include "loader/xfrm.h"
 
 #define ENCAP_SOCKETS_MAX 16
+/* While a renewal is due it is asked for again after an eighth of the time that is left, within these. */
+#define RENEW_AGAIN_MIN_NS CLOCK_NS_PER_S
+#define RENEW_AGAIN_MAX_NS (5 * CLOCK_NS_PER_S)
+/* Between soft and hard limit there is room for a renewal, even with small limits and a fast line. */
+#define ROOM_BYTES (1ull << 30)
+#define ROOM_PACKETS (1ull << 20)
 
-/* An inbound state that is no longer spoken of, and goes when its time has come. */
+/* A state that is no longer spoken of, and goes when its time has come. */
 struct fading {
 	struct event *timer;
 	struct peers *peers;
-	struct hf_addr local;
+	struct hf_addr dst;
 	__u32 spi;
 	struct fading *next;
 };
@@ -32,6 +40,9 @@ struct peers {
 	__u32 last_if_id;
 	struct mapping *mapping;
 	struct event *mapping_readable;
+	struct expire *expire;
+	struct event *expire_readable;
+	struct peers_limits limits;
 	struct {
 		struct hf_addr local;
 		int fd;
@@ -52,10 +63,22 @@ const char *peer_algorithm_name(enum kms_algorithm algorithm)
 }
 
 static void follow(void *context, const struct mapping_change *change);
+static void on_limit(void *context, const struct expire_notice *notice);
 
 static void mapping_readable(evutil_socket_t fd, short what, void *context)
 {
 	mapping_dispatch(((struct peers *)context)->mapping);
+}
+
+static void expire_readable(evutil_socket_t fd, short what, void *context)
+{
+	expire_dispatch(((struct peers *)context)->expire);
+}
+
+static int hear(struct peers *peers, int fd, event_callback_fn readable, struct event **ret_event)
+{
+	*ret_event = event_new(peers->base, fd, EV_READ | EV_PERSIST, readable, peers);
+	return *ret_event && !event_add(*ret_event, NULL) ? 0 : -ENOMEM;
 }
 
 int peers_new(struct event_base *base, struct node *node, peers_expiry expiry, void *context,
@@ -71,11 +94,12 @@ int peers_new(struct event_base *base, struct node *node, peers_expiry expiry, v
 	peers->expiry = expiry;
 	peers->context = context;
 	err = mapping_open(follow, peers, &peers->mapping);
-	if (!err) {
-		peers->mapping_readable = event_new(base, mapping_fd(peers->mapping), EV_READ | EV_PERSIST, mapping_readable,
-						    peers);
-		err = peers->mapping_readable && !event_add(peers->mapping_readable, NULL) ? 0 : -ENOMEM;
-	}
+	if (!err)
+		err = hear(peers, mapping_fd(peers->mapping), mapping_readable, &peers->mapping_readable);
+	if (!err)
+		err = expire_open(on_limit, peers, &peers->expire);
+	if (!err)
+		err = hear(peers, expire_fd(peers->expire), expire_readable, &peers->expire_readable);
 	if (err)
 		peers_free(peers);
 	else
@@ -138,7 +162,8 @@ static int need_encap(struct peers *peers, const struct hf_addr *local)
 	return 0;
 }
 
-static int add_state(struct peers *peers, __u32 if_id, const struct kms_session *session, enum xfrm_way way)
+static int add_state(struct peers *peers, __u32 if_id, const struct kms_session *session,
+		     const struct xfrm_limits *limits, enum xfrm_way way)
 {
 	struct xfrm_state_spec spec = {
 		.way = way,
@@ -150,6 +175,7 @@ static int add_state(struct peers *peers, __u32 if_id, const struct kms_session 
 		.key = way == XFRM_WAY_IN ? session->key_in : session->key_out,
 		.key_len = session->key_len,
 		.lifetime_s = session->lifetime_s,
+		.limits = *limits,
 	};
 
 	if (session->encapsulation == KMS_ENCAP_UDP) {
@@ -182,16 +208,113 @@ static void peer_unlink(struct peer *peer)
 	free(peer);
 }
 
+/* Uniform within the last tenth before it: those who began together do not go on together. */
+static __u64 jitter(__u64 limit)
+{
+	__u64 tenth = limit / 10, number;
+
+	if (!tenth || getrandom(&number, sizeof(number), 0) != sizeof(number))
+		return limit;
+	return limit - number % tenth;
+}
+
+static struct xfrm_limits draw_limits(const struct peers_limits *limits)
+{
+	__u64 bytes = limits->bytes, packets = limits->packets;
+
+	if (!bytes || !packets)
+		return (struct xfrm_limits){ 0 };
+	return (struct xfrm_limits){
+		.soft_bytes = jitter(bytes),
+		.hard_bytes = bytes + (bytes > ROOM_BYTES ? bytes : ROOM_BYTES),
+		.soft_packets = jitter(packets),
+		.hard_packets = packets + (packets > ROOM_PACKETS ? packets : ROOM_PACKETS),
+	};
+}
+
+static void expiry_after(struct peer *peer, __u64 wait_ns)
+{
+	struct timeval tv = { .tv_sec = (time_t)(wait_ns / CLOCK_NS_PER_S),
+			      .tv_usec = (suseconds_t)(wait_ns % CLOCK_NS_PER_S / 1000) };
+
+	event_add(peer->expiry, &tv);
+}
+
+/* The time that new keys are due: by our own policy, but before the end that was agreed on. */
+static void set_expiry(struct peer *peer)
+{
+	__u64 latest_ns = peer->lifetime_s * CLOCK_NS_PER_S * PEER_RENEW_PERCENT / 100;
+	__u64 after_ns = jitter(peer->peers->limits.rekey_ms * CLOCK_NS_PER_MS);
+	__u64 now = clock_now_ns();
+
+	if (!peer->lifetime_s)
+		return;
+	if (!after_ns || after_ns > latest_ns)
+		after_ns = latest_ns;
+	peer->renew_ns = peer->established_ns + after_ns;
+	expiry_after(peer, peer->renew_ns > now ? peer->renew_ns - now : 0);
+}
+
+void peers_set_limits(struct peers *peers, const struct peers_limits *limits)
+{
+	peers->limits = *limits;
+	for (struct peer *peer = peers->first; peer; peer = peer->next)
+		if (peer->up)
+			set_expiry(peer);
+}
+
+/* New keys are due, or it is too late for them. Asks again until they are there: an answer may fail to come. */
 static void expiry_due(evutil_socket_t fd, short what, void *context)
 {
 	struct peer *peer = context;
-	__u64 age_s = (clock_now_ns() - peer->established_ns) / CLOCK_NS_PER_S;
-	bool renew = age_s < peer->lifetime_s;
-	struct timeval rest = { .tv_sec = renew ? (time_t)(peer->lifetime_s - age_s) : 0 };
+	__u64 now = clock_now_ns(), end_ns = peer->established_ns + peer->lifetime_s * CLOCK_NS_PER_S;
+	bool renew = !peer->lifetime_s || now < end_ns;
+	__u64 wait_ns = RENEW_AGAIN_MAX_NS;
 
+	if (renew && peer->lifetime_s) {
+		__u64 left_ns = end_ns - now;
+
+		wait_ns = left_ns / 8 > RENEW_AGAIN_MAX_NS ? RENEW_AGAIN_MAX_NS :
+			  left_ns / 8 < RENEW_AGAIN_MIN_NS ? RENEW_AGAIN_MIN_NS : left_ns / 8;
+		if (wait_ns > left_ns)
+			wait_ns = left_ns;
+	}
 	if (renew)
-		event_add(peer->expiry, &rest);
+		expiry_after(peer, wait_ns);
 	peer->peers->expiry(peer->peers->context, peer, renew);
+}
+
+/* The kernel tells of a soft limit once; if it could not, what was carried is looked at. */
+static void look_at_limits(struct peers *peers)
+{
+	struct peer_use use;
+
+	for (struct peer *peer = peers->first; peer; peer = peer->next) {
+		const struct xfrm_limits *limits = &peer->limits;
+
+		if (!peer->up || !limits->soft_bytes)
+			continue;
+		/* States that are gone have reached their hard limit: the renewal will tell. */
+		if (peers_read_use(peer, &use) || use.bytes_in >= limits->soft_bytes || use.bytes_out >= limits->soft_bytes ||
+		    use.packets_in >= limits->soft_packets || use.packets_out >= limits->soft_packets)
+			expiry_after(peer, 0);
+	}
+}
+
+/* Of states that were replaced meanwhile nothing is to be done. */
+static void on_limit(void *context, const struct expire_notice *notice)
+{
+	struct peers *peers = context;
+	struct peer *peer = notice ? peers_by_if_id(peers, notice->if_id) : NULL;
+
+	if (!notice)
+		look_at_limits(peers);
+	if (!peer || !peer->up || (notice->spi != peer->spi_in && notice->spi != peer->spi_out))
+		return;
+	if (notice->hard)
+		peers->expiry(peers->context, peer, false);
+	else
+		expiry_due(-1, 0, peer);
 }
 
 enum hf_role peer_role_of(const struct kms_session *session)
@@ -219,6 +342,7 @@ int peers_install(struct peers *peers, struct peer *known, const struct kms_sess
 {
 	struct peer *peer = known ? known : peer_new(peers, session);
 	struct xfrm_peer ends;
+	struct xfrm_limits limits;
 	struct kms_session *copy;
 	int err = 0;
 
@@ -241,7 +365,8 @@ int peers_install(struct peers *peers, struct peer *known, const struct kms_sess
 		err = need_encap(peers, &session->local);
 	if (err)
 		goto out;
-	err = add_state(peers, peer->if_id, copy, XFRM_WAY_IN);
+	limits = draw_limits(&peers->limits);
+	err = add_state(peers, peer->if_id, copy, &limits, XFRM_WAY_IN);
 	if (err)
 		goto out;
 	ends = (struct xfrm_peer){ .local = session->local, .remote = session->remote, .if_id = peer->if_id };
@@ -254,6 +379,7 @@ int peers_install(struct peers *peers, struct peer *known, const struct kms_sess
 	}
 	peer->pending = copy;
 	peer->pending_id = session->id;
+	peer->pending_limits = limits;
 	if (!known) {
 		peer->local = session->local;
 		peer->remote = session->remote;
@@ -279,7 +405,7 @@ static void fading_end(struct fading *fading)
 	while (*at != fading)
 		at = &(*at)->next;
 	*at = fading->next;
-	xfrm_state_delete(fading->peers->node->xfrm, &fading->local, fading->spi);
+	xfrm_state_delete(fading->peers->node->xfrm, &fading->dst, fading->spi);
 	event_free(fading->timer);
 	free(fading);
 }
@@ -289,30 +415,35 @@ static void fading_due(evutil_socket_t fd, short what, void *context)
 	fading_end(context);
 }
 
-static void fade(struct peer *peer)
+static void fade_state(struct peers *peers, const struct hf_addr *dst, __u32 spi, unsigned int linger_ms)
 {
-	static const struct timeval linger = { .tv_sec = PEER_LINGER_MS / 1000,
-					       .tv_usec = PEER_LINGER_MS % 1000 * 1000 };
+	struct timeval linger = { .tv_sec = linger_ms / 1000, .tv_usec = linger_ms % 1000 * 1000 };
 	struct fading *fading = calloc(1, sizeof(*fading));
 
-	xfrm_state_delete(peer->peers->node->xfrm, &peer->remote, peer->spi_out);
-	if (!fading) {
-		xfrm_state_delete(peer->peers->node->xfrm, &peer->local, peer->spi_in);
+	if (fading)
+		fading->timer = evtimer_new(peers->base, fading_due, fading);
+	if (!fading || !fading->timer) {
+		free(fading);
+		xfrm_state_delete(peers->node->xfrm, dst, spi);
 		return;
 	}
-	fading->peers = peer->peers;
-	fading->local = peer->local;
-	fading->spi = peer->spi_in;
-	fading->timer = evtimer_new(peer->peers->base, fading_due, fading);
-	fading->next = peer->peers->fading;
-	peer->peers->fading = fading;
+	fading->peers = peers;
+	fading->dst = *dst;
+	fading->spi = spi;
+	fading->next = peers->fading;
+	peers->fading = fading;
 	event_add(fading->timer, &linger);
+}
+
+/* The kernel takes the outbound state that was added last; this is the one before. */
+static void fade(struct peer *peer)
+{
+	fade_state(peer->peers, &peer->remote, peer->spi_out, PEER_LINGER_OUT_MS);
+	fade_state(peer->peers, &peer->local, peer->spi_in, PEER_LINGER_MS);
 }
 
 static void peer_adopt(struct peer *peer, const struct kms_session *session)
 {
-	struct timeval renew = { .tv_sec = session->lifetime_s * PEER_RENEW_PERCENT / 100 };
-
 	peer->local = session->local;
 	peer->remote = session->remote;
 	peer->port = session->encapsulation == KMS_ENCAP_UDP ?
@@ -325,9 +456,10 @@ static void peer_adopt(struct peer *peer, const struct kms_session *session)
 	peer->algorithm = session->algorithm;
 	peer->lifetime_s = session->lifetime_s;
 	peer->established_ns = clock_now_ns();
+	peer->limits = peer->pending_limits;
+	peer->renewals += peer->up;
 	peer->up = true;
-	if (session->lifetime_s)
-		event_add(peer->expiry, &renew);
+	set_expiry(peer);
 }
 
 __u64 peers_pending_request(const struct peer *peer)
@@ -367,7 +499,7 @@ int peers_activate(struct peer *peer)
 	struct hf_addr remote = peer->remote;
 	__u16 port = peer->port;
 	bool again = peer->up;
-	int err = add_state(peer->peers, peer->if_id, peer->pending, XFRM_WAY_OUT);
+	int err = add_state(peer->peers, peer->if_id, peer->pending, &peer->pending_limits, XFRM_WAY_OUT);
 
 	if (err)
 		return err;
@@ -384,8 +516,8 @@ static int move_state(const struct peer *peer, enum xfrm_way way, __u32 spi, __u
 {
 	struct xfrm_state_spec spec = { .way = way, .local = peer->local, .remote = peer->remote, .spi = spi,
 					.if_id = peer->if_id, .algorithm = peer->algorithm,
-					.lifetime_s = peer->lifetime_s, .encap_local = HF_UDP_ENCAP_PORT,
-					.encap_remote = port };
+					.lifetime_s = peer->lifetime_s, .limits = peer->limits,
+					.encap_local = HF_UDP_ENCAP_PORT, .encap_remote = port };
 
 	return xfrm_state_move(peer->peers->node->xfrm, &spec);
 }
@@ -395,7 +527,8 @@ static void follow_pending(struct peer *peer, __u16 port)
 {
 	struct kms_session *pending = peer->pending;
 	struct peer like = { .peers = peer->peers, .local = pending->local, .remote = pending->remote,
-			     .if_id = peer->if_id, .algorithm = pending->algorithm, .lifetime_s = pending->lifetime_s };
+			     .if_id = peer->if_id, .algorithm = pending->algorithm, .lifetime_s = pending->lifetime_s,
+			     .limits = peer->pending_limits };
 
 	pending->remote_port = port;
 	move_state(&like, XFRM_WAY_IN, pending->spi_in, port);
@@ -469,6 +602,9 @@ void peers_free(struct peers *peers)
 	if (peers->mapping_readable)
 		event_free(peers->mapping_readable);
 	mapping_close(peers->mapping);
+	if (peers->expire_readable)
+		event_free(peers->expire_readable);
+	expire_close(peers->expire);
 	for (size_t i = 0; i < peers->n_encap; i++)
 		close(peers->encap[i].fd);
 	free(peers);

@@ -13,10 +13,15 @@
 
 #include "kms/link.h"
 #include "loader/node.h"
+#include "loader/xfrm.h"
 
-/* The inbound state of a session that was replaced or left stays this long, for packets under way. */
+/*
+ * The states of a session that was replaced stay for a while: the inbound one for packets under way, the outbound one for
+ * those that another CPU is encrypting with it at this moment, which would be lost.
+ */
 #define PEER_LINGER_MS 5000
-/* A session is renewed when this share of its lifetime has passed. */
+#define PEER_LINGER_OUT_MS 1000
+/* A session is renewed at the latest when this share of its lifetime has passed. */
 #define PEER_RENEW_PERCENT 80
 
 struct peer {
@@ -37,10 +42,14 @@ struct peer {
 	enum kms_algorithm algorithm;
 	__u64 established_ns;
 	__u32 lifetime_s;
+	__u64 renew_ns; /* when new keys are due by time */
+	unsigned int renewals; /* how often it got new ones */
 
 	/* Private to peer.c. */
 	__u64 pending_id;	     /* the KMS's session that waits for peers_activate(); 0: none */
 	struct kms_session *pending; /* with its outbound key */
+	struct xfrm_limits pending_limits;
+	struct xfrm_limits limits; /* of each of the two states */
 	struct event *expiry;
 	struct peers *peers;
 	void *owner; /* of the caller: a client's entry; NULL for a gateway */
@@ -52,11 +61,29 @@ struct peers;
 /* What the other end of a session is to us: usually whom we dialled is the gateway; the other way round when reversed. */
 enum hf_role peer_role_of(const struct kms_session *session);
 
-/* The session's lifetime has ended, or is about to (renew: a new one is wanted now). */
+/* What a session may do before it gets new keys. */
+struct peers_limits {
+	__u32 rekey_ms;
+	__u64 bytes; /* each way, as the packets */
+	__u64 packets;
+};
+
+/*
+ * The session has ended: its lifetime, or a hard limit. Or (renew) a new one is
+ * wanted now, since its time or a soft limit has come: this is called again
+ * every few seconds until it has come.
+ */
 typedef void (*peers_expiry)(void *context, struct peer *peer, bool renew);
 
 int peers_new(struct event_base *base, struct node *node, peers_expiry expiry, void *context,
 	      struct peers **ret_peers);
+
+/*
+ * For sessions from now on; those that stand keep theirs in bytes and packets,
+ * and follow in time. Each session draws its own from the last tenth, so that
+ * many that were made together are not renewed together.
+ */
+void peers_set_limits(struct peers *peers, const struct peers_limits *limits);
 
 /* Removes all peers. Takes NULL. */
 void peers_free(struct peers *peers);

@@ -101,10 +101,22 @@ static void put_encap(struct nlmsghdr *head, const struct xfrm_state_spec *spec)
 	mnl_attr_put(head, XFRMA_ENCAP, sizeof(encap), &encap);
 }
 
+static __u64 limit_or_none(__u64 limit)
+{
+	return limit ? limit : XFRM_INF;
+}
+
+static void put_limits(struct xfrm_lifetime_cfg *lifetime, const struct xfrm_limits *limits)
+{
+	lifetime->soft_byte_limit = limit_or_none(limits->soft_bytes);
+	lifetime->hard_byte_limit = limit_or_none(limits->hard_bytes);
+	lifetime->soft_packet_limit = limit_or_none(limits->soft_packets);
+	lifetime->hard_packet_limit = limit_or_none(limits->hard_packets);
+}
+
 static void put_unlimited(struct xfrm_lifetime_cfg *lifetime)
 {
-	lifetime->soft_byte_limit = lifetime->hard_byte_limit = XFRM_INF;
-	lifetime->soft_packet_limit = lifetime->hard_packet_limit = XFRM_INF;
+	put_limits(lifetime, &(struct xfrm_limits){ 0 });
 }
 
 static void build_state(struct netlink_request *request, __u16 type, __u16 flags, const struct xfrm_state_spec *spec)
@@ -121,7 +133,7 @@ static void build_state(struct netlink_request *request, __u16 type, __u16 flags
 	info->reqid = spec->if_id;
 	/* AF_UNSPEC: without a selector's family, the state carries both inner families. */
 	info->flags = XFRM_STATE_ESN | XFRM_STATE_AF_UNSPEC;
-	put_unlimited(&info->lft);
+	put_limits(&info->lft, &spec->limits);
 	info->lft.hard_add_expires_seconds = spec->lifetime_s;
 	put_aead(&request->head, spec);
 	put_replay(&request->head, spec->way);

@@ -31,6 +31,12 @@
 
 enum xfrm_way { XFRM_WAY_IN, XFRM_WAY_OUT };
 
+/* What one state may carry, in bytes and packets; 0: no limit. expire.h tells of both: soft goes on, hard does not. */
+struct xfrm_limits {
+	__u64 soft_bytes, hard_bytes;
+	__u64 soft_packets, hard_packets;
+};
+
 struct xfrm_state_spec {
 	enum xfrm_way way;
 	struct hf_addr local; /* outer addresses, of one family */
@@ -41,6 +47,7 @@ struct xfrm_state_spec {
 	const __u8 *key; /* with the 4 bytes of salt at its end */
 	size_t key_len;
 	__u32 lifetime_s;    /* hard: the kernel deletes it then; 0: none */
+	struct xfrm_limits limits;
 	__u16 encap_local;   /* UDP encapsulation: our port, host order; 0: plain ESP */
 	__u16 encap_remote;  /* the peer's port */
 };
@@ -59,7 +66,7 @@ int xfrm_state_add(struct netlink *nl, const struct xfrm_state_spec *spec);
 
 /*
  * Tells a state with UDP encapsulation the peer's new port, in place: encap_remote
- * is new, the rest is as it was added; the key is not looked at. -ESRCH: no such state.
+ * is new, the rest (the limits as well) is as it was added; the key is not looked at. -ESRCH: no such state.
  */
 int xfrm_state_move(struct netlink *nl, const struct xfrm_state_spec *spec);
 

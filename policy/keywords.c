@@ -11,7 +11,7 @@
 
 static int take_number(struct draft *draft, struct lex_line *line, const struct keyword *keyword, void *field)
 {
-	return value_take_number(draft->report, line, keyword->min, keyword->max, field);
+	return value_take_number(draft->report, line, (__u32)keyword->min, (__u32)keyword->max, field);
 }
 
 static int take_port(struct draft *draft, struct lex_line *line, const struct keyword *keyword, void *field)
@@ -27,7 +27,12 @@ static int take_port(struct draft *draft, struct lex_line *line, const struct ke
 
 static int take_seconds(struct draft *draft, struct lex_line *line, const struct keyword *keyword, void *field)
 {
-	return value_take_seconds(draft->report, line, keyword->min, keyword->max, field);
+	return value_take_seconds(draft->report, line, (__u32)keyword->min, (__u32)keyword->max, field);
+}
+
+static int take_quantity(struct draft *draft, struct lex_line *line, const struct keyword *keyword, void *field)
+{
+	return value_take_quantity(draft->report, line, keyword->min, keyword->max, field);
 }
 
 /* Every enum of the model that a choice sets is as wide as unsigned int. */
@@ -188,6 +193,10 @@ static const struct keyword general_keywords[] = {
 	{ "Standby", DRAFT_KEY_STANDBY, take_number, GENERAL(standby), 0, POLICY_GATEWAYS_MAX - 1 },
 	{ "Connect", DRAFT_KEY_CONNECT, take_choice, GENERAL(connect), .choices = connect_choices },
 	{ "KeyRequestTimeout", DRAFT_KEY_KEY_REQUEST, take_seconds, GENERAL(key_request_ms), 50, 600000 },
+	{ "RekeyTime", DRAFT_KEY_REKEY_TIME, take_seconds, GENERAL(rekey_ms), 1000, 86400000 },
+	/* The most is far below what AES-GCM and ChaCha20-Poly1305 bear with one key and a counter for IV. */
+	{ "RekeyBytes", DRAFT_KEY_REKEY_BYTES, take_quantity, GENERAL(rekey_bytes), 1u << 16, 16ull << 40 },
+	{ "RekeyPackets", DRAFT_KEY_REKEY_PACKETS, take_quantity, GENERAL(rekey_packets), 100, 1ull << 40 },
 	{ NULL },
 };
 static const struct keyword identity_keywords[] = {

@@ -16,8 +16,8 @@ struct keyword {
 	/* Of a keyword that stands once: reads its value into the field of the model. */
 	int (*take)(struct draft *draft, struct lex_line *line, const struct keyword *keyword, void *field);
 	size_t offset; /* of the field in struct policy */
-	__u32 min;     /* bounds: a number, or milliseconds */
-	__u32 max;
+	__u64 min;     /* bounds: a number, or milliseconds */
+	__u64 max;
 	const struct value_choice *choices;
 	/* Of a keyword with a number. */
 	int (*statement)(struct draft *draft, struct lex_line *line, unsigned int number, struct policy_place place);

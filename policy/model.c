@@ -20,11 +20,23 @@ struct policy *model_new(void)
 		.standby = 1,
 		.connect = POLICY_CONNECT_TRAFFIC,
 		.key_request_ms = 3000,
+		.rekey_ms = 3600000,
+		.rekey_bytes = 256ull << 30,
+		.rekey_packets = 1ull << 30,
 	};
 	policy->interface.key_service_port = 7546;
 	policy->interface.accept = true;
 	policy->interface.encapsulation = POLICY_ENCAP_AUTO;
 	return policy;
+}
+
+__u32 policy_session_lifetime_s(const struct policy_general *general)
+{
+	__u32 rekey_s = (general->rekey_ms + 999) / 1000;
+	__u32 rest_s = rekey_s / 4;
+
+	/* Long enough for some tries, whatever the user says. */
+	return rekey_s + (rest_s < 30 ? 30 : rest_s);
 }
 
 void policy_free(struct policy *policy)

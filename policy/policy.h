@@ -47,6 +47,10 @@ struct policy_general {
 	__u32 standby;
 	enum policy_connect connect;
 	__u32 key_request_ms; /* KeyRequestTimeout */
+	/* When a session gets new keys: at the latest when the first of these is reached. */
+	__u32 rekey_ms;	     /* RekeyTime */
+	__u64 rekey_bytes;   /* RekeyBytes, each way */
+	__u64 rekey_packets; /* RekeyPackets, each way */
 };
 
 struct policy_identity {
@@ -151,6 +155,9 @@ void policy_report_clear(struct policy_report *report);
 int policy_parse(const char *text, size_t len, struct policy_report *report, struct policy **ret_policy);
 
 void policy_free(struct policy *policy);
+
+/* How long a session may live at the most, in seconds: RekeyTime, and the time to renew it in. */
+__u32 policy_session_lifetime_s(const struct policy_general *general);
 
 /*
  * Puts the gateways of every cluster in a random order when the policy says

@@ -50,6 +50,65 @@ int value_take_number(struct policy_report *report, struct lex_line *line, __u32
 	return -EINVAL;
 }
 
+static const char units[] = "KMGT";
+
+/* Digits and perhaps a unit; false also for what 64 bits do not hold. */
+static bool read_quantity(const char *s, size_t len, __u64 *ret_quantity)
+{
+	const char *unit = len ? memchr(units, toupper((unsigned char)s[len - 1]), sizeof(units) - 1) : NULL;
+	unsigned int shift = unit ? 10 * (unsigned int)(unit - units + 1) : 0;
+	__u64 number = 0;
+
+	if (unit)
+		len--;
+	if (!len)
+		return false;
+	for (size_t i = 0; i < len; i++)
+		if (!isdigit((unsigned char)s[i]) || __builtin_mul_overflow(number, 10, &number) ||
+		    __builtin_add_overflow(number, (__u64)(s[i] - '0'), &number))
+			return false;
+	if (number > ~0ull >> shift)
+		return false;
+	*ret_quantity = number << shift;
+	return true;
+}
+
+/* As people write it: 16T, 100. */
+static const char *quantity_text(__u64 quantity, char *buffer, size_t size)
+{
+	unsigned int power = 0;
+
+	while (power < sizeof(units) - 1 && quantity && !(quantity & 1023)) {
+		quantity >>= 10;
+		power++;
+	}
+	snprintf(buffer, size, "%llu%.*s", (unsigned long long)quantity, power ? 1 : 0, power ? &units[power - 1] : "");
+	return buffer;
+}
+
+int value_take_quantity(struct policy_report *report, struct lex_line *line, __u64 min, __u64 max, __u64 *ret_quantity)
+{
+	struct lex_token token = lex_take_word(line);
+	char least[32], most[32];
+	__u64 quantity;
+
+	quantity_text(min, least, sizeof(least));
+	quantity_text(max, most, sizeof(most));
+	if (!token.len)
+		report_error(report, token.place, "expected a number from %s to %s", least, most);
+	else if (!read_quantity(token.s, token.len, &quantity))
+		report_error(report, token.place, "%s is not a whole number with or without K, M, G or T; expected one "
+			     "from %s to %s", quote(token.s, token.len).s, least, most);
+	else if (quantity < min || quantity > max)
+		report_error(report, token.place, "%s is out of range; expected a number from %s to %s",
+			     quote(token.s, token.len).s, least, most);
+	else {
+		*ret_quantity = quantity;
+		return 0;
+	}
+	return -EINVAL;
+}
+
 /* Digits, optionally a point and more digits, to milliseconds. */
 static bool read_seconds(const char *s, size_t len, __u64 *ret_ms)
 {

@@ -21,6 +21,9 @@ int value_take_choice(struct policy_report *report, struct lex_line *line, const
 
 int value_take_number(struct policy_report *report, struct lex_line *line, __u32 min, __u32 max, __u32 *ret_number);
 
+/* A number that may be large: K, M, G or T right after it stands for 1024 to the power of 1 to 4. */
+int value_take_quantity(struct policy_report *report, struct lex_line *line, __u64 min, __u64 max, __u64 *ret_quantity);
+
 /* Seconds with an optional fraction, as milliseconds; a finer fraction is rounded. */
 int value_take_seconds(struct policy_report *report, struct lex_line *line, __u32 min_ms, __u32 max_ms,
 		       __u32 *ret_ms);

@@ -20,6 +20,7 @@
 #include <linux/lwtunnel.h>
 #include <linux/rtnetlink.h>
 
+#include "loader/expire.h"
 #include "loader/link.h"
 #include "loader/route.h"
 #include "loader/xfrm.h"
@@ -405,6 +406,79 @@ static void test_rekey(void **state)
 	free_net(&net);
 }
 
+struct heard {
+	size_t soft, hard, others;
+	__u32 spi;
+};
+
+static void hear(void *context, const struct expire_notice *notice)
+{
+	struct heard *heard = context;
+
+	assert_non_null(notice);
+	if (notice->if_id != IF_ID_GATEWAY || notice->spi != heard->spi)
+		heard->others++;
+	else if (notice->hard)
+		heard->hard++;
+	else
+		heard->soft++;
+}
+
+/* The kernel deletes a state that has reached its hard limit by a timer of its own. */
+static void hear_hard(struct expire *expire, struct heard *heard)
+{
+	for (int i = 0; i < 200 && !heard->hard; i++) {
+		poll(&(struct pollfd){ .fd = expire_fd(expire), .events = POLLIN }, 1, 50);
+		expire_dispatch(expire);
+	}
+}
+
+/* The soft limit is told once and the state goes on; at the hard one it stops, is told, and is gone. */
+static void test_limits(void **state)
+{
+	struct heard heard = { .spi = SPI_UP + 1 };
+	struct xfrm_state_spec spec;
+	int at_client, at_gateway;
+	struct expire *expire;
+	struct net net;
+
+	(void)state;
+	skip_without_esp();
+	make_net(&net);
+	connect_ends(&net, KMS_AES_256_GCM, false);
+	at_gateway = open_udp(&net.gateway);
+	at_client = open_udp(&net.client);
+	spec = (struct xfrm_state_spec){
+		.way = XFRM_WAY_OUT, .local = net.client.outer, .remote = net.gateway.outer, .spi = SPI_UP + 1,
+		.if_id = IF_ID_GATEWAY, .algorithm = KMS_AES_256_GCM, .key = key, .key_len = 36, .lifetime_s = 3600,
+		.limits = { .soft_packets = 3, .hard_packets = 6 },
+	};
+	add_states(&net.gateway, &net.client, KMS_AES_256_GCM, IF_ID_CLIENT, SPI_UP + 1, SPI_DOWN + 1, false);
+	space_enter(net.client.space);
+	assert_int_equal(expire_open(hear, &heard, &expire), 0);
+	assert_int_equal(xfrm_state_add(net.client.xfrm, &spec), 0);
+	assert_int_equal(xfrm_state_delete(net.client.xfrm, &net.gateway.outer, SPI_UP), 0);
+	for (size_t i = 1; i <= 6; i++) {
+		send_udp(at_client, &net.gateway, "plaintext within the limit");
+		expect_udp(at_gateway, "plaintext within the limit");
+		expire_dispatch(expire);
+		assert_int_equal(heard.soft, i > 3);
+		assert_int_equal(heard.hard, 0);
+	}
+	send_udp(at_client, &net.gateway, "plaintext beyond it");
+	hear_hard(expire, &heard);
+	assert_int_equal(heard.hard, 1);
+	assert_int_equal(heard.soft, 1);
+	assert_int_equal(heard.others, 0);
+	assert_int_equal(xfrm_state_read(net.client.xfrm, &net.gateway.outer, SPI_UP + 1, &(struct xfrm_state_use){ 0 }),
+			 -ESRCH);
+	expect_wire(&net, IPPROTO_ESP);
+	expire_close(expire);
+	close(at_client);
+	close(at_gateway);
+	free_net(&net);
+}
+
 /* Without a state the packet is dropped, never sent in clear. */
 static void test_fails_closed(void **state)
 {
@@ -476,6 +550,7 @@ int main(void)
 		cmocka_unit_test(test_traffic),
 		cmocka_unit_test(test_move),
 		cmocka_unit_test(test_rekey),
+		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_fails_closed),
 		cmocka_unit_test(test_flush),
 	};

@@ -28,15 +28,16 @@ static const char figure_2[] = "[CLUSTER]\n"
 			       "[TUNNEL]\n"
 			       "Tunnel1 = 10.0.0.1 \xe2\x80\x93 10.0.0.3 Cluster 1\n";
 
-static const char defaults[] = "beat 0 1000 5000 2, order 0, standby 1, connect 0, request 3000; "
+static const char defaults[] = "beat 0 1000 5000 2, order 0, standby 1, connect 0, request 3000, rekey 3600000 274877906944 1073741824; "
 			       "port 7546, accept 1, encap 0;";
 
 static void print_general(const struct policy *policy, FILE *out)
 {
 	const struct policy_general *g = &policy->general;
 
-	fprintf(out, "beat %d %u %u %u, order %d, standby %u, connect %d, request %u; ", g->heartbeat, g->response_ms,
-		g->defer_ms, g->tries, g->order, g->standby, g->connect, g->key_request_ms);
+	fprintf(out, "beat %d %u %u %u, order %d, standby %u, connect %d, request %u, rekey %u %llu %llu; ", g->heartbeat, g->response_ms,
+		g->defer_ms, g->tries, g->order, g->standby, g->connect, g->key_request_ms, g->rekey_ms,
+		(unsigned long long)g->rekey_bytes, (unsigned long long)g->rekey_packets);
 	fprintf(out, "port %u, accept %d, encap %d;", policy->interface.key_service_port, policy->interface.accept,
 		policy->interface.encapsulation);
 }
@@ -208,11 +209,11 @@ static const struct fixture good[] = {
 	{ "[GENERAL]\nHeartbeat = INSTANT\nHeartbeatResponseTime = 0.05\nHeartbeatDeferTime=.1\nHeartbeatTries=3\n", "-",
 	  "4:20: E: `.1` is not a number of seconds; expected 0.01 to 86400, like 0.5\n" },
 	{ "[GENERAL]\nheartbeat = instant\nHEARTBEATRESPONSETIME = 0.05\nHeartbeatDeferTime=0.1006\nHeartbeatTries=3\n"
-	  "ClusterOrder=FIXED\nStandby=0\nConnect=START\nKeyRequestTimeout=1.5\n[INTERFACE]\nKeyServicePort=1\n"
+	  "ClusterOrder=FIXED\nStandby=0\nConnect=START\nKeyRequestTimeout=1.5\nRekeyTime=1\nRekeyBytes=3G\nRekeyPackets=100\n[INTERFACE]\nKeyServicePort=1\n"
 	  "Accept=no\nEncapsulation=udp",
-	  " beat 2 50 101 3, order 1, standby 0, connect 1, request 1500; port 1, accept 0, encap 2;" },
+	  " beat 2 50 101 3, order 1, standby 0, connect 1, request 1500, rekey 1000 3221225472 100; port 1, accept 0, encap 2;" },
 	{ "[GENERAL]\nHeartbeat = DEFERRED\n[INTERFACE]\nEncapsulation = ESP",
-	  " beat 1 1000 5000 2, order 0, standby 1, connect 0, request 3000; port 7546, accept 1, encap 1;" },
+	  " beat 1 1000 5000 2, order 0, standby 1, connect 0, request 3000, rekey 3600000 274877906944 1073741824; port 7546, accept 1, encap 1;" },
 	{ "[IDENTITY]\nCertificate = my certs/node 1.pem  ; mine\nPrivateKey = \"a;b #c .pem\"#x\nTrustAnchors=ca#1;2.pem\n"
 	  "RevocationList = /x=y",
 	  " path0<my certs/node 1.pem> path1<a;b #c .pem> path2<ca#1;2.pem> path3</x=y>" },
@@ -400,6 +401,10 @@ static const struct {
 	{ "GENERAL", "ClusterOrder", { "RANDOM", "fixed" }, { "ROUND", "1" } },
 	{ "GENERAL", "Standby", { "0", "63" }, { "64", "-1", "all", "99999999999999999999999" } },
 	{ "GENERAL", "Connect", { "TRAFFIC", "start" }, { "ALWAYS", "START,TRAFFIC" } },
+	{ "GENERAL", "RekeyTime", { "1", "86400", "0.9999" }, { "0.9", "86401", "1h", "0" } },
+	{ "GENERAL", "RekeyBytes", { "64K", "65536", "16T", "256g", "17592186044416" },
+	  { "65535", "63K", "17T", "K", "1.5G", "1GB", "16777216T", "99999999999999999999999", "18446744073709551616", "-1" } },
+	{ "GENERAL", "RekeyPackets", { "100", "1T", "5k" }, { "99", "0", "2T", "x", "0K" } },
 	{ "GENERAL", "KeyRequestTimeout", { "0.05", "600", "3" }, { "0.049", "600.001", "x" } },
 	{ "INTERFACE", "KeyServicePort", { "1", "65535" }, { "0", "65536", "-1", "https" } },
 	{ "INTERFACE", "Accept", { "YES", "no" }, { "TRUE", "1", "Y" } },

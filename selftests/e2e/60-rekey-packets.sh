@@ -1,0 +1,20 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+# limit: 700
+# Renewals of one session, one after the other and under traffic, lose no packet and break no connection. No key is ever used
+# twice, and two states are left at each end. A machine that emulates makes one or two in a second: RENEWALS=1000 takes long.
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/rekey.inc"
+
+wanted=${RENEWALS:-150}
+# Only packets call for new keys: without traffic there is an end to it.
+rekey_up 'RekeyPackets = 100' ''
+from=$(now_ms)
+until renewed "$wanted"; do
+	before=$(renewals)
+	poll_until 60 renewed $((before + 50 < wanted ? before + 50 : wanted)) || fail "$(renewals) renewals, $before a minute ago"
+	say "$(renewals) renewals in $((($(now_ms) - from) / 1000)) s, $(states client) states at the client"
+done
+rekey_over "$wanted"
+# What was replaced goes after five seconds; the last renewal may still be under way.
+must 40 "two states at each end" two_states
