@@ -87,7 +87,17 @@ E2E_BIN   := $(B)/selftests/e2e/probe $(B)/selftests/e2e/hostile
 $(E2E_BIN): $(B)/%: $(B)/%.o
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
 
-tests: all $(UNIT_BIN) $(PROG_BIN) $(E2E_BIN)
+# Another version of holdfastd: what an upgrade brings.
+NEXT      := $(B)/selftests/e2e/next/holdfastd
+NEXT_O    := $(B)/selftests/e2e/next/holdfastd.o $(B)/selftests/e2e/next/status.o
+$(B)/selftests/e2e/next/%.o: loader/%.c | $(B)/bpf/holdfast.skel.h
+	@mkdir -p $(@D)
+	$(CC) $(filter-out -DHF_VERSION=%,$(CFLAGS)) -DHF_VERSION=\"next\" -c -o $@ $<
+$(NEXT): $(NEXT_O) $(filter-out $(B)/loader/holdfastd.o $(B)/loader/status.o,$(DAEMON_O)) $(LINK_O) $(POLICY_O) $(LIB_O)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -lxdp -lbpf -lelf -lmnl -levent -ljansson -lsystemd
+	ln -sf ../../../holdfast-kms $(@D)/holdfast-kms
+
+tests: all $(UNIT_BIN) $(PROG_BIN) $(E2E_BIN) $(NEXT)
 
 # The packages first, by a make of its own: what this one was told about them (pkg-config, bpftool) may be stale.
 deps:

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "lib/log.h"
+#include "loader/adopt.h"
 #include "loader/auto.h"
 #include "loader/client.h"
 #include "loader/cluster.h"
@@ -94,8 +95,10 @@ static void on_ready(void *context, const struct kms_ready *ready)
 	struct daemon *daemon = context;
 
 	if (ready->result) {
-		if (!daemon->ready)
+		if (!daemon->ready) {
+			daemon->node.leave = daemon->node.adopted;
 			daemon->config.failed(daemon->config.context, ready->text);
+		}
 		else
 			log_error("%s", ready->text);
 		return;
@@ -456,6 +459,24 @@ static int make_parts(struct event_base *base, struct daemon *daemon, char *erro
 	return err;
 }
 
+/* What a run before has left: its sessions go on, or it is said why not. */
+static int adopt(struct daemon *daemon, char *error)
+{
+	struct adopt_parts parts = { .node = &daemon->node, .policy = daemon->policy, .table = daemon->table,
+				     .peers = daemon->peers, .clusters = daemon->clusters, .clients = daemon->clients,
+				     .log = daemon->log };
+	int err;
+
+	if (*daemon->node.replaced)
+		eventlog_emit(daemon->log, EVENT_REPLACED, json_pack("{s:s}", "why", daemon->node.replaced),
+			      "what a run before has left was replaced in order, its sessions are made anew: %s",
+			      daemon->node.replaced);
+	err = daemon->node.adopted ? adopt_sessions(&parts) : 0;
+	if (err)
+		snprintf(error, DAEMON_ERROR_MAX, "adopting what a run before has left: %s", strerror(-err));
+	return err;
+}
+
 static int start_key_service(struct event_base *base, struct daemon *daemon, char *error)
 {
 	static const struct keyservice_calls calls = {
@@ -498,6 +519,8 @@ int daemon_start(struct event_base *base, const struct daemon_config *config, ch
 	daemon->node_up = true;
 	err = make_parts(base, daemon, error);
 	if (!err)
+		err = adopt(daemon, error);
+	if (!err)
 		err = start_key_service(base, daemon, error);
 	if (!err && auto_wanted(daemon->policy)) {
 		err = auto_new(base, daemon->node.route, on_server, daemon, &daemon->watch);
@@ -505,10 +528,12 @@ int daemon_start(struct event_base *base, const struct daemon_config *config, ch
 			snprintf(error, DAEMON_ERROR_MAX, "AUTO: cannot watch the links: %s", strerror(-err));
 	}
 out:
-	if (err)
+	if (err) {
+		daemon->node.leave = daemon->node.adopted;
 		daemon_stop(daemon);
-	else
+	} else {
 		*ret_daemon = daemon;
+	}
 	return err;
 }
 

@@ -38,6 +38,12 @@ struct node {
 	int tunnel; /* interface index of hf0; 0: not made */
 	bool closed;	  /* the routing rules stand */
 	bool closed_before; /* they stood already: a run that was killed left them */
+	bool adopted;	    /* the datapath of a run before goes on: its sessions can be adopted */
+	char replaced[NODE_ERROR_MAX]; /* not adopted: what was found of a run before and why it was replaced; or empty */
+	bool leave;	    /* set by the daemon when the start fails: an adopted datapath is left as it is */
+	__u32 *used;	    /* of each cluster's slot: the if_id that it was steered to when it was adopted; 0: none */
+	size_t n_used;
+	__u64 grants;	    /* session_record_grants() of the policy */
 	bool started;	    /* set by the daemon once it is ready: this run's end opens the way again */
 	struct node_interface underlay[NODE_INTERFACES_MAX];
 	size_t n_underlay;

@@ -31,12 +31,19 @@ struct peer {
 
 	bool named; /* a client whose inner addresses the policy tunnels to it: its clusters use it as they use gateways */
 	bool started; /* a gateway that said so (HF_CONTROL_START) before the session stood at our end */
+	bool proven;  /* remote is an address of its certificate */
+	__s64 not_after; /* of its certificate, seconds since 1970 */
 	bool up; /* both directions stand */
 	__u32 spi_in;
 	__u32 spi_out;
 	enum kms_algorithm algorithm;
 	__u64 established_ns;
 	__u32 lifetime_s;
+
+	/* What the owner of a client wants to find again after a crash; peers_record() keeps it. */
+	__u32 slot;
+	__u32 named_bits;
+	bool claimed;
 
 	/* Private to peer.c. */
 	__u64 pending_id;	     /* the KMS's session that waits for peers_activate(); 0: none */
@@ -90,6 +97,24 @@ bool peers_abandon(struct peer *peer);
 
 /* Removes the peer with its states, policies and entries. */
 void peers_remove(struct peer *peer);
+
+/*
+ * Adoption: the session of a run before, of which the record tells, becomes a
+ * peer as if it had been installed now. Its states must stand; policies and
+ * entries in the maps are made sure of. -ESTALE: a state is gone, or it has
+ * ended; -EEXIST: there is such a peer. Nothing is changed then.
+ */
+int peers_adopt(struct peers *peers, __u32 if_id, const struct hf_session *record, struct peer **ret_peer);
+
+/* Writes the peer's record, for the next run; after each change of what it tells. A peer that is not up has none. */
+void peers_record(struct peer *peer);
+
+/*
+ * Ends the states and policies with if_ids of Holdfast's that are no peer's now:
+ * those of an earlier run. Inbound ones of a peer that is there fade. How many
+ * in *ret_n. 0 or -errno.
+ */
+int peers_sweep(struct peers *peers, size_t *ret_n);
 
 struct peer_use {
 	__u64 bytes_in, bytes_out;
