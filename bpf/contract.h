@@ -230,7 +230,7 @@ struct hf_event_packet {
 	X(beat_gate, "a heartbeat while this gateway's gate is closed")                           \
 	X(beat_rate, "a heartbeat over its peer's rate")                                          \
 	X(held, "handed to holdfastd, to be sent when a session stands")                          \
-	X(clear, "from a protected network, and would have left the underlay in clear")
+	X(clear, "from a protected network or to a tunnelled destination, and would have left in clear")
 
 enum hf_drop {
 #define HF_DROP_ENUM(name, text) HF_DROP_##name,

@@ -60,16 +60,20 @@ static void unclaim(struct client *client, const char *why);
  * has answered; the announcement of the one whom the client is heard by comes
  * after that, and makes the other give up its claim.
  */
-static void on_request(struct client *client, const struct hf_addr *addr, __u64 now)
+static void on_request(struct client *client, int index, const struct hf_addr *addr, __u64 now)
 {
+	struct hf_prefix prefix = prefix_of_host(addr);
 	struct hf_live live;
 	__u64 heard_ns;
 
 	if (datapath_read_live(client->clients->config.node->dp, client->peer->if_id, &live))
 		return;
 	heard_ns = live.last_rx_ns > live.reflect_ns ? live.last_rx_ns : live.reflect_ns;
-	if (now - heard_ns < RECENTLY_NS && now - client->announced_ns > ANNOUNCE_PACE_NS)
-		announce_addr(client, addr);
+	if (now - heard_ns >= RECENTLY_NS || now - client->announced_ns <= ANNOUNCE_PACE_NS)
+		return;
+	announce_addr(client, addr);
+	/* The kernel tells nobody when somebody removes a proxy entry: it is put back when it is missed. */
+	claim_add(client->clients->config.node->route, index, &prefix);
 }
 
 static void on_arp(struct hearing *hearing, const struct claim_arp *arp)
@@ -83,7 +87,7 @@ static void on_arp(struct hearing *hearing, const struct claim_arp *arp)
 			if (arp->announcement && foreign && prefix_contains(inner, &arp->sender))
 				unclaim(client, "another gateway announces its address");
 			else if (!arp->announcement && !arp->reply && prefix_contains(inner, &arp->target))
-				on_request(client, &arp->target, clock_now_ns());
+				on_request(client, hearing->interface->index, &arp->target, clock_now_ns());
 		}
 	}
 }
@@ -456,6 +460,21 @@ int clients_install(struct clients *clients, const struct kms_session *session)
 	err = client ? enter(client) : -ENOSPC;
 	if (err)
 		clients_abandon(clients, peer);
+	return err;
+}
+
+int clients_restore(struct clients *clients)
+{
+	struct node *node = clients->config.node;
+	int err = 0;
+
+	for (struct client *client = clients->first; client && !err; client = client->next) {
+		for (size_t i = 0; i < client->peer->n_inner && !err; i++)
+			if (!(client->named & 1u << i))
+				err = route_add(node->route, node->tunnel, &client->peer->inner[i], 1, NULL);
+		if (client->claimed)
+			claim_addresses(client);
+	}
 	return err;
 }
 

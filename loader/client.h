@@ -61,6 +61,9 @@ void clients_session_end(struct clients *clients, struct peer *peer, const char 
  */
 int clients_adopt(struct clients *clients, struct peer *peer);
 
+/* Puts the clients' routes and claims back where somebody has removed them. 0 or -errno. */
+int clients_restore(struct clients *clients);
+
 /* Whether a client has the slot; or this inner prefix, routed over the tunnel; or has it claimed. */
 bool clients_have_slot(const struct clients *clients, __u32 slot);
 bool clients_have_prefix(const struct clients *clients, const struct hf_prefix *prefix, __u32 *ret_slot);

@@ -463,7 +463,13 @@ void clusters_free(struct clusters *all)
 
 void clusters_start(struct clusters *all, struct keyservice *service)
 {
+	bool first = !all->service;
+
 	all->service = service;
+	/* An adopted session may have been due before there was anybody to ask. */
+	for (struct peer *peer = peers_next(all->config.peers, NULL); first && peer; peer = peers_next(all->config.peers, peer))
+		if (peer->role == HF_ROLE_GATEWAY && peers_is_due(peer))
+			clusters_renew(all, peer);
 	for (size_t i = 0; i < all->n; i++)
 		cluster_step(&all->cluster[i], &(struct failover_event){ .type = FAILOVER_START });
 }
@@ -730,6 +736,8 @@ void clusters_session_down(struct clusters *all, const struct hf_addr *gateway, 
 
 void clusters_renew(struct clusters *all, struct peer *gateway)
 {
+	if (!all->service)
+		return;
 	for (size_t i = 0; i < FAILOVER_MAX_GATEWAYS; i++) {
 		if (all->renewals[i].request)
 			continue;

@@ -18,6 +18,7 @@
 #include "loader/link.h"
 #include "loader/node.h"
 #include "loader/peer.h"
+#include "loader/reconcile.h"
 #include "loader/status.h"
 #include "policy/file.h"
 
@@ -35,6 +36,7 @@ struct daemon {
 	struct gate *gate;
 	struct keyservice *service;
 	struct event *datapath_readable;
+	struct reconcile *reconcile;
 	struct auto_watch *watch;  /* NULL: no tunnel leads to AUTO */
 	struct auto_server server; /* that AUTO leads to; index 0: none */
 	size_t target;		   /* the cluster's index; that of the cluster AUTO is the policy's n_clusters */
@@ -477,6 +479,33 @@ static int adopt(struct daemon *daemon, char *error)
 	return err;
 }
 
+static void end_broken(void *context, struct peer *peer, const char *why)
+{
+	struct daemon *daemon = context;
+
+	if (peer->role == HF_ROLE_GATEWAY)
+		clusters_session_end(daemon->clusters, peer, why);
+	else
+		clients_session_end(daemon->clients, peer, why);
+}
+
+static void abandon_broken(void *context, struct peer *peer)
+{
+	abandon(context, peer);
+}
+
+static int keep_right(struct event_base *base, struct daemon *daemon, char *error)
+{
+	struct reconcile_config config = { .base = base, .node = &daemon->node, .node_config = node_config(daemon),
+					   .peers = daemon->peers, .clients = daemon->clients, .log = daemon->log,
+					   .end = end_broken, .abandon = abandon_broken, .context = daemon };
+	int err = reconcile_new(&config, &daemon->reconcile);
+
+	if (err)
+		snprintf(error, DAEMON_ERROR_MAX, "netlink: cannot listen to changes: %s", strerror(-err));
+	return err;
+}
+
 static int start_key_service(struct event_base *base, struct daemon *daemon, char *error)
 {
 	static const struct keyservice_calls calls = {
@@ -521,6 +550,8 @@ int daemon_start(struct event_base *base, const struct daemon_config *config, ch
 	if (!err)
 		err = adopt(daemon, error);
 	if (!err)
+		err = keep_right(base, daemon, error);
+	if (!err)
 		err = start_key_service(base, daemon, error);
 	if (!err && auto_wanted(daemon->policy)) {
 		err = auto_new(base, daemon->node.route, on_server, daemon, &daemon->watch);
@@ -553,6 +584,7 @@ void daemon_stop(struct daemon *daemon)
 	if (daemon->ready)
 		eventlog_emit(daemon->log, EVENT_STOPPING, NULL, "instance %s goes down: tunnelled destinations are "
 			      "reached in clear, or not at all, from here on", daemon->config.instance);
+	reconcile_free(daemon->reconcile);
 	auto_free(daemon->watch);
 	keyservice_stop(daemon->service);
 	gate_free(daemon->gate);

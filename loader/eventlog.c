@@ -18,6 +18,7 @@ static const struct {
 	[EVENT_STARTED] = { "started", false },
 	[EVENT_ADOPTED] = { "adopted", false },
 	[EVENT_REPLACED] = { "replaced", false },
+	[EVENT_RECONCILED] = { "reconciled", false },
 	[EVENT_STOPPING] = { "stopping", false },
 	[EVENT_SESSION] = { "session", false },
 	[EVENT_SESSION_ENDED] = { "session-ended", false },

@@ -191,14 +191,15 @@ static bool tunnels_v6(const struct policy_table *table)
 }
 
 /* From here on nothing of the tunnelled ranges leaves in clear. */
-static int close_first(struct node *node, const struct node_config *config, const struct prefixes *prefixes)
+static int close_way(struct node *node, const struct node_config *config, const struct prefixes *prefixes,
+		     bool *ret_before)
 {
 	int err = route_add_unreachable(node->route, prefixes->prefix, prefixes->n);
 
 	if (err)
 		return fail(node, err, "routes: %s", why(node->route, err));
 	node->closed = true;
-	err = route_rule_add(node->route, AF_INET, &node->closed_before);
+	err = route_rule_add(node->route, AF_INET, ret_before);
 	/* IPv6 is not carried yet: what the policy tunnels of it ends on hf0, as a counted drop. */
 	if (!err && tunnels_v6(config->table))
 		err = route_rule_add(node->route, AF_INET6, NULL);
@@ -415,6 +416,13 @@ static int take_over(struct node *node, const struct node_config *config)
 	return err ? fail(node, err, "filling the map of slots: %s", strerror(-err)) : 0;
 }
 
+static void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
 static int open_sockets(struct node *node)
 {
 	int err = inner_open(LINK_TUNNEL, &node->inner);
@@ -438,6 +446,9 @@ static int open_traffic(struct node *node, const struct prefixes *prefixes)
 	if (!err && prefixes->n_clusters)
 		err = route_add(node->route, node->tunnel, prefixes->prefix, prefixes->n_clusters,
 				source_or_none(&node->source));
+	if (!err && node->dialled.index && prefixes->n > prefixes->n_clusters)
+		err = route_add(node->route, node->tunnel, prefixes->prefix + prefixes->n_clusters,
+				prefixes->n - prefixes->n_clusters, source_or_none(&node->dialled_source));
 	return err ? fail(node, err, "routes over %s: %s", LINK_TUNNEL, why(node->route, err)) : 0;
 }
 
@@ -461,7 +472,7 @@ int node_up(struct node *node, const struct node_config *config)
 		fail(node, err, "%s: %s", journal, strerror(-err));
 		goto out;
 	}
-	err = close_first(node, config, &prefixes);
+	err = close_way(node, config, &prefixes, &node->closed_before);
 	if (err)
 		goto out;
 	err = take_over(node, config);
@@ -486,6 +497,103 @@ out:
 		node->leave = node->adopted;
 		node_down(node, config);
 	}
+	return err;
+}
+
+/* hf0 is made anew where it is gone; up, with its addresses, in either case. *ret_new: it is another one. */
+static int restore_tunnel(struct node *node, const struct node_config *config, bool *ret_new)
+{
+	int found, err = find_tunnel(node, &found);
+
+	*ret_new = !err && found != node->tunnel;
+	if (*ret_new) {
+		datapath_detach_tunnel(node->dp, (unsigned int)node->tunnel);
+		err = make_tunnel(node);
+	}
+	if (!err)
+		err = set_tunnel(node, config->policy);
+	if (!err && *ret_new)
+		err = set_sysctls(node);
+	if (!err && *ret_new) {
+		close_fd(&node->beat_fd);
+		inner_close(&node->inner);
+		err = open_sockets(node);
+	}
+	return err;
+}
+
+/* An underlay interface that came back is another one to the kernel. One that is away is waited for. */
+static void follow_underlay(struct node *node)
+{
+	struct node_interface now;
+
+	for (size_t i = 0; i < node->n_underlay; i++) {
+		struct node_interface *known = &node->underlay[i];
+
+		memset(&now, 0, sizeof(now));
+		if (read_interface(node, known->name, &now))
+			continue;
+		if (now.index != known->index)
+			datapath_detach_underlay(node->dp, (unsigned int)known->index);
+		*known = now;
+	}
+}
+
+static bool is_there(struct node *node, int index)
+{
+	struct link_info info;
+
+	return !link_by_index(node->route, index, &info);
+}
+
+static int restore_programs(struct node *node)
+{
+	struct datapath_report report = { .text = "" };
+	int err = datapath_attach_tunnel(node->dp, (unsigned int)node->tunnel, &report);
+
+	if (err)
+		return fail(node, err, "%s", report.text);
+	for (size_t i = 0; i < node->n_underlay && !err; i++)
+		if (is_there(node, node->underlay[i].index))
+			err = attach_underlay(node, &node->underlay[i]);
+	if (!err && node->dialled.index && !node_is_underlay(node, node->dialled.index) && is_there(node, node->dialled.index))
+		err = attach_underlay(node, &node->dialled);
+	return err ? err : set_sysctls(node);
+}
+
+int node_restore(struct node *node, const struct node_config *config, unsigned int parts, unsigned int *ret_done)
+{
+	struct prefixes prefixes = { .prefix = NULL };
+	struct hf_addr source = node->source;
+	bool new_tunnel = false, existed = true;
+	int err = tunnelled(config, &prefixes) ? fail(node, -ENOMEM, "out of memory") : 0;
+
+	*ret_done = 0;
+	if (!err && parts & (NODE_RULES | NODE_ROUTES))
+		err = close_way(node, config, &prefixes, &existed);
+	if (!existed)
+		*ret_done |= NODE_RULES;
+	if (!err && parts & (NODE_PROGRAMS | NODE_ADDRESSES)) {
+		follow_underlay(node);
+		source = own_address(node, &config->policy->interface);
+	}
+	if (!err && parts & NODE_TUNNEL)
+		err = restore_tunnel(node, config, &new_tunnel);
+	if (new_tunnel)
+		*ret_done |= NODE_TUNNEL;
+	if (!err && (parts & NODE_PROGRAMS || new_tunnel))
+		err = restore_programs(node);
+	if (!err && parts & NODE_PROGRAMS)
+		*ret_done |= NODE_PROGRAMS;
+	if (!addr_equal(&source, &node->source) && !addr_is_zero(&source)) {
+		node->source = source;
+		*ret_done |= NODE_ADDRESSES;
+	}
+	if (parts & (NODE_ROUTES | NODE_TUNNEL) || *ret_done & NODE_ADDRESSES)
+		*ret_done |= NODE_ROUTES;
+	if (!err && *ret_done & NODE_ROUTES)
+		err = open_traffic(node, &prefixes);
+	free(prefixes.prefix);
 	return err;
 }
 
@@ -528,6 +636,7 @@ int node_dial(struct node *node, const struct node_config *config, int index, __
 
 	if (!err)
 		err = fill_tunnels(node, config, POLICY_TARGET_AUTO, slot);
+	node->dialled_source = *inner;
 	if (!err && tunnelled(config, &prefixes))
 		err = fail(node, -ENOMEM, "out of memory");
 	if (!err) {
@@ -559,13 +668,6 @@ int node_hang_up(struct node *node, const struct node_config *config)
 	memset(&node->dialled, 0, sizeof(node->dialled));
 	link_set_mtu(node->route, node->tunnel, tunnel_mtu(node));
 	return err;
-}
-
-static void close_fd(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
 }
 
 /*

@@ -547,6 +547,36 @@ int peers_adopt(struct peers *peers, __u32 if_id, const struct hf_session *recor
 	return 0;
 }
 
+bool peers_is_due(const struct peer *peer)
+{
+	__u64 age_s = (clock_now_ns() - peer->established_ns) / CLOCK_NS_PER_S;
+
+	return peer->up && peer->lifetime_s && age_s >= (__u64)peer->lifetime_s * PEER_RENEW_PERCENT / 100;
+}
+
+bool peers_stand(const struct peer *peer)
+{
+	return state_stands(peer->peers, peer->if_id, &peer->local, peer->spi_in) &&
+	       state_stands(peer->peers, peer->if_id, &peer->remote, peer->spi_out);
+}
+
+bool peers_pending_stands(const struct peer *peer)
+{
+	return !peer->pending || state_stands(peer->peers, peer->if_id, &peer->pending->local, peer->pending->spi_in);
+}
+
+int peers_restore_policies(struct peers *peers)
+{
+	int err = 0;
+
+	for (struct peer *peer = peers->first; peer && !err; peer = peer->next) {
+		struct xfrm_peer ends = { .local = peer->local, .remote = peer->remote, .if_id = peer->if_id };
+
+		err = xfrm_policy_add(peers->node->xfrm, &ends);
+	}
+	return err;
+}
+
 struct sweep {
 	struct peers *peers;
 	size_t n;

@@ -116,6 +116,16 @@ void peers_record(struct peer *peer);
  */
 int peers_sweep(struct peers *peers, size_t *ret_n);
 
+/* Whether its session is up, and so old that it should have been renewed. */
+bool peers_is_due(const struct peer *peer);
+
+/* Whether both states of a peer that is up stand in the kernel; and the inbound one of a session that waits, if any does. */
+bool peers_stand(const struct peer *peer);
+bool peers_pending_stands(const struct peer *peer);
+
+/* Makes sure of the policies of all peers. 0 or -errno. */
+int peers_restore_policies(struct peers *peers);
+
 struct peer_use {
 	__u64 bytes_in, bytes_out;
 	__u64 packets_in, packets_out;

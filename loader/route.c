@@ -241,6 +241,18 @@ int route_sweep(struct netlink *nl, bool (*keep)(void *context, const struct rou
 	return err;
 }
 
+static bool count(void *context, const struct route_seen *route)
+{
+	++*(size_t *)context;
+	return true;
+}
+
+int route_count(struct netlink *nl, size_t *ret_n)
+{
+	*ret_n = 0;
+	return route_sweep(nl, count, ret_n, NULL);
+}
+
 int route_flush(struct netlink *nl)
 {
 	return route_sweep(nl, NULL, NULL, NULL);

@@ -53,6 +53,9 @@ struct route_seen {
 	bool unreachable;
 };
 
+/* How many routes of Holdfast's there are, in its own table and in main, of both families. */
+int route_count(struct netlink *nl, size_t *ret_n);
+
 /* Removes those of Holdfast's routes that keep does not say true to. *ret_n (may be NULL): how many. */
 int route_sweep(struct netlink *nl, bool (*keep)(void *context, const struct route_seen *route), void *context,
 		size_t *ret_n);
