@@ -87,6 +87,16 @@ E2E_BIN   := $(B)/selftests/e2e/probe $(B)/selftests/e2e/hostile
 $(E2E_BIN): $(B)/%: $(B)/%.o
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
 
+# Another version of holdfastd: what an upgrade brings.
+NEXT      := $(B)/selftests/e2e/next/holdfastd
+NEXT_O    := $(B)/selftests/e2e/next/holdfastd.o $(B)/selftests/e2e/next/status.o
+$(B)/selftests/e2e/next/%.o: loader/%.c | $(B)/bpf/holdfast.skel.h
+	@mkdir -p $(@D)
+	$(CC) $(filter-out -DHF_VERSION=%,$(CFLAGS)) -DHF_VERSION=\"next\" -c -o $@ $<
+$(NEXT): $(NEXT_O) $(filter-out $(B)/loader/holdfastd.o $(B)/loader/status.o,$(DAEMON_O)) $(LINK_O) $(POLICY_O) $(LIB_O)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -lxdp -lbpf -lelf -lmnl -levent -ljansson -lsystemd
+	ln -sf ../../../holdfast-kms $(@D)/holdfast-kms
+
 # The simulator: its own model of the world around the real state machines.
 SIM_O     := $(call objects,selftests/sim/*.c)
 SIM_REAL  := $(B)/loader/failover.o $(B)/kms/exchange.o $(B)/kms/wire.o $(POLICY_O) $(LIB_O)
@@ -107,7 +117,7 @@ $(B)/selftests/bench/floor.bpf.o: selftests/bench/floor.bpf.c vmlinux.h
 $(B)/selftests/bench/floor.skel.h: $(B)/selftests/bench/floor.bpf.o
 	$(BPFTOOL) gen skeleton $< name floor_bpf > $@.tmp && mv $@.tmp $@
 
-tests: all $(UNIT_BIN) $(PROG_BIN) $(E2E_BIN) $(BENCH_BIN) $(SIM_BIN)
+tests: all $(UNIT_BIN) $(PROG_BIN) $(E2E_BIN) $(BENCH_BIN) $(SIM_BIN) $(NEXT)
 
 # Fuzzing: selftests/fuzz/fuzz_X.c, one libFuzzer program each. What they link is compiled apart: with coverage, ASan and UBSan.
 # WRAP: functions of libraries and system that a target puts its own in the place of (ld's --wrap).

@@ -14,7 +14,7 @@
 #ifndef HF_BPF_CONTRACT_H
 #define HF_BPF_CONTRACT_H
 
-#define HF_CONTRACT_VERSION 2
+#define HF_CONTRACT_VERSION 3
 
 /* The mark on what Holdfast itself sends on the underlay: never routed into the tunnel. */
 #define HF_MARK 0x48460000u
@@ -146,6 +146,41 @@ struct hf_claim {
  */
 #define HF_PROTECTED_MAX 64u
 
+/*
+ * hf_sessions: hash, if_id -> what holdfastd must know to go on with a session
+ * that an earlier run of it made. Never keys: those are in the kernel's XFRM
+ * states, and a record without its two states is void. No program reads it.
+ */
+#define HF_NAME_MAX 64
+#define HF_INNER_MAX 16
+
+struct hf_session {
+	struct hf_addr local; /* outer addresses */
+	struct hf_addr remote;
+	__u64 established_ns; /* CLOCK_MONOTONIC, as bpf_ktime_get_ns() */
+	__s64 not_after;      /* of the peer's certificate, seconds since 1970 */
+	__u64 grants;	      /* fingerprint of the policy's [PEER] statements that it was granted under */
+	__u32 spi_in;	      /* host order */
+	__u32 spi_out;
+	__u32 lifetime_s;
+	__u32 slot;  /* of a client; 0: a gateway */
+	__u32 named; /* of a client: bit i: the policy tunnels inner[i] to it */
+	__u16 port;  /* the peer's UDP port, host order; 0: plain ESP */
+	__u8 role;   /* enum hf_role */
+	__u8 algorithm;
+	__u8 claimed; /* of a client: its addresses are claimed */
+	__u8 proven;  /* remote is an address of its certificate */
+	__u8 n_inner;
+	__u8 pad[5];
+	char name[HF_NAME_MAX]; /* of the peer's certificate */
+	struct hf_tunnel_key inner[HF_INNER_MAX];
+};
+
+/* hf_slots: hash, slot of a cluster -> its name: a changed policy may give it another slot. No program reads it. */
+struct hf_slot {
+	char name[HF_NAME_MAX];
+};
+
 /* hf_events: ring buffer, datapath -> holdfastd. Each record starts with this. */
 enum hf_event_type {
 	HF_EVENT_WANT = 1,    /* traffic for a slot without a peer; packet follows (to be held) */
@@ -196,7 +231,7 @@ struct hf_event_packet {
 	X(beat_gate, "a heartbeat while this gateway's gate is closed")                           \
 	X(beat_rate, "a heartbeat over its peer's rate")                                          \
 	X(held, "handed to holdfastd, to be sent when a session stands")                          \
-	X(clear, "from a protected network, and would have left the underlay in clear")
+	X(clear, "from a protected network or to a tunnelled destination, and would have left in clear")
 
 enum hf_drop {
 #define HF_DROP_ENUM(name, text) HF_DROP_##name,
@@ -228,6 +263,7 @@ _Static_assert(sizeof(struct hf_peer) == 64, "contract");
 _Static_assert(sizeof(struct hf_live) == 56, "contract");
 _Static_assert(sizeof(struct hf_outer_key) == 20, "contract");
 _Static_assert(sizeof(struct hf_beat) == 16, "contract");
+_Static_assert(sizeof(struct hf_session) == 472, "contract");
 _Static_assert(sizeof(struct hf_event) == 56, "contract");
 _Static_assert(sizeof(struct hf_drops) == HF_DROP_MAX * sizeof(__u64), "contract");
 

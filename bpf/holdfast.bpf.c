@@ -76,17 +76,19 @@ int hf_tc_bare(struct __sk_buff *skb)
 		verdict = hf_heartbeat(skb, skb->ifindex, (void *)(long)skb->data, (void *)(long)skb->data_end, false);
 	if (verdict == XDP_DROP)
 		return TC_ACT_SHOT;
-	if (verdict == XDP_TX)
+	if (verdict == XDP_TX) {
+		hf_mark_set(skb, HF_MARK); /* it is ours, and may be going to a tunnelled address */
 		return bpf_redirect(skb->ifindex, 0);
+	}
 	hf_underlay_mark(skb);
 	return TC_ACT_UNSPEC;
 }
 
-/* TC egress on the underlay: fails closed for the protected networks. */
+/* TC egress on the underlay: fails closed for the protected networks, and for what the policy tunnels. */
 SEC("tc")
 int hf_tc_underlay_out(struct __sk_buff *skb)
 {
-	if (hf_underlay_is_clear(skb))
+	if (hf_underlay_is_clear(skb) || hf_underlay_bypasses(skb))
 		return hf_drop(HF_DROP_clear, TC_ACT_SHOT);
 	return TC_ACT_UNSPEC;
 }

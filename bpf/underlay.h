@@ -4,7 +4,7 @@
  * address of a client is its outer one, the way back to it is hf0; with
  * rp_filter 1 and src_valid_mark the reverse-path check follows the mark
  * instead, and the client's ESP passes. Out: what came from a protected network
- * does not leave here.
+ * does not leave here, nor what the policy tunnels.
  */
 #ifndef HF_BPF_UNDERLAY_H
 #define HF_BPF_UNDERLAY_H
@@ -60,6 +60,37 @@ static __always_inline bool hf_underlay_is_clear(const struct __sk_buff *skb)
 	__u32 from = skb->ingress_ifindex;
 
 	return from && bpf_map_lookup_elem(&hf_protected, &from);
+}
+
+#define ETH_P_IPV6 0x86dd
+#define HF_V6_DADDR 24 /* where the destination stands (RFC 8200, 3) */
+#define HF_LINK_LOCAL_GROUPS 0xe0000000u /* 224.0.0.0/24 (RFC 5771, 4) */
+
+/* What no router forwards is no tunnel's, whatever the policy's ranges: DHCP of a client that tunnels everything. */
+static __always_inline bool hf_v4_stays_on_link(__be32 daddr)
+{
+	return daddr == 0xffffffff || (daddr & bpf_htonl(0xffffff00)) == bpf_htonl(HF_LINK_LOCAL_GROUPS);
+}
+
+/*
+ * Whether the packet goes to a tunnelled destination without being Holdfast's
+ * own, which is marked. The routing rule leads such packets to hf0, so none gets
+ * here but when somebody has removed it, or its table's routes.
+ */
+static __always_inline bool hf_underlay_bypasses(struct __sk_buff *skb)
+{
+	struct hf_tunnel_key key = {.prefixlen = 128};
+	__be32 v4;
+
+	if ((skb->mark & HF_MARK_MASK) == HF_MARK)
+		return false;
+	if (skb->protocol == bpf_htons(ETH_P_IP))
+		return !hf_inner_load(skb, offsetof(struct iphdr, daddr), &v4, sizeof(v4)) &&
+		       !hf_v4_stays_on_link(v4) && hf_tunnel_of_v4(v4);
+	if (skb->protocol == bpf_htons(ETH_P_IPV6))
+		return !hf_inner_load(skb, HF_V6_DADDR, &key.addr, sizeof(key.addr)) &&
+		       key.addr.b[0] != 0xff && key.addr.b[0] != 0xfe && bpf_map_lookup_elem(&hf_tunnels, &key);
+	return false;
 }
 
 #endif

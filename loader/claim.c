@@ -121,7 +121,19 @@ static int build_flush(const void *context, size_t i, struct netlink_request *re
 	return 0;
 }
 
-int claim_flush(struct netlink *nl, size_t *ret_n)
+static size_t drop_kept(struct netlink_list *found, bool (*keep)(void *, int, const struct hf_addr *), void *context)
+{
+	struct proxy *proxies = found->items;
+	size_t n = 0;
+
+	for (size_t i = 0; i < found->n; i++)
+		if (!keep || !keep(context, proxies[i].index, &proxies[i].addr))
+			proxies[n++] = proxies[i];
+	return n;
+}
+
+int claim_sweep(struct netlink *nl, bool (*keep)(void *context, int index, const struct hf_addr *addr), void *context,
+		size_t *ret_n)
 {
 	struct netlink_list found = { 0 };
 	int err;
@@ -135,12 +147,19 @@ int claim_flush(struct netlink *nl, size_t *ret_n)
 		found.n = 0;
 		err = netlink_talk(nl, &request, collect_proxy, &found);
 	} while (err == -EAGAIN);
-	if (!err)
+	if (!err) {
+		found.n = drop_kept(&found, keep, context);
 		err = netlink_batch(nl, found.n, build_flush, found.items, ENOENT);
+	}
 	if (!err && ret_n)
 		*ret_n = found.n;
 	netlink_list_clear(&found);
 	return err;
+}
+
+int claim_flush(struct netlink *nl, size_t *ret_n)
+{
+	return claim_sweep(nl, NULL, NULL, ret_n);
 }
 
 /* An Ethernet frame with ARP for IPv4 (RFC 826). */

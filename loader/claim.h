@@ -33,6 +33,13 @@ struct hf_addr claim_addr(const struct hf_prefix *prefix, size_t i);
 int claim_add(struct netlink *nl, int index, const struct hf_prefix *prefix);
 int claim_delete(struct netlink *nl, int index, const struct hf_prefix *prefix);
 
+/*
+ * Deletes those proxy entries that Holdfast made and keep does not say true to.
+ * *ret_n (may be NULL): how many.
+ */
+int claim_sweep(struct netlink *nl, bool (*keep)(void *context, int index, const struct hf_addr *addr), void *context,
+		size_t *ret_n);
+
 /* Deletes all proxy entries that Holdfast made, on all interfaces; *ret_n (may be NULL): how many. */
 int claim_flush(struct netlink *nl, size_t *ret_n);
 

@@ -60,16 +60,20 @@ static void unclaim(struct client *client, const char *why);
  * has answered; the announcement of the one whom the client is heard by comes
  * after that, and makes the other give up its claim.
  */
-static void on_request(struct client *client, const struct hf_addr *addr, __u64 now)
+static void on_request(struct client *client, int index, const struct hf_addr *addr, __u64 now)
 {
+	struct hf_prefix prefix = prefix_of_host(addr);
 	struct hf_live live;
 	__u64 heard_ns;
 
 	if (datapath_read_live(client->clients->config.node->dp, client->peer->if_id, &live))
 		return;
 	heard_ns = live.last_rx_ns > live.reflect_ns ? live.last_rx_ns : live.reflect_ns;
-	if (now - heard_ns < RECENTLY_NS && now - client->announced_ns > ANNOUNCE_PACE_NS)
-		announce_addr(client, addr);
+	if (now - heard_ns >= RECENTLY_NS || now - client->announced_ns <= ANNOUNCE_PACE_NS)
+		return;
+	announce_addr(client, addr);
+	/* The kernel tells nobody when somebody removes a proxy entry: it is put back when it is missed. */
+	claim_add(client->clients->config.node->route, index, &prefix);
 }
 
 static void on_arp(struct hearing *hearing, const struct claim_arp *arp)
@@ -83,7 +87,7 @@ static void on_arp(struct hearing *hearing, const struct claim_arp *arp)
 			if (arp->announcement && foreign && prefix_contains(inner, &arp->sender))
 				unclaim(client, "another gateway announces its address");
 			else if (!arp->announcement && !arp->reply && prefix_contains(inner, &arp->target))
-				on_request(client, &arp->target, clock_now_ns());
+				on_request(client, hearing->interface->index, &arp->target, clock_now_ns());
 		}
 	}
 }
@@ -218,14 +222,22 @@ static void claim_addresses(struct client *client)
 	}
 }
 
+static void record_claim(struct client *client)
+{
+	client->peer->claimed = client->claimed;
+	peers_record(client->peer);
+}
+
 /* Announces even what is claimed already: another gateway may have been in use since. */
 static void claim(struct client *client)
 {
 	bool claimed = client->claimed;
 
 	client->claimed = true;
-	if (!claimed)
+	if (!claimed) {
 		claim_addresses(client);
+		record_claim(client);
+	}
 	announce(client);
 	client->announced = 0;
 	announce_due(-1, 0, client);
@@ -254,6 +266,7 @@ static void unclaim(struct client *client, const char *why)
 			route_withdraw(node->route, node->tunnel, inner);
 	}
 	datapath_rearm_claim(node->dp, client->peer->if_id);
+	record_claim(client);
 	eventlog_emit(client->clients->config.log, EVENT_CLAIM_ENDED,
 		      json_pack("{s:s, s:s, s:s}", "client", addr_text(&client->peer->remote).s, "name",
 				client->peer->name, "why", why),
@@ -397,7 +410,8 @@ static void client_unlink(struct client *client)
 	client_free(client);
 }
 
-static struct client *client_new(struct clients *clients, struct peer *peer)
+/* slot 0: any. */
+static struct client *client_new(struct clients *clients, struct peer *peer, __u32 slot)
 {
 	struct client *client = calloc(1, sizeof(*client));
 
@@ -405,7 +419,7 @@ static struct client *client_new(struct clients *clients, struct peer *peer)
 		return NULL;
 	client->clients = clients;
 	client->peer = peer;
-	client->slot = free_slot(clients);
+	client->slot = slot ? slot : free_slot(clients);
 	client->timer = evtimer_new(clients->config.base, announce_due, client);
 	if (!client->slot || !client->timer || hold_new(&client->hold)) {
 		client_free(client);
@@ -432,18 +446,131 @@ int clients_install(struct clients *clients, const struct kms_session *session)
 	if (err)
 		return err;
 	if (!client) {
-		client = client_new(clients, peer);
+		client = client_new(clients, peer, 0);
 		/* Known by these until the session stands, so that a second exchange finds it. */
 		memcpy(peer->name, session->name, sizeof(peer->name));
 		memcpy(peer->inner, session->inner, sizeof(peer->inner));
 		peer->n_inner = session->n_inner;
 		peer->named = named != 0;
-		if (client)
-			client->named = named;
+		if (client) {
+			client->named = peer->named_bits = named;
+			peer->slot = client->slot;
+		}
 	}
 	err = client ? enter(client) : -ENOSPC;
 	if (err)
 		clients_abandon(clients, peer);
+	return err;
+}
+
+int clients_restore(struct clients *clients)
+{
+	struct node *node = clients->config.node;
+	int err = 0;
+
+	for (struct client *client = clients->first; client && !err; client = client->next) {
+		for (size_t i = 0; i < client->peer->n_inner && !err; i++)
+			if (!(client->named & 1u << i))
+				err = route_add(node->route, node->tunnel, &client->peer->inner[i], 1, NULL);
+		if (client->claimed)
+			claim_addresses(client);
+	}
+	return err;
+}
+
+bool clients_have_slot(const struct clients *clients, __u32 slot)
+{
+	for (const struct client *client = clients->first; client; client = client->next)
+		if (client->slot == slot)
+			return true;
+	return false;
+}
+
+static const struct client *find_prefix(const struct clients *clients, const struct hf_prefix *prefix, bool claimed)
+{
+	for (const struct client *client = clients->first; client; client = client->next)
+		for (size_t i = 0; i < client->peer->n_inner; i++) {
+			const struct hf_prefix *inner = &client->peer->inner[i];
+
+			if (claimed ? client->claimed && prefix->len >= inner->len && prefix_contains(inner, &prefix->addr) :
+				      !(client->named & 1u << i) && prefix->len == inner->len &&
+						addr_equal(&prefix->addr, &inner->addr))
+				return client;
+		}
+	return NULL;
+}
+
+bool clients_have_prefix(const struct clients *clients, const struct hf_prefix *prefix, __u32 *ret_slot)
+{
+	const struct client *client = find_prefix(clients, prefix, false);
+
+	if (client && ret_slot)
+		*ret_slot = client->slot;
+	return client;
+}
+
+bool clients_have_claimed(const struct clients *clients, const struct hf_prefix *prefix)
+{
+	return find_prefix(clients, prefix, true);
+}
+
+/* The peer as the session that is checked when a client comes in. */
+static void session_of(const struct peer *peer, struct kms_session *ret)
+{
+	*ret = (struct kms_session){ .local = peer->local, .remote = peer->remote, .role = KMS_RESPONDER,
+				     .proven = peer->proven, .n_inner = (__u32)peer->n_inner };
+	memcpy(ret->inner, peer->inner, sizeof(ret->inner));
+	memcpy(ret->name, peer->name, sizeof(ret->name));
+}
+
+/* The slot leads there before its tunnels do: an answer under way is not held. */
+static int adopt_entries(struct clients *clients, struct peer *peer, __u32 named)
+{
+	struct node *node = clients->config.node;
+	bool kept = peer->slot >= clients->config.first_slot && !clients_have_slot(clients, peer->slot);
+	struct client *client = client_new(clients, peer, kept ? peer->slot : 0);
+	int err;
+
+	if (!client)
+		return -ENOSPC;
+	client->named = peer->named_bits = named;
+	client->claimed = peer->claimed;
+	peer->named = named != 0;
+	peer->slot = client->slot;
+	err = datapath_steer(node->dp, client->slot, peer->if_id);
+	if (!err)
+		err = enter(client);
+	if (!err && client->claimed)
+		claim_addresses(client);
+	if (!err && !client->claimed)
+		datapath_rearm_claim(node->dp, peer->if_id);
+	return err;
+}
+
+int clients_adopt(struct clients *clients, struct peer *peer)
+{
+	struct kms_session session;
+	struct client *holder;
+	__u32 named;
+	int err;
+
+	session_of(peer, &session);
+	err = find_named(clients, &session, &named);
+	if (!err)
+		err = find_holder(clients, &session, named, &holder);
+	if (!err && holder)
+		err = -EADDRINUSE;
+	if (!err)
+		err = adopt_entries(clients, peer, named);
+	if (!err) {
+		peers_record(peer);
+		return 0;
+	}
+	if (peer->owner) {
+		remove_entries(peer->owner);
+		client_unlink(peer->owner);
+	}
+	peers_remove(peer);
 	return err;
 }
 

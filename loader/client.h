@@ -55,6 +55,21 @@ int clients_activate(struct clients *clients, struct peer *peer);
 void clients_abandon(struct clients *clients, struct peer *peer);
 void clients_session_end(struct clients *clients, struct peer *peer, const char *why);
 
+/*
+ * A client's session of an earlier run goes on, with its record's slot where
+ * that is free, and its claim. -EADDRINUSE, -EACCES as above: the policy has
+ * changed. On failure the peer is removed.
+ */
+int clients_adopt(struct clients *clients, struct peer *peer);
+
+/* Puts the clients' routes and claims back where somebody has removed them. 0 or -errno. */
+int clients_restore(struct clients *clients);
+
+/* Whether a client has the slot; or this inner prefix, routed over the tunnel; or has it claimed. */
+bool clients_have_slot(const struct clients *clients, __u32 slot);
+bool clients_have_prefix(const struct clients *clients, const struct hf_prefix *prefix, __u32 *ret_slot);
+bool clients_have_claimed(const struct clients *clients, const struct hf_prefix *prefix);
+
 /* Packets for a client whose session does not stand yet in both directions: held until it does. */
 void clients_want(struct clients *clients, __u32 slot, const __u8 *packet, size_t len);
 

@@ -175,7 +175,13 @@ void clusters_free(struct clusters *all)
 
 void clusters_start(struct clusters *all, struct keyservice *service)
 {
+	bool first = !all->service;
+
 	all->service = service;
+	/* An adopted session may have been due before there was anybody to ask. */
+	for (struct peer *peer = peers_next(all->config.peers, NULL); first && peer; peer = peers_next(all->config.peers, peer))
+		if (peer->role == HF_ROLE_GATEWAY && peers_is_due(peer))
+			clusters_renew(all, peer);
 	for (size_t i = 0; i < all->n; i++)
 		cluster_step(&all->cluster[i], &(struct failover_event){ .type = FAILOVER_START });
 }
@@ -341,6 +347,32 @@ int clusters_admit(struct clusters *all, struct peer *gateway)
 	return err;
 }
 
+int clusters_adopt(struct clusters *all, struct peer *gateway)
+{
+	struct node *node = all->config.node;
+	struct hf_live live = { 0 };
+	int err = clusters_admit(all, gateway);
+
+	datapath_read_live(node->dp, gateway->if_id, &live);
+	for (size_t i = 0; i < all->n && !err; i++) {
+		struct cluster *cluster = &all->cluster[i];
+		struct failover_event event = { .type = FAILOVER_ADOPTED, .auth_ns = live.last_rx_ns,
+						.gateway = cluster_gateway_index(cluster, &gateway->remote) };
+
+		if (event.gateway == FAILOVER_NOBODY)
+			continue;
+		event.rx_ns = live.last_rx_ns > live.beat_rx_ns ? live.last_rx_ns : live.beat_rx_ns;
+		if (event.rx_ns < gateway->established_ns) /* it had just authenticated */
+			event.rx_ns = gateway->established_ns;
+		event.in_use = cluster->slot < node->n_used && node->used[cluster->slot] == gateway->if_id;
+		if (event.in_use) /* the slot may be another than it was; then nobody stands there yet */
+			err = datapath_steer(node->dp, cluster->slot, gateway->if_id);
+		if (!err)
+			cluster_step(cluster, &event);
+	}
+	return err;
+}
+
 void clusters_dismiss(struct clusters *all, __u32 if_id)
 {
 	for (size_t i = 0; i < all->n; i++)
@@ -427,6 +459,8 @@ void clusters_session_down(struct clusters *all, const struct hf_addr *gateway, 
 
 void clusters_renew(struct clusters *all, struct peer *gateway)
 {
+	if (!all->service)
+		return;
 	for (size_t i = 0; i < FAILOVER_MAX_GATEWAYS; i++)
 		if (all->renewals[i].request && addr_equal(&all->renewals[i].gateway, &gateway->remote))
 			return;

@@ -82,6 +82,12 @@ struct clusters_session {
 	bool by_peer;  /* the other end dialled */
 };
 
+/*
+ * A session of an earlier run goes on. The cluster that is steered to it already
+ * goes on using it; nothing is switched. 0 or -errno.
+ */
+int clusters_adopt(struct clusters *clusters, struct peer *gateway);
+
 /* The session of a gateway stands. */
 void clusters_session_up(struct clusters *clusters, struct peer *gateway, const struct clusters_session *session);
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "lib/log.h"
+#include "loader/adopt.h"
 #include "loader/auto.h"
 #include "loader/client.h"
 #include "loader/cluster.h"
@@ -17,6 +18,7 @@
 #include "loader/link.h"
 #include "loader/node.h"
 #include "loader/peer.h"
+#include "loader/reconcile.h"
 #include "loader/status.h"
 #include "policy/file.h"
 
@@ -34,6 +36,7 @@ struct daemon {
 	struct gate *gate;
 	struct keyservice *service;
 	struct event *datapath_readable;
+	struct reconcile *reconcile;
 	struct auto_watch *watch;  /* NULL: no tunnel leads to AUTO */
 	struct auto_server server; /* that AUTO leads to; index 0: none */
 	size_t target;		   /* the cluster's index; that of the cluster AUTO is the policy's n_clusters */
@@ -94,8 +97,10 @@ static void on_ready(void *context, const struct kms_ready *ready)
 	struct daemon *daemon = context;
 
 	if (ready->result) {
-		if (!daemon->ready)
+		if (!daemon->ready) {
+			daemon->node.leave = daemon->node.adopted;
 			daemon->config.failed(daemon->config.context, ready->text);
+		}
 		else
 			log_error("%s", ready->text);
 		return;
@@ -491,6 +496,51 @@ static int make_parts(struct event_base *base, struct daemon *daemon, char *erro
 	return err;
 }
 
+/* What a run before has left: its sessions go on, or it is said why not. */
+static int adopt(struct daemon *daemon, char *error)
+{
+	struct adopt_parts parts = { .node = &daemon->node, .policy = daemon->policy, .table = daemon->table,
+				     .peers = daemon->peers, .clusters = daemon->clusters, .clients = daemon->clients,
+				     .log = daemon->log };
+	int err;
+
+	if (*daemon->node.replaced)
+		eventlog_emit(daemon->log, EVENT_REPLACED, json_pack("{s:s}", "why", daemon->node.replaced),
+			      "what a run before has left was replaced in order, its sessions are made anew: %s",
+			      daemon->node.replaced);
+	err = daemon->node.adopted ? adopt_sessions(&parts) : 0;
+	if (err)
+		snprintf(error, DAEMON_ERROR_MAX, "adopting what a run before has left: %s", strerror(-err));
+	return err;
+}
+
+static void end_broken(void *context, struct peer *peer, const char *why)
+{
+	struct daemon *daemon = context;
+
+	if (peer->role == HF_ROLE_GATEWAY)
+		clusters_session_end(daemon->clusters, peer, why);
+	else
+		clients_session_end(daemon->clients, peer, why);
+}
+
+static void abandon_broken(void *context, struct peer *peer)
+{
+	abandon(context, peer);
+}
+
+static int keep_right(struct event_base *base, struct daemon *daemon, char *error)
+{
+	struct reconcile_config config = { .base = base, .node = &daemon->node, .node_config = node_config(daemon),
+					   .peers = daemon->peers, .clients = daemon->clients, .log = daemon->log,
+					   .end = end_broken, .abandon = abandon_broken, .context = daemon };
+	int err = reconcile_new(&config, &daemon->reconcile);
+
+	if (err)
+		snprintf(error, DAEMON_ERROR_MAX, "netlink: cannot listen to changes: %s", strerror(-err));
+	return err;
+}
+
 static int start_key_service(struct event_base *base, struct daemon *daemon, char *error)
 {
 	static const struct keyservice_calls calls = {
@@ -534,6 +584,10 @@ int daemon_start(struct event_base *base, const struct daemon_config *config, ch
 	daemon->node_up = true;
 	err = make_parts(base, daemon, error);
 	if (!err)
+		err = adopt(daemon, error);
+	if (!err)
+		err = keep_right(base, daemon, error);
+	if (!err)
 		err = start_key_service(base, daemon, error);
 	if (!err && auto_wanted(daemon->policy)) {
 		err = auto_new(base, daemon->node.route, on_server, daemon, &daemon->watch);
@@ -541,10 +595,12 @@ int daemon_start(struct event_base *base, const struct daemon_config *config, ch
 			snprintf(error, DAEMON_ERROR_MAX, "AUTO: cannot watch the links: %s", strerror(-err));
 	}
 out:
-	if (err)
+	if (err) {
+		daemon->node.leave = daemon->node.adopted;
 		daemon_stop(daemon);
-	else
+	} else {
 		*ret_daemon = daemon;
+	}
 	return err;
 }
 
@@ -564,6 +620,7 @@ void daemon_stop(struct daemon *daemon)
 	if (daemon->ready)
 		eventlog_emit(daemon->log, EVENT_STOPPING, NULL, "instance %s goes down: tunnelled destinations are "
 			      "reached in clear, or not at all, from here on", daemon->config.instance);
+	reconcile_free(daemon->reconcile);
 	auto_free(daemon->watch);
 	keyservice_stop(daemon->service);
 	gate_free(daemon->gate);

@@ -150,6 +150,32 @@ int datapath_del_peer(struct datapath *dp, __u32 if_id); /* 0 also when absent *
 int datapath_each_peer(struct datapath *dp,
 		       int (*each)(void *context, __u32 if_id, const struct hf_peer *peer), void *context);
 
+/* Records of sessions, for the next run; contract.h. They come and go as the caller says, with nothing else. */
+int datapath_set_session(struct datapath *dp, __u32 if_id, const struct hf_session *session);
+int datapath_del_session(struct datapath *dp, __u32 if_id); /* 0 also when absent */
+int datapath_each_session(struct datapath *dp,
+			  int (*each)(void *context, __u32 if_id, const struct hf_session *session), void *context);
+
+/* The name of the cluster that has the slot. */
+int datapath_name_slot(struct datapath *dp, __u32 slot, const char *name);
+int datapath_each_slot(struct datapath *dp, int (*each)(void *context, __u32 slot, const char *name), void *context);
+int datapath_unname_slot(struct datapath *dp, __u32 slot); /* 0 also when absent */
+
+/* What a sweep keeps; NULL would keep nothing. */
+struct datapath_keep {
+	bool (*peer)(void *context, __u32 if_id);
+	bool (*slot)(void *context, __u32 slot);
+	bool (*tunnel)(void *context, const struct datapath_tunnel *tunnel);
+	void *context;
+};
+
+/*
+ * Removes what an earlier run has left in the maps: tunnels, peers with their
+ * members, records and outer addresses, slots that lead to nobody kept, and all
+ * heartbeats. *ret_n: how many entries.
+ */
+int datapath_sweep(struct datapath *dp, const struct datapath_keep *keep, size_t *ret_n);
+
 /*
  * Outer addresses with a live session. port: the peer's UDP port (host order)
  * where it encapsulates, 0 for plain ESP. reflect: answer its heartbeats.

@@ -16,6 +16,9 @@ static const struct {
 	bool quiet;
 } kinds[EVENT_KINDS] = {
 	[EVENT_STARTED] = { "started", false },
+	[EVENT_ADOPTED] = { "adopted", false },
+	[EVENT_REPLACED] = { "replaced", false },
+	[EVENT_RECONCILED] = { "reconciled", false },
 	[EVENT_STOPPING] = { "stopping", false },
 	[EVENT_SESSION] = { "session", false },
 	[EVENT_SESSION_ENDED] = { "session-ended", false },

@@ -773,6 +773,28 @@ static void on_move(struct step *s, const struct failover_event *event)
 		m->asked = 0; /* this request takes the place of one for a standby */
 }
 
+/* As if it had been this machine's all the time: nothing moves, nothing is said. */
+static void on_adopted(struct step *s, const struct failover_event *event)
+{
+	struct failover *m = s->m;
+	struct failover_gateway *gateway = &m->gateway[event->gateway];
+
+	gateway->session = true;
+	gateway->last_rx_ns = event->rx_ns;
+	gateway->last_auth_ns = event->auth_ns;
+	if (!event->in_use || m->current != FAILOVER_NOBODY)
+		return;
+	m->current = event->gateway;
+	m->left = event->gateway;
+	m->was_used = true;
+	m->wanted_ns = s->now;
+	m->switched_ns = s->now;
+	/* It may have forgotten us meanwhile, or have been left for good by whoever steered here last. */
+	m->probes = 1;
+	m->probe_ns = s->now;
+	act(s, FAILOVER_DO_PROBE, event->gateway);
+}
+
 static void (*const handlers[])(struct step *, const struct failover_event *) = {
 	[FAILOVER_TICK] = on_tick,
 	[FAILOVER_START] = on_start,
@@ -785,6 +807,7 @@ static void (*const handlers[])(struct step *, const struct failover_event *) = 
 	[FAILOVER_REJECTED] = on_rejected,
 	[FAILOVER_LEAVE_ME] = on_leave_me,
 	[FAILOVER_MOVE] = on_move,
+	[FAILOVER_ADOPTED] = on_adopted,
 };
 
 void failover_init(struct failover *m, const struct failover_config *config)

@@ -82,6 +82,7 @@ enum failover_event_type {
 	FAILOVER_REJECTED,     /* the request failed as a whole; denied: by certificates, not by silence */
 	FAILOVER_LEAVE_ME,     /* gateway asks to be left */
 	FAILOVER_MOVE,	       /* gateway or FAILOVER_NOBODY (the next): a user's wish */
+	FAILOVER_ADOPTED,      /* gateway, in_use, rx_ns, auth_ns: its session was made by an earlier run of the daemon */
 };
 
 struct failover_event {
@@ -90,6 +91,7 @@ struct failover_event {
 	bool by_peer;
 	bool answers_request;
 	bool denied;
+	bool in_use; /* traffic is steered to it already */
 	__u64 rx_ns;
 	__u64 auth_ns;
 	__u64 answer_ns; /* the last answer to a heartbeat */

@@ -191,7 +191,9 @@ static void on_ready(struct keyservice *service, const void *body)
 /* -errno for one that is not to be looked at any further. */
 static int admit(struct keyservice *service, const struct kms_session *session)
 {
-	const struct admission_facts facts = { .policy = service->config.policy, .lifetime_max_s = SESSION_LIFETIME_S,
+	const struct policy *policy = service->config.policy;
+	const struct admission_facts facts = { .policy = policy,
+					       .lifetime_max_s = policy_session_lifetime_s(&policy->general),
 					       .is_own = service->calls.is_own, .context = service->context };
 	char words[KMS_TEXT_MAX];
 	unsigned int more;

@@ -72,6 +72,11 @@ void netlink_close(struct netlink *nl)
 	free(nl);
 }
 
+__u32 netlink_port(const struct netlink *nl)
+{
+	return nl ? mnl_socket_get_portid(nl->socket) : 0;
+}
+
 const char *netlink_text(const struct netlink *nl)
 {
 	return nl->text;

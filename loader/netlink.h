@@ -34,6 +34,9 @@ int netlink_open(int protocol, struct netlink **ret_nl);
 /* Takes NULL. */
 void netlink_close(struct netlink *nl);
 
+/* The socket's port: notices of what it asked for bear it (nlmsg_pid). 0 for NULL. */
+__u32 netlink_port(const struct netlink *nl);
+
 /*
  * The kernel's own words (extended ack) about the last request that failed, or
  * "" where it had none. Valid until the next request.

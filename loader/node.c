@@ -9,11 +9,13 @@
 #include <unistd.h>
 
 #include "lib/log.h"
+#include "loader/adopt.h"
 #include "loader/auto.h"
 #include "loader/beat.h"
 #include "loader/claim.h"
 #include "loader/link.h"
 #include "loader/route.h"
+#include "loader/session_record.h"
 #include "loader/xfrm.h"
 
 __attribute__((format(printf, 3, 4))) static int fail(struct node *node, int error, const char *format, ...)
@@ -189,14 +191,15 @@ static bool tunnels_v6(const struct policy_table *table)
 }
 
 /* From here on nothing of the tunnelled ranges leaves in clear. */
-static int close_first(struct node *node, const struct node_config *config, const struct prefixes *prefixes)
+static int close_way(struct node *node, const struct node_config *config, const struct prefixes *prefixes,
+		     bool *ret_before)
 {
 	int err = route_add_unreachable(node->route, prefixes->prefix, prefixes->n);
 
 	if (err)
 		return fail(node, err, "routes: %s", why(node->route, err));
 	node->closed = true;
-	err = route_rule_add(node->route, AF_INET, &node->closed_before);
+	err = route_rule_add(node->route, AF_INET, ret_before);
 	/* IPv6 is not carried yet: what the policy tunnels of it ends on hf0, as a counted drop. */
 	if (!err && tunnels_v6(config->table))
 		err = route_rule_add(node->route, AF_INET6, NULL);
@@ -218,23 +221,39 @@ static __u32 tunnel_mtu(struct node *node)
 	return mtu;
 }
 
-static int make_tunnel(struct node *node, const struct policy *policy)
+/* That of a run before, or 0. */
+static int find_tunnel(struct node *node, int *ret_index)
 {
 	struct link_info info;
+
+	*ret_index = 0;
+	if (link_by_name(node->route, LINK_TUNNEL, &info))
+		return 0;
+	if (strcmp(info.kind, "xfrm") || !info.external)
+		return fail(node, -EEXIST, "an interface named %s exists and is not Holdfast's: rename it", LINK_TUNNEL);
+	*ret_index = info.index;
+	return 0;
+}
+
+static int make_tunnel(struct node *node)
+{
 	int err;
 
 	/* Left by a run that was killed: its states are gone with the flush, so a new one takes its place. */
-	if (!link_by_name(node->route, LINK_TUNNEL, &info)) {
-		if (strcmp(info.kind, "xfrm") || !info.external)
-			return fail(node, -EEXIST, "an interface named %s exists and is not Holdfast's: rename it", LINK_TUNNEL);
-		link_delete(node->route, LINK_TUNNEL);
-	}
+	link_delete(node->route, LINK_TUNNEL);
 	err = link_tunnel_create(node->route, LINK_TUNNEL, tunnel_mtu(node), &node->tunnel);
 	if (err == -EEXIST)
 		return fail(node, err, "this network namespace has another xfrm interface in external mode already: "
 				       "the kernel allows one (remove it, or use a namespace for Holdfast)");
+	return err ? fail(node, err, "tunnel interface: %s", why(node->route, err)) : 0;
+}
+
+static int set_tunnel(struct node *node, const struct policy *policy)
+{
+	int err = link_set_mtu(node->route, node->tunnel, tunnel_mtu(node));
+
 	if (err)
-		return fail(node, err, "tunnel interface: %s", why(node->route, err));
+		return fail(node, err, "MTU of %s: %s", LINK_TUNNEL, why(node->route, err));
 	for (size_t i = 0; i < policy->interface.n_address && !err; i++)
 		if (!policy_address_is_network(&policy->interface.address[i]))
 			err = link_addr_add(node->route, node->tunnel, &policy->interface.address[i]);
@@ -335,20 +354,67 @@ static int attach(struct node *node)
 	return err;
 }
 
-static int open_datapath(struct node *node, const struct node_config *config)
+/*
+ * Adopts what is pinned, where its interface stands too; else makes it anew, and
+ * tells in node->replaced why.
+ */
+static int open_datapath(struct node *node, const struct node_config *config, int tunnel)
 {
 	struct datapath_config dp = { .instance = config->instance,
 				      .key_service_port = config->policy->interface.key_service_port };
 	struct datapath_report report = { .text = "" };
-	int err;
+	int err = datapath_open(&dp, &report, &node->dp);
 
-	/* What a killed run left pinned belongs to sessions that are flushed. */
+	if (!err && datapath_is_adopted(node->dp) && tunnel) {
+		node->adopted = true;
+		node->tunnel = tunnel;
+		return 0;
+	}
+	if (!err && !datapath_is_adopted(node->dp)) {
+		if (tunnel)
+			snprintf(node->replaced, sizeof(node->replaced), "its maps are not pinned any more");
+		return 0;
+	}
+	/* Another layout, half a set, an interface that is gone: begun anew, under other pins. */
+	snprintf(node->replaced, sizeof(node->replaced), "%s", err ? report.text : LINK_TUNNEL " is gone");
+	datapath_free(node->dp);
+	node->dp = NULL;
 	datapath_unpin(NULL, config->instance);
 	err = datapath_open(&dp, &report, &node->dp);
 	if (!err)
 		return 0;
+	node->replaced[0] = '\0'; /* it is not for what was found: this kernel takes none */
 	log_debug("%s", report.detail);
 	return fail(node, err, "%s", report.text);
+}
+
+/* Goes on with what a run before has left, or clears it away; the routes have closed the way before. */
+static int take_over(struct node *node, const struct node_config *config)
+{
+	int tunnel, err = find_tunnel(node, &tunnel);
+
+	if (!err)
+		err = open_datapath(node, config, tunnel);
+	if (err)
+		return err;
+	if (!node->adopted) {
+		xfrm_flush(node->xfrm, NULL, NULL);
+		claim_flush(node->route, NULL);
+		err = make_tunnel(node);
+	}
+	if (!err)
+		err = set_tunnel(node, config->policy);
+	if (err)
+		return err;
+	err = adopt_slots(node, config->policy);
+	return err ? fail(node, err, "filling the map of slots: %s", strerror(-err)) : 0;
+}
+
+static void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
 }
 
 static int open_sockets(struct node *node)
@@ -374,6 +440,9 @@ static int open_traffic(struct node *node, const struct prefixes *prefixes)
 	if (!err && prefixes->n_clusters)
 		err = route_add(node->route, node->tunnel, prefixes->prefix, prefixes->n_clusters,
 				source_or_none(&node->source));
+	if (!err && node->dialled.index && prefixes->n > prefixes->n_clusters)
+		err = route_add(node->route, node->tunnel, prefixes->prefix + prefixes->n_clusters,
+				prefixes->n - prefixes->n_clusters, source_or_none(&node->dialled_source));
 	return err ? fail(node, err, "routes over %s: %s", LINK_TUNNEL, why(node->route, err)) : 0;
 }
 
@@ -384,6 +453,7 @@ int node_up(struct node *node, const struct node_config *config)
 	int err;
 
 	node->beat_fd = node->inner.control = node->inner.held = -1;
+	node->grants = session_record_grants(config->policy);
 	err = tunnelled(config, &prefixes) ? fail(node, -ENOMEM, "out of memory") : open_netlinks(node);
 	if (err)
 		goto out;
@@ -396,14 +466,10 @@ int node_up(struct node *node, const struct node_config *config)
 		fail(node, err, "%s: %s", journal, strerror(-err));
 		goto out;
 	}
-	err = close_first(node, config, &prefixes);
+	err = close_way(node, config, &prefixes, &node->closed_before);
 	if (err)
 		goto out;
-	xfrm_flush(node->xfrm, NULL, NULL);
-	claim_flush(node->route, NULL);
-	err = make_tunnel(node, config->policy);
-	if (!err)
-		err = open_datapath(node, config);
+	err = take_over(node, config);
 	if (!err)
 		err = fill_tunnels(node, config, POLICY_TARGET_CLUSTER, 0);
 	if (!err)
@@ -421,8 +487,107 @@ int node_up(struct node *node, const struct node_config *config)
 		err = open_traffic(node, &prefixes);
 out:
 	free(prefixes.prefix);
-	if (err)
+	if (err) {
+		node->leave = node->adopted;
 		node_down(node, config);
+	}
+	return err;
+}
+
+/* hf0 is made anew where it is gone; up, with its addresses, in either case. *ret_new: it is another one. */
+static int restore_tunnel(struct node *node, const struct node_config *config, bool *ret_new)
+{
+	int found, err = find_tunnel(node, &found);
+
+	*ret_new = !err && found != node->tunnel;
+	if (*ret_new) {
+		datapath_detach_tunnel(node->dp, (unsigned int)node->tunnel);
+		err = make_tunnel(node);
+	}
+	if (!err)
+		err = set_tunnel(node, config->policy);
+	if (!err && *ret_new)
+		err = set_sysctls(node, tunnels_v6(config->table));
+	if (!err && *ret_new) {
+		close_fd(&node->beat_fd);
+		inner_close(&node->inner);
+		err = open_sockets(node);
+	}
+	return err;
+}
+
+/* An underlay interface that came back is another one to the kernel. One that is away is waited for. */
+static void follow_underlay(struct node *node)
+{
+	struct node_interface now;
+
+	for (size_t i = 0; i < node->n_underlay; i++) {
+		struct node_interface *known = &node->underlay[i];
+
+		memset(&now, 0, sizeof(now));
+		if (read_interface(node, known->name, &now))
+			continue;
+		if (now.index != known->index)
+			datapath_detach_underlay(node->dp, (unsigned int)known->index);
+		*known = now;
+	}
+}
+
+static bool is_there(struct node *node, int index)
+{
+	struct link_info info;
+
+	return !link_by_index(node->route, index, &info);
+}
+
+static int restore_programs(struct node *node, const struct node_config *config)
+{
+	struct datapath_report report = { .text = "" };
+	int err = datapath_attach_tunnel(node->dp, (unsigned int)node->tunnel, &report);
+
+	if (err)
+		return fail(node, err, "%s", report.text);
+	for (size_t i = 0; i < node->n_underlay && !err; i++)
+		if (is_there(node, node->underlay[i].index))
+			err = attach_underlay(node, &node->underlay[i]);
+	if (!err && node->dialled.index && !node_is_underlay(node, node->dialled.index) && is_there(node, node->dialled.index))
+		err = attach_underlay(node, &node->dialled);
+	return err ? err : set_sysctls(node, tunnels_v6(config->table));
+}
+
+int node_restore(struct node *node, const struct node_config *config, unsigned int parts, unsigned int *ret_done)
+{
+	struct prefixes prefixes = { .prefix = NULL };
+	struct hf_addr source = node->source;
+	bool new_tunnel = false, existed = true;
+	int err = tunnelled(config, &prefixes) ? fail(node, -ENOMEM, "out of memory") : 0;
+
+	*ret_done = 0;
+	if (!err && parts & (NODE_RULES | NODE_ROUTES))
+		err = close_way(node, config, &prefixes, &existed);
+	if (!existed)
+		*ret_done |= NODE_RULES;
+	if (!err && parts & (NODE_PROGRAMS | NODE_ADDRESSES)) {
+		follow_underlay(node);
+		source = own_address(node, &config->policy->interface);
+	}
+	if (!err && parts & NODE_TUNNEL)
+		err = restore_tunnel(node, config, &new_tunnel);
+	if (new_tunnel)
+		*ret_done |= NODE_TUNNEL;
+	if (!err && (parts & NODE_PROGRAMS || new_tunnel))
+		err = restore_programs(node, config);
+	if (!err && parts & NODE_PROGRAMS)
+		*ret_done |= NODE_PROGRAMS;
+	if (!addr_equal(&source, &node->source) && !addr_is_zero(&source)) {
+		node->source = source;
+		*ret_done |= NODE_ADDRESSES;
+	}
+	if (parts & (NODE_ROUTES | NODE_TUNNEL) || *ret_done & NODE_ADDRESSES)
+		*ret_done |= NODE_ROUTES;
+	if (!err && *ret_done & NODE_ROUTES)
+		err = open_traffic(node, &prefixes);
+	free(prefixes.prefix);
 	return err;
 }
 
@@ -465,6 +630,7 @@ int node_dial(struct node *node, const struct node_config *config, int index, __
 
 	if (!err)
 		err = fill_tunnels(node, config, POLICY_TARGET_AUTO, slot);
+	node->dialled_source = *inner;
 	if (!err && tunnelled(config, &prefixes))
 		err = fail(node, -ENOMEM, "out of memory");
 	if (!err) {
@@ -498,13 +664,6 @@ int node_hang_up(struct node *node, const struct node_config *config)
 	return err;
 }
 
-static void close_fd(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
-}
-
 /*
  * The one place that lets tunnelled destinations be reached in clear again. A
  * start that failed where a killed run had left the way closed leaves it closed.
@@ -520,27 +679,34 @@ static void open_the_way(struct node *node)
 	node->closed = false;
 }
 
-void node_down(struct node *node, const struct node_config *config)
+static void take_down(struct node *node)
 {
-	/* The reverse order; what tunnels was unreachable from the first step to this last one. */
+	/* The reverse order; what tunnels was unreachable from the first step to the last one. */
 	if (node->xfrm)
 		xfrm_flush(node->xfrm, NULL, NULL);
-	if (node->sysctls) {
+	if (node->sysctls)
 		sysctl_restore(node->sysctls);
-		sysctl_close(node->sysctls);
-		node->sysctls = NULL;
-	}
-	if (node->dp) {
+	if (node->dp)
 		datapath_remove(node->dp);
-		datapath_free(node->dp);
-		node->dp = NULL;
-	}
+}
+
+void node_down(struct node *node, const struct node_config *config)
+{
+	if (!node->leave)
+		take_down(node);
+	sysctl_close(node->sysctls);
+	datapath_free(node->dp);
+	node->sysctls = NULL;
+	node->dp = NULL;
+	free(node->used);
+	node->used = NULL;
+	node->n_used = 0;
 	close_fd(&node->beat_fd);
 	inner_close(&node->inner);
-	if (node->tunnel)
+	if (node->tunnel && !node->leave)
 		link_delete(node->route, LINK_TUNNEL);
 	node->tunnel = 0;
-	if (node->closed)
+	if (node->closed && !node->leave)
 		open_the_way(node);
 	netlink_close(node->route);
 	netlink_close(node->xfrm);

@@ -38,12 +38,19 @@ struct node {
 	int tunnel; /* interface index of hf0; 0: not made */
 	bool closed;	  /* the routing rules stand */
 	bool closed_before; /* they stood already: a run that was killed left them */
+	bool adopted;	    /* the datapath of a run before goes on: its sessions can be adopted */
+	char replaced[NODE_ERROR_MAX]; /* not adopted: what was found of a run before and why it was replaced; or empty */
+	bool leave;	    /* set by the daemon when the start fails: an adopted datapath is left as it is */
+	__u32 *used;	    /* of each cluster's slot: the if_id that it was steered to when it was adopted; 0: none */
+	size_t n_used;
+	__u64 grants;	    /* session_record_grants() of the policy */
 	bool started;	    /* set by the daemon once it is ready: this run's end opens the way again */
 	struct node_interface underlay[NODE_INTERFACES_MAX];
 	size_t n_underlay;
 	struct node_interface protected[NODE_INTERFACES_MAX];
 	size_t n_protected;
 	struct node_interface dialled; /* the link to the server of AUTO, one more underlay; index 0: none */
+	struct hf_addr dialled_source; /* inner address of what goes there; zero: by the route */
 	struct hf_addr source; /* inner address of this machine's own traffic; zero: by the route of each packet */
 	char error[NODE_ERROR_MAX]; /* of the last call that failed: one line that says what to do */
 };
@@ -77,6 +84,24 @@ int node_up(struct node *node, const struct node_config *config);
  */
 int node_dial(struct node *node, const struct node_config *config, int index, __u32 slot,
 	      const struct hf_addr *source);
+
+/* What node_restore() makes sure of. */
+enum node_part {
+	NODE_RULES = 1 << 0,
+	NODE_TUNNEL = 1 << 1,
+	NODE_PROGRAMS = 1 << 2,
+	NODE_ROUTES = 1 << 3,
+	NODE_ADDRESSES = 1 << 4,
+};
+
+/*
+ * Puts back what somebody else has taken away, in the order of node_up(), and
+ * follows an underlay interface that came back or has another address. parts:
+ * bits of enum node_part that are in doubt. *ret_done: those that were not as
+ * they are to be; but for NODE_ROUTES, which says only that they were all set
+ * again. 0 or -errno, with node->error: the rest is to be tried again.
+ */
+int node_restore(struct node *node, const struct node_config *config, unsigned int parts, unsigned int *ret_done);
 
 /* Whether the interface is one of [INTERFACE] Underlay. */
 bool node_is_underlay(const struct node *node, int index);

@@ -11,6 +11,7 @@
 #include "lib/log.h"
 #include "loader/expire.h"
 #include "loader/mapping.h"
+#include "loader/session_record.h"
 #include "loader/xfrm.h"
 
 #define ENCAP_SOCKETS_MAX 16
@@ -436,13 +437,13 @@ static void fade_state(struct peers *peers, const struct hf_addr *dst, __u32 spi
 }
 
 /* The kernel takes the outbound state that was added last; this is the one before. */
-static void fade(struct peer *peer)
+static void fade(const struct peer *before)
 {
-	fade_state(peer->peers, &peer->remote, peer->spi_out, PEER_LINGER_OUT_MS);
-	fade_state(peer->peers, &peer->local, peer->spi_in, PEER_LINGER_MS);
+	fade_state(before->peers, &before->remote, before->spi_out, PEER_LINGER_OUT_MS);
+	fade_state(before->peers, &before->local, before->spi_in, PEER_LINGER_MS);
 }
 
-static void peer_adopt(struct peer *peer, const struct kms_session *session)
+static void peer_take(struct peer *peer, const struct kms_session *session, __u64 established_ns)
 {
 	peer->local = session->local;
 	peer->remote = session->remote;
@@ -454,12 +455,29 @@ static void peer_adopt(struct peer *peer, const struct kms_session *session)
 	peer->spi_in = session->spi_in;
 	peer->spi_out = session->spi_out;
 	peer->algorithm = session->algorithm;
+	peer->proven = session->proven;
+	peer->not_after = session->not_after;
 	peer->lifetime_s = session->lifetime_s;
-	peer->established_ns = clock_now_ns();
+	peer->established_ns = established_ns;
 	peer->limits = peer->pending_limits;
 	peer->renewals += peer->up;
 	peer->up = true;
 	set_expiry(peer);
+}
+
+void peers_record(struct peer *peer)
+{
+	struct node *node = peer->peers->node;
+	struct hf_session record;
+	int err;
+
+	if (!peer->up)
+		return;
+	session_record_fill(peer, node->grants, &record);
+	err = datapath_set_session(node->dp, peer->if_id, &record);
+	if (err)
+		log_warning("%s (%s): its session cannot be recorded (%s): a crash would end it", addr_text(&peer->remote).s,
+			    peer->name, strerror(-err));
 }
 
 __u64 peers_pending_request(const struct peer *peer)
@@ -496,19 +514,19 @@ static void leave_outer(struct peer *peer, const struct hf_addr *remote, __u16 p
 
 int peers_activate(struct peer *peer)
 {
-	struct hf_addr remote = peer->remote;
-	__u16 port = peer->port;
-	bool again = peer->up;
+	const struct peer before = *peer;
 	int err = add_state(peer->peers, peer->if_id, peer->pending, &peer->pending_limits, XFRM_WAY_OUT);
 
 	if (err)
 		return err;
-	if (again)
-		fade(peer);
-	peer_adopt(peer, peer->pending);
+	peer_take(peer, peer->pending, clock_now_ns());
+	/* Before the old states go: a crash in between finds a session whole. */
+	peers_record(peer);
+	if (before.up)
+		fade(&before);
 	pending_clear(peer);
-	if (again && (port != peer->port || !addr_equal(&remote, &peer->remote)))
-		leave_outer(peer, &remote, port);
+	if (before.up && (before.port != peer->port || !addr_equal(&before.remote, &peer->remote)))
+		leave_outer(peer, &before.remote, before.port);
 	return enter_outer(peer);
 }
 
@@ -561,6 +579,7 @@ static void follow(void *context, const struct mapping_change *change)
 		err = move_state(peer, XFRM_WAY_IN, peer->spi_in, peer->port);
 	if (!err)
 		err = move_state(peer, XFRM_WAY_OUT, peer->spi_out, peer->port);
+	peers_record(peer);
 	if (err)
 		log_warning("%s (%s): port %u: %s", addr_text(&peer->remote).s, peer->name, peer->port, strerror(-err));
 }
@@ -588,15 +607,146 @@ void peers_remove(struct peer *peer)
 	}
 	xfrm_policy_delete(node->xfrm, peer->if_id);
 	datapath_del_peer(node->dp, peer->if_id);
+	datapath_del_session(node->dp, peer->if_id);
 	peer_unlink(peer);
+}
+
+static bool state_stands(struct peers *peers, __u32 if_id, const struct hf_addr *dst, __u32 spi)
+{
+	struct xfrm_state_use use = { .if_id = 0 };
+
+	return !xfrm_state_read(peers->node->xfrm, dst, spi, &use) && use.if_id == if_id;
+}
+
+static bool record_is_alive(struct peers *peers, __u32 if_id, const struct hf_session *record)
+{
+	__u64 age_s = (clock_now_ns() - record->established_ns) / CLOCK_NS_PER_S;
+
+	return clock_now_ns() >= record->established_ns && (!record->lifetime_s || age_s < record->lifetime_s) &&
+	       state_stands(peers, if_id, &record->local, record->spi_in) &&
+	       state_stands(peers, if_id, &record->remote, record->spi_out);
+}
+
+int peers_adopt(struct peers *peers, __u32 if_id, const struct hf_session *record, struct peer **ret_peer)
+{
+	struct kms_session session;
+	struct xfrm_peer ends;
+	struct peer *peer;
+	int err;
+
+	if (session_record_read(record, &session) || (if_id & XFRM_IF_ID_MASK) != XFRM_IF_ID_BASE ||
+	    !record_is_alive(peers, if_id, record))
+		return -ESTALE;
+	/* Of clients there may be several behind one translator. */
+	if (peers_by_if_id(peers, if_id) ||
+	    (record->role == HF_ROLE_GATEWAY && peers_find(peers, HF_ROLE_GATEWAY, &record->remote)))
+		return -EEXIST;
+	err = session.encapsulation == KMS_ENCAP_UDP ? need_encap(peers, &session.local) : 0;
+	if (err)
+		return err;
+	ends = (struct xfrm_peer){ .local = session.local, .remote = session.remote, .if_id = if_id };
+	err = xfrm_policy_add(peers->node->xfrm, &ends);
+	if (!err)
+		err = datapath_set_peer(peers->node->dp, if_id, &session.remote, record->role);
+	if (err)
+		return err;
+	peer = peer_new(peers, &session);
+	if (!peer)
+		return -ENOMEM;
+	peer->if_id = if_id;
+	peer->pending_limits = draw_limits(&peers->limits);
+	peer_take(peer, &session, record->established_ns);
+	peer->slot = record->slot;
+	peer->named_bits = record->named;
+	peer->claimed = record->claimed;
+	err = enter_outer(peer);
+	if (err) {
+		peer_unlink(peer);
+		return err;
+	}
+	*ret_peer = peer;
+	return 0;
+}
+
+bool peers_is_due(const struct peer *peer)
+{
+	__u64 age_s = (clock_now_ns() - peer->established_ns) / CLOCK_NS_PER_S;
+
+	return peer->up && peer->lifetime_s && age_s >= (__u64)peer->lifetime_s * PEER_RENEW_PERCENT / 100;
+}
+
+bool peers_stand(const struct peer *peer)
+{
+	return state_stands(peer->peers, peer->if_id, &peer->local, peer->spi_in) &&
+	       state_stands(peer->peers, peer->if_id, &peer->remote, peer->spi_out);
+}
+
+bool peers_pending_stands(const struct peer *peer)
+{
+	return !peer->pending || state_stands(peer->peers, peer->if_id, &peer->pending->local, peer->pending->spi_in);
+}
+
+int peers_restore_policies(struct peers *peers)
+{
+	int err = 0;
+
+	for (struct peer *peer = peers->first; peer && !err; peer = peer->next) {
+		struct xfrm_peer ends = { .local = peer->local, .remote = peer->remote, .if_id = peer->if_id };
+
+		err = xfrm_policy_add(peers->node->xfrm, &ends);
+	}
+	return err;
+}
+
+struct sweep {
+	struct peers *peers;
+	size_t n;
+};
+
+static int sweep_state(void *context, __u32 if_id, const struct hf_addr *dst, __u32 spi)
+{
+	struct sweep *sweep = context;
+	struct peer *peer = peers_by_if_id(sweep->peers, if_id);
+
+	if (peer && (spi == peer->spi_in ? addr_equal(dst, &peer->local) :
+					   spi == peer->spi_out && addr_equal(dst, &peer->remote)))
+		return 0;
+	sweep->n++;
+	if (!peer || !addr_equal(dst, &peer->local))
+		return xfrm_state_delete(sweep->peers->node->xfrm, dst, spi);
+	fade_state(sweep->peers, dst, spi, PEER_LINGER_MS);
+	return 0;
+}
+
+static int sweep_policy(void *context, __u32 if_id)
+{
+	struct sweep *sweep = context;
+
+	if (peers_by_if_id(sweep->peers, if_id))
+		return 0;
+	sweep->n++;
+	return xfrm_policy_delete(sweep->peers->node->xfrm, if_id);
+}
+
+int peers_sweep(struct peers *peers, size_t *ret_n)
+{
+	struct sweep sweep = { .peers = peers };
+	int err = xfrm_state_list(peers->node->xfrm, sweep_state, &sweep);
+
+	if (!err)
+		err = xfrm_policy_list(peers->node->xfrm, sweep_policy, &sweep);
+	*ret_n = sweep.n;
+	return err;
 }
 
 void peers_free(struct peers *peers)
 {
 	if (!peers)
 		return;
-	while (peers->first)
+	while (peers->first && !peers->node->leave)
 		peers_remove(peers->first);
+	while (peers->first)
+		peer_unlink(peers->first);
 	while (peers->fading)
 		fading_end(peers->fading);
 	if (peers->mapping_readable)

@@ -36,6 +36,8 @@ struct peer {
 
 	bool named; /* a client whose inner addresses the policy tunnels to it: its clusters use it as they use gateways */
 	bool started; /* a gateway that said so (HF_CONTROL_START) before the session stood at our end */
+	bool proven;  /* remote is an address of its certificate */
+	__s64 not_after; /* of its certificate, seconds since 1970 */
 	bool up; /* both directions stand */
 	__u32 spi_in;
 	__u32 spi_out;
@@ -44,6 +46,11 @@ struct peer {
 	__u32 lifetime_s;
 	__u64 renew_ns; /* when new keys are due by time */
 	unsigned int renewals; /* how often it got new ones */
+
+	/* What the owner of a client wants to find again after a crash; peers_record() keeps it. */
+	__u32 slot;
+	__u32 named_bits;
+	bool claimed;
 
 	/* Private to peer.c. */
 	__u64 pending_id;	     /* the KMS's session that waits for peers_activate(); 0: none */
@@ -117,6 +124,34 @@ bool peers_abandon(struct peer *peer);
 
 /* Removes the peer with its states, policies and entries. */
 void peers_remove(struct peer *peer);
+
+/*
+ * Adoption: the session of a run before, of which the record tells, becomes a
+ * peer as if it had been installed now. Its states must stand; policies and
+ * entries in the maps are made sure of. -ESTALE: a state is gone, or it has
+ * ended; -EEXIST: there is such a peer. Nothing is changed then.
+ */
+int peers_adopt(struct peers *peers, __u32 if_id, const struct hf_session *record, struct peer **ret_peer);
+
+/* Writes the peer's record, for the next run; after each change of what it tells. A peer that is not up has none. */
+void peers_record(struct peer *peer);
+
+/*
+ * Ends the states and policies with if_ids of Holdfast's that are no peer's now:
+ * those of an earlier run. Inbound ones of a peer that is there fade. How many
+ * in *ret_n. 0 or -errno.
+ */
+int peers_sweep(struct peers *peers, size_t *ret_n);
+
+/* Whether its session is up, and so old that it should have been renewed. */
+bool peers_is_due(const struct peer *peer);
+
+/* Whether both states of a peer that is up stand in the kernel; and the inbound one of a session that waits, if any does. */
+bool peers_stand(const struct peer *peer);
+bool peers_pending_stands(const struct peer *peer);
+
+/* Makes sure of the policies of all peers. 0 or -errno. */
+int peers_restore_policies(struct peers *peers);
 
 struct peer_use {
 	__u64 bytes_in, bytes_out;

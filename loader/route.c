@@ -183,7 +183,23 @@ static int build_flush(const void *context, size_t i, struct netlink_request *re
 	return 0;
 }
 
-static int flush_table(struct netlink *nl, int family, __u32 table)
+static size_t drop_kept(struct search *search, bool (*keep)(void *, const struct route_seen *), void *context)
+{
+	struct entry *entries = search->found.items;
+	size_t n = 0;
+
+	for (size_t i = 0; i < search->found.n; i++) {
+		struct route_seen seen = { .prefix = entries[i].prefix, .main = entries[i].table == RT_TABLE_MAIN,
+					   .unreachable = !entries[i].index };
+
+		if (!keep || !keep(context, &seen))
+			entries[n++] = entries[i];
+	}
+	return n;
+}
+
+static int sweep_table(struct netlink *nl, int family, __u32 table,
+		       bool (*keep)(void *context, const struct route_seen *route), void *context, size_t *n)
 {
 	struct search search = { .family = family, .table = table };
 	int err;
@@ -198,27 +214,51 @@ static int flush_table(struct netlink *nl, int family, __u32 table)
 		search.found.n = 0;
 		err = netlink_talk(nl, &request, collect_route, &search);
 	} while (err == -EAGAIN);
-	if (!err)
+	if (!err) {
+		search.found.n = drop_kept(&search, keep, context);
 		err = netlink_batch(nl, search.found.n, build_flush, search.found.items, ESRCH);
+	}
+	if (!err)
+		*n += search.found.n;
 	netlink_list_clear(&search.found);
 	/* No such table, or no such family: nothing to remove. */
 	return err == -ENOENT || err == -EAFNOSUPPORT || err == -EOPNOTSUPP ? 0 : err;
 }
 
-int route_flush(struct netlink *nl)
+int route_sweep(struct netlink *nl, bool (*keep)(void *context, const struct route_seen *route), void *context,
+		size_t *ret_n)
 {
 	static const int families[] = { AF_INET, AF_INET6 };
 	static const __u32 tables[] = { ROUTE_TABLE, RT_TABLE_MAIN };
+	size_t i, n = 0;
 	int err = 0;
-	size_t i;
 
 	for (i = 0; i < 4; i++) {
-		int result = flush_table(nl, families[i / 2], tables[i % 2]);
+		int result = sweep_table(nl, families[i / 2], tables[i % 2], keep, context, &n);
 
 		if (!err)
 			err = result;
 	}
+	if (ret_n)
+		*ret_n = n;
 	return err;
+}
+
+static bool count(void *context, const struct route_seen *route)
+{
+	++*(size_t *)context;
+	return true;
+}
+
+int route_count(struct netlink *nl, size_t *ret_n)
+{
+	*ret_n = 0;
+	return route_sweep(nl, count, ret_n, NULL);
+}
+
+int route_flush(struct netlink *nl)
+{
+	return route_sweep(nl, NULL, NULL, NULL);
 }
 
 static int change_announced(struct netlink *nl, __u16 type, __u16 flags, int index,

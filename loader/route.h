@@ -46,6 +46,20 @@ int route_delete(struct netlink *nl, const struct hf_prefix *prefixes, size_t n)
 int route_rule_add(struct netlink *nl, int family, bool *ret_existed);
 int route_rule_delete(struct netlink *nl, int family);
 
+/* A route of Holdfast's, as a sweep sees it. */
+struct route_seen {
+	struct hf_prefix prefix;
+	bool main;	  /* announced in the main table; else in Holdfast's own */
+	bool unreachable;
+};
+
+/* How many routes of Holdfast's there are, in its own table and in main, of both families. */
+int route_count(struct netlink *nl, size_t *ret_n);
+
+/* Removes those of Holdfast's routes that keep does not say true to. *ret_n (may be NULL): how many. */
+int route_sweep(struct netlink *nl, bool (*keep)(void *context, const struct route_seen *route), void *context,
+		size_t *ret_n);
+
 /* Removes all that is Holdfast's by protocol number, of both families: in its table, and what was announced. */
 int route_flush(struct netlink *nl);
 

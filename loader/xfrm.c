@@ -470,6 +470,20 @@ int xfrm_state_list(struct netlink *nl,
 	return err;
 }
 
+int xfrm_policy_list(struct netlink *nl, int (*visit)(void *context, __u32 if_id), void *context)
+{
+	struct netlink_list policies = { 0 };
+	const struct policy_key *key;
+	size_t i;
+	int err;
+
+	err = collect(nl, XFRM_MSG_GETPOLICY, collect_policy, &policies);
+	for (i = 0, key = policies.items; !err && i < policies.n; i++)
+		err = visit(context, key[i].if_id);
+	netlink_list_clear(&policies);
+	return err;
+}
+
 /* The kernel looks for the algorithm first: without it, whether it has ESP is not told. */
 #define NO_GCM "this kernel has no IPsec ESP with AES-GCM: use one with CONFIG_INET_ESP and CONFIG_CRYPTO_GCM"
 

@@ -112,6 +112,9 @@ int xfrm_flush(struct netlink *nl, size_t *ret_states, size_t *ret_policies);
 int xfrm_state_list(struct netlink *nl,
 		    int (*visit)(void *context, __u32 if_id, const struct hf_addr *dst, __u32 spi), void *context);
 
+/* Calls visit for the if_id of each policy of Holdfast's: three times for a peer. */
+int xfrm_policy_list(struct netlink *nl, int (*visit)(void *context, __u32 if_id), void *context);
+
 /*
  * Whether the kernel can do ESP with AES-GCM: adds a state to 127.0.0.1 and deletes it
  * again. On failure text says in one line, for people, what is missing.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* hf_tc_underlay_out: what came in on a protected interface is dropped, and nothing else is touched. */
+/* hf_tc_underlay_out: what came in on a protected interface, or is to be tunnelled, is dropped; nothing else is touched. */
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <linux/if_ether.h>
@@ -26,12 +26,17 @@ static const __u8 payload[40] = {1, 2, 3, 4};
 #define OURS(proto)                                                                                            \
 	.src = US, .dst = CLIENT, .protocol = (proto), .payload = payload, .payload_len = sizeof(payload)
 
+#define TO(address)                                                                                            \
+	.src = US, .dst = (address), .protocol = UDP, .sport = 67, .dport = 68, .payload = payload,            \
+	.payload_len = sizeof(payload)
+
 struct out_case {
 	const char *what;
 	__u32 from;
 	struct packet_spec in;
 	__u32 mark;
 	bool protects_nothing;
+	const char *tunnelled; /* a /24 */
 	int drop;
 };
 
@@ -52,6 +57,16 @@ static const struct out_case cases[] = {
 	{"ESP of this machine passes", HERE, {OURS(ESP)}, HF_MARK, .drop = NOTHING},
 	{"ESP in UDP passes", HERE, {OURS(UDP), .sport = 4500, .dport = 4500}, HF_MARK, .drop = NOTHING},
 	{"ARP passes", HERE, {OURS(UDP), .ethertype = ETH_P_ARP}, .drop = NOTHING},
+	{"to a tunnelled destination", HERE, {TO("10.9.0.1")}, .tunnelled = "10.9.0.0", .drop = HF_DROP_clear},
+	{"likewise forwarded, with somebody's mark", OTHER, {TO("10.9.0.255")}, 0x77, .tunnelled = "10.9.0.0",
+	 .drop = HF_DROP_clear},
+	{"beside the tunnel passes", HERE, {TO("10.9.1.0")}, .tunnelled = "10.9.0.0", .drop = NOTHING},
+	{"with our mark it is ESP, or the key service", HERE, {TO("10.9.0.1")}, HF_MARK | 5, .tunnelled = "10.9.0.0",
+	 .drop = NOTHING},
+	{"broadcast passes, whatever is tunnelled", HERE, {TO("255.255.255.255")}, .tunnelled = "255.255.255.0",
+	 .drop = NOTHING},
+	{"so do groups of the link", HERE, {TO("224.0.0.18")}, .tunnelled = "224.0.0.0", .drop = NOTHING},
+	{"other groups do not", HERE, {TO("224.0.1.18")}, .tunnelled = "224.0.1.0", .drop = HF_DROP_clear},
 	{"on a node that protects nothing: forwarded", LAN, {ANSWER(TCP)}, .protects_nothing = true, .drop = NOTHING},
 	{"on a node that protects nothing: its own", HERE, {OURS(ESP)}, .protects_nothing = true, .drop = NOTHING},
 };
@@ -66,6 +81,11 @@ static void test_case(void **state)
 	struct packet in;
 
 	assert_int_equal(datapath_set_protected(f->dp, protected, c->protects_nothing ? 0 : 3), 0);
+	if (c->tunnelled) {
+		struct hf_prefix prefix = fixture_prefix(c->tunnelled, 24);
+
+		assert_int_equal(datapath_set_tunnel(f->dp, &prefix, 1, 1), 0);
+	}
 	packet_build(&c->in, &in);
 	fixture_run_tc(datapath_program_fd(f->dp, "hf_tc_underlay_out"), &in, &options, &result);
 	assert_int_equal(result.verdict, c->drop == NOTHING ? TC_ACT_UNSPEC : TC_ACT_SHOT);

@@ -619,6 +619,40 @@ static void flapping_gateway_is_used_alone(void **state)
 	}
 }
 
+/* A killed daemon's sessions go on: nobody is switched to, and what happens to the gateway afterwards is noticed. */
+static void adopted_goes_on(void **state)
+{
+	struct world w;
+
+	world_init(&w, FAILOVER_BEAT_INSTANT, 1);
+	failover_init(&w.machine, &(struct failover_config){ .heartbeat = FAILOVER_BEAT_INSTANT, .response_ns = 50 * MS,
+							      .defer_ns = 100 * MS, .tries = 2, .standby = 1,
+							      .n_gateways = GATEWAYS, .seed = 1 });
+	w.now += 100 * S;
+	w.n_answers = 0;
+	w.requests = w.switches = 0;
+	w.steered = 1; /* as the datapath was left */
+	w.keeps_session[0] = false;
+	w.keeps_session[1] = w.keeps_session[2] = true;
+	step(&w, (struct failover_event){ .type = FAILOVER_ADOPTED, .gateway = 2, .rx_ns = w.now - S });
+	step(&w, (struct failover_event){ .type = FAILOVER_ADOPTED, .gateway = 1, .in_use = true, .rx_ns = w.now - 20 * S });
+	step(&w, (struct failover_event){ .type = FAILOVER_START });
+	run_until(&w, w.now + 10 * S);
+	assert_int_equal(w.steered, 1);
+	assert_int_equal(w.machine.current, 1);
+	assert_int_equal(w.switches, 0);
+	assert_int_equal(w.machine.failovers, 0);
+	assert_int_equal(w.requests, 0); /* one stands by already */
+	assert_int_equal(failover_gateway_state(&w.machine, 1), FAILOVER_ACTIVE);
+	assert_int_equal(failover_gateway_state(&w.machine, 2), FAILOVER_STANDBY);
+
+	w.alive[1] = w.keeps_session[1] = false;
+	run_until(&w, w.now + 5 * S);
+	assert_int_equal(w.steered, 2);
+	assert_int_equal(w.switches, 1);
+	assert_int_equal(w.machine.failovers, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -645,6 +679,7 @@ int main(void)
 		cmocka_unit_test(flapping_gateway_does_not_drag),
 		cmocka_unit_test(waits_longer_each_time),
 		cmocka_unit_test(flapping_gateway_is_used_alone),
+		cmocka_unit_test(adopted_goes_on),
 		cmocka_unit_test(random_events),
 	};
 

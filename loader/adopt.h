@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Adoption: what a run of holdfastd that was killed has left in the kernel goes
+ * on under the next one, where the policy still wants it; the rest is removed.
+ * Owns the order of that, and what is believed of a record; knows nothing of
+ * how sessions are made.
+ *
+ * The node first (adopt_slots(), from node_up()), then the parts (adopt_sessions()).
+ */
+#ifndef HF_LOADER_ADOPT_H
+#define HF_LOADER_ADOPT_H
+
+#include "loader/client.h"
+#include "loader/cluster.h"
+#include "loader/eventlog.h"
+#include "loader/node.h"
+#include "loader/peer.h"
+#include "loader/route.h"
+
+/*
+ * Before the tunnels are filled in: which peer each cluster of the policy used,
+ * by its name, into node->used. Slots that now mean another cluster lead to
+ * nobody (what comes is held) until their sessions are adopted. Also names the
+ * slots, which is all that is done where nothing was adopted. 0 or -errno.
+ */
+int adopt_slots(struct node *node, const struct policy *policy);
+
+struct adopt_parts {
+	struct node *node;
+	const struct policy *policy;
+	const struct policy_table *table;
+	struct peers *peers;
+	struct clusters *clusters;
+	struct clients *clients;
+	struct eventlog *log;
+};
+
+/*
+ * Adopts the sessions that were recorded, and removes whatever is Holdfast's and
+ * belongs to none of them: states, policies, entries in the maps, claims,
+ * routes. Says what it did. To be called once, with the parts just made, when
+ * node->adopted. 0 or -errno: then there is no telling what is in the kernel.
+ */
+int adopt_sessions(const struct adopt_parts *parts);
+
+/* Whether the policy or a client has this route; what is Holdfast's and is not wanted is left over. */
+bool adopt_route_is_wanted(const struct adopt_parts *parts, const struct route_seen *route);
+
+#endif

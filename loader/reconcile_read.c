@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Reading the kernel's notices: which of them put in doubt what is ours. */
+#include "loader/reconcile.h"
+
+#include <libmnl/libmnl.h>
+#include <string.h>
+
+#include <linux/fib_rules.h>
+#include <linux/if_link.h>
+#include <linux/rtnetlink.h>
+#include <linux/xfrm.h>
+
+#include "loader/link.h"
+#include "loader/route.h"
+#include "loader/xfrm.h"
+
+size_t reconcile_route_groups(unsigned int ret_groups[RECONCILE_GROUPS_MAX])
+{
+	static const unsigned int groups[] = { RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE,
+					       RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_RULE, RTNLGRP_TC };
+
+	_Static_assert(sizeof(groups) <= RECONCILE_GROUPS_MAX * sizeof(*groups), "they fit");
+	memcpy(ret_groups, groups, sizeof(groups));
+	return sizeof(groups) / sizeof(*groups);
+}
+
+static bool is_underlay(const struct reconcile_ours *ours, int index)
+{
+	return node_is_underlay(ours->node, index) || (index && index == ours->node->dialled.index);
+}
+
+static bool names_underlay(const struct reconcile_ours *ours, const char *name)
+{
+	for (size_t i = 0; i < ours->node->n_underlay; i++)
+		if (!strcmp(ours->node->underlay[i].name, name))
+			return true;
+	return false;
+}
+
+/* Of IFLA_XDP: nothing is attached. */
+static bool has_no_xdp(const struct nlattr *xdp)
+{
+	const struct nlattr *attr;
+
+	mnl_attr_for_each_nested(attr, xdp)
+		if (mnl_attr_get_type(attr) == IFLA_XDP_ATTACHED && mnl_attr_validate(attr, MNL_TYPE_U8) == 0)
+			return mnl_attr_get_u8(attr) == XDP_ATTACHED_NONE;
+	return false;
+}
+
+static unsigned int read_link(const struct reconcile_ours *ours, const struct nlmsghdr *message)
+{
+	const struct ifinfomsg *info = mnl_nlmsg_get_payload(message);
+	const struct nlattr *attr;
+	unsigned int parts = 0;
+	bool gone = message->nlmsg_type == RTM_DELLINK, no_xdp = false;
+	char name[NETLINK_NAME_MAX] = "";
+
+	if (mnl_nlmsg_get_payload_len(message) < sizeof(*info) || info->ifi_family != AF_UNSPEC)
+		return 0;
+	mnl_attr_for_each(attr, message, sizeof(*info)) {
+		if (mnl_attr_get_type(attr) == IFLA_IFNAME && mnl_attr_validate(attr, MNL_TYPE_NUL_STRING) == 0)
+			strncpy(name, mnl_attr_get_str(attr), sizeof(name) - 1);
+		else if (mnl_attr_get_type(attr) == IFLA_XDP && !gone)
+			no_xdp = has_no_xdp(attr);
+	}
+	if (info->ifi_index == ours->tunnel && (gone || !(info->ifi_flags & IFF_UP) || strcmp(name, LINK_TUNNEL)))
+		parts |= RECONCILE_TUNNEL | RECONCILE_ROUTES;
+	/* It came back as another one, or somebody has taken our program off. */
+	if (names_underlay(ours, name) && !gone && (!is_underlay(ours, info->ifi_index) || no_xdp))
+		parts |= RECONCILE_PROGRAMS | RECONCILE_ADDRESSES;
+	return parts;
+}
+
+static unsigned int read_addr(const struct reconcile_ours *ours, const struct nlmsghdr *message)
+{
+	const struct ifaddrmsg *info = mnl_nlmsg_get_payload(message);
+
+	if (mnl_nlmsg_get_payload_len(message) < sizeof(*info))
+		return 0;
+	if ((int)info->ifa_index == ours->tunnel)
+		return message->nlmsg_type == RTM_DELADDR ? RECONCILE_TUNNEL | RECONCILE_ROUTES : 0;
+	/* A route goes with the address that is its source, and the kernel tells of the address only. */
+	return RECONCILE_ADDRESSES | (message->nlmsg_type == RTM_DELADDR ? RECONCILE_ROUTES : 0);
+}
+
+static unsigned int read_route(const struct nlmsghdr *message)
+{
+	const struct rtmsg *head = mnl_nlmsg_get_payload(message);
+	const struct nlattr *attr;
+	__u32 table;
+
+	if (mnl_nlmsg_get_payload_len(message) < sizeof(*head))
+		return 0;
+	table = head->rtm_table;
+	mnl_attr_for_each(attr, message, sizeof(*head))
+		if (mnl_attr_get_type(attr) == RTA_TABLE && mnl_attr_validate(attr, MNL_TYPE_U32) == 0)
+			table = mnl_attr_get_u32(attr);
+	return table == ROUTE_TABLE || (message->nlmsg_type == RTM_DELROUTE && head->rtm_protocol == NETLINK_HF_PROTOCOL) ?
+		       RECONCILE_ROUTES : 0;
+}
+
+static unsigned int read_rule(const struct nlmsghdr *message)
+{
+	const struct fib_rule_hdr *head = mnl_nlmsg_get_payload(message);
+	const struct nlattr *attr;
+	__u32 table;
+
+	if (mnl_nlmsg_get_payload_len(message) < sizeof(*head))
+		return 0;
+	table = head->table;
+	mnl_attr_for_each(attr, message, sizeof(*head))
+		if (mnl_attr_get_type(attr) == FRA_TABLE && mnl_attr_validate(attr, MNL_TYPE_U32) == 0)
+			table = mnl_attr_get_u32(attr);
+	return table == ROUTE_TABLE ? RECONCILE_RULES : 0;
+}
+
+static unsigned int read_tc(const struct reconcile_ours *ours, const struct nlmsghdr *message)
+{
+	const struct tcmsg *head = mnl_nlmsg_get_payload(message);
+
+	if (mnl_nlmsg_get_payload_len(message) < sizeof(*head))
+		return 0;
+	return (ours->tunnel && head->tcm_ifindex == ours->tunnel) || is_underlay(ours, head->tcm_ifindex) ?
+		       RECONCILE_PROGRAMS : 0;
+}
+
+unsigned int reconcile_read_route(const struct reconcile_ours *ours, const struct nlmsghdr *message)
+{
+	/* hf0's going and coming is told by the kernel with our port where we asked for it. */
+	if (message->nlmsg_pid && message->nlmsg_pid == ours->route_port)
+		return 0;
+	switch (message->nlmsg_type) {
+	case RTM_NEWLINK:
+	case RTM_DELLINK:
+		return read_link(ours, message);
+	case RTM_NEWADDR:
+	case RTM_DELADDR:
+		return read_addr(ours, message);
+	case RTM_NEWROUTE:
+	case RTM_DELROUTE:
+		return read_route(message);
+	case RTM_DELRULE:
+		return read_rule(message);
+	case RTM_DELTFILTER:
+	case RTM_DELQDISC:
+		return read_tc(ours, message);
+	default:
+		return 0;
+	}
+}
+
+unsigned int reconcile_read_xfrm(const struct reconcile_ours *ours, const struct nlmsghdr *message)
+{
+	if (message->nlmsg_pid && message->nlmsg_pid == ours->xfrm_port)
+		return 0;
+	switch (message->nlmsg_type) {
+	case XFRM_MSG_DELSA:
+	case XFRM_MSG_EXPIRE:
+	case XFRM_MSG_FLUSHSA:
+		return RECONCILE_STATES;
+	case XFRM_MSG_DELPOLICY:
+	case XFRM_MSG_POLEXPIRE:
+	case XFRM_MSG_FLUSHPOLICY:
+		return RECONCILE_POLICIES;
+	default:
+		return 0;
+	}
+}

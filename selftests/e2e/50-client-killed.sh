@@ -1,0 +1,51 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+# SIGKILL of a client's holdfastd: the datapath goes on without it, the next start adopts its sessions, and nothing is
+# lost; the keys are renewed after that, and the end is as orderly as any.
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/survive.inc"
+
+left() {
+	on client /bin/bash -c 'ip -o link | cut -d: -f2; ip rule; ip route show table all | sort; ip xfrm state; ip xfrm policy
+		tc filter show dev wan0 ingress; tc filter show dev wan0 egress; ip -o link show wan0 | grep -o "xdp[a-z]*"
+		find /sys/fs/bpf/holdfast /run/holdfast -mindepth 1' 2>/dev/null || true
+}
+
+topology_up
+left >"$work/before"
+cluster_up
+serve t1
+capture_start
+traffic
+used=$(current_node)
+before=$(spis client)
+
+kill_daemon client
+still_moving udp
+still_moving tcp
+restart client
+current_is "$used" || fail "the current gateway changed: $(current)"
+[ "$(spis client)" = "$before" ] || fail "not the same sessions: $before, now: $(spis client)"
+[ "$(get client .failovers)" = 0 ] || fail "a failover"
+! grep -q 'traffic goes to' <(sed -n '/sessions adopted/,$p' "$work/client-daemon.log") || fail "it was switched"
+still_moving udp
+
+# Again, at once, and this time with keys that are to be renewed.
+kill_daemon client
+renew_soon client
+restart client
+renewed() { [ "$(spi_in_use)" != "$1" ] && [ -n "$(spi_in_use)" ]; }
+old=$(spi_in_use)
+must 40 "the keys were renewed" renewed "$old"
+still_moving udp
+must 20 "the old states have gone" states_are client 4
+states_of_used() { [ "$(states "$used")" = 2 ]; }
+must 20 "on the gateway as well" states_of_used
+current_is "$used" || fail "the current gateway changed: $(current)"
+nothing_lost
+
+stop_daemon client
+left >"$work/after"
+diff "$work/before" "$work/after" || fail "left behind (above)"
+say "nothing left behind"
+capture_assert_encrypted

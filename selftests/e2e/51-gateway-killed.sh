@@ -1,0 +1,42 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+# SIGKILL of a gateway's holdfastd. Started again at once, it adopts its clients and their claims, and nothing moves. Left
+# dead, its gate closes by itself: the clients leave it, without loss; started then, it is a gateway like before.
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/survive.inc"
+
+topology_up
+cluster_up defer=2 response=0.5
+serve t1
+capture_start
+traffic
+used=$(current_node)
+before=$(spis "$used")
+is "$used" '.clients[0].claimed' true || fail "$used does not claim its client"
+
+kill_daemon "$used"
+restart "$used"
+[ "$(spis "$used")" = "$before" ] || fail "not the same sessions: $before, now: $(spis "$used")"
+is "$used" '.clients[0].claimed' true || fail "the claim was not adopted"
+on "$used" ip neigh show proxy | grep -q 100.0.0.1 || fail "no proxy entry"
+current_is "$used" || fail "the client moved to $(current)"
+still_moving udp
+still_moving tcp
+
+# Nobody pushes the gate on: idle links would show it, so the way is asked for signs of life.
+kill_daemon "$used"
+hf client failover 'Cluster 1'
+must 20 "the client left $used" current_is_not "$used"
+still_moving udp
+restart "$used"
+unclaimed() { is "$used" '.clients[0].claimed // false' false; }
+must 20 "$used heard that it was left" unclaimed
+still_moving udp
+must 30 "another stands by" standby_ready 1
+hf client failover 'Cluster 1' "${address[$used]}" || fail "failover refused"
+must 20 "the client is back at $used" current_is "$used"
+still_moving udp
+nothing_lost
+stop_daemon "$used"
+stop_daemon client
+capture_assert_encrypted

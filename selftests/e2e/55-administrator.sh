@@ -1,0 +1,82 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+# limit: 600
+# An administrator removes what is Holdfast's: states, policies, routes, the rule, programs, the interface, the address. It
+# is put right within a second, said, and nothing is sent in clear meanwhile. What is foreign stays.
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/survive.inc"
+
+# heal NODE PART COMMAND...: runs it, as the administrator of the node; put right when the node says so.
+heal() {
+	local node=$1 part=$2 before begun
+	shift 2
+	before=$(times_logged "$node" "reconciled: .*$part")
+	begun=$(now_ms)
+	on "$node" "$@" || fail "cannot: $*"
+	must 10 "$node: $*: put right" logged_more "$node" "reconciled: .*$part" "$before"
+	say "after $(($(now_ms) - begun)) ms"
+	still_moving udp 30
+}
+
+foreign() {
+	on client bash -c 'ip xfrm state | grep -A1 "^src 192.0.2"; ip xfrm policy | grep -A3 "^src 192.0.2"; ip rule show pref 100
+		ip route show 192.0.2.0/24; ip route show table 77'
+}
+
+topology_up
+cluster_up
+serve t1
+capture_start
+warm
+probe_udp udp -i 20
+must 20 "probes are answered" answered udp
+must 20 "another stands by" standby_ready 1
+
+on client bash -e -c 'ip xfrm state add src 192.0.2.1 dst 192.0.2.2 proto esp spi 0x1234 reqid 5 mode tunnel \
+		aead "rfc4106(gcm(aes))" 0x00112233445566778899aabbccddeeff00112233 128
+	ip xfrm policy add src 192.0.2.1 dst 192.0.2.2 dir out tmpl proto esp reqid 5 mode transport
+	ip rule add pref 100 to 192.0.2.0/24 lookup main; ip route add 192.0.2.0/24 dev wan0; ip route add 192.0.2.0/25 dev wan0 table 77'
+before=$(foreign)
+[ "$(wc -l <<<"$before")" -ge 8 ] || fail "the foreign things do not stand: $before"
+
+heal client rules ip rule del pref 7546
+heal client routes ip route flush table 7546
+heal client routes ip route del unreachable 10.0.0.1 table 7546 metric 10000
+heal client policies ip xfrm policy del src 0.0.0.0/0 dst 0.0.0.0/0 dir out if_id 0x48000001
+heal client programs tc filter del dev hf0 egress
+heal client programs tc qdisc del dev wan0 clsact
+heal client programs ip link set wan0 xdpgeneric off
+heal client routes ip link set hf0 down
+heal client tunnel ip link del hf0
+sessions=$(spis client)
+heal client states ip xfrm state deleteall reqid $((0x48000001))
+[ "$(spis client)" != "$sessions" ] || fail "states that are gone are shown"
+must 30 "another stands by" standby_ready 1
+[ "$(foreign)" = "$before" ] || { diff <(echo "$before") <(foreign); fail "foreign things were touched"; }
+
+# All at once, with those that are not ours.
+heal client states bash -c 'ip xfrm state flush; ip xfrm policy flush; ip route flush table 7546; ip rule del pref 7546'
+must 30 "another stands by" standby_ready 1
+
+# The address is lost, and comes back.
+before=$(times_logged client 'has lost the address')
+on client ip addr del 100.0.0.1/24 dev wan0
+must 10 "sessions from a lost address end" logged_more client 'has lost the address' "$before"
+on client bash -c 'ip addr add 100.0.0.1/24 dev wan0 && ip route replace default via 100.0.0.254'
+still_moving udp 30
+
+# A gateway's.
+must 30 "another stands by" standby_ready 1
+used=$(current_node)
+on "$used" ip neigh del proxy 100.0.0.1 dev lan0
+on t1 ip neigh flush dev lan0
+proxied() { on "$used" ip neigh show proxy | grep -q 100.0.0.1; }
+must 10 "the proxy entry is back at the first request" proxied
+still_moving udp 30
+before=$(times_logged "$used" 'reconciled: .*states')
+on "$used" ip xfrm state flush
+must 10 "$used: states flushed: put right" logged_more "$used" 'reconciled: .*states' "$before"
+still_moving udp 30
+probe_end udp
+stop_daemon client
+capture_assert_encrypted
