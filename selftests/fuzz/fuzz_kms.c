@@ -91,16 +91,19 @@ static void step(struct exchange *x, const struct exchange_event *event, struct 
 	check_actions(x, actions);
 }
 
-/* holdfastd's answer, by one byte: done, refused, or turned round. */
-static void answer_install(struct exchange *x, __u8 how, struct exchange_actions *actions)
+/* holdfastd's answer, by one byte: done, refused, or turned round; in the last case, prefixes of the input. */
+static void answer_install(struct exchange *x, __u8 how, struct input *in, struct exchange_actions *actions)
 {
 	struct exchange_event event = { .type = EXCHANGE_INSTALLED };
+	struct hf_prefix inner[KMS_MAX_INNER] = { offer.inner[0] };
 
 	if (how % 4 == 1)
 		event.error = how & 4 ? -EALREADY : -EADDRINUSE;
 	event.reversed = x->role == KMS_RESPONDER && how % 4 == 2;
-	event.inner = event.reversed ? offer.inner : NULL;
-	event.n_inner = event.reversed ? 1 : 0;
+	event.inner = inner;
+	event.n_inner = event.reversed ? 1 + (how & 4 ? input_u8(in) % KMS_MAX_INNER : 0) : 0;
+	for (size_t i = 1; i < event.n_inner; i++)
+		input_read(in, &inner[i], sizeof(inner[i]));
 	step(x, &event, actions);
 }
 
@@ -120,7 +123,7 @@ static void fuzz_stream(struct input in)
 		step(&x, &(struct exchange_event){ .type = EXCHANGE_BYTES, .bytes = piece, .len = len }, &actions);
 		free(piece);
 		if (actions.install)
-			answer_install(&x, how >> 1, &actions);
+			answer_install(&x, how >> 1, &in, &actions);
 	}
 	step(&x, &(struct exchange_event){ .type = EXCHANGE_CLOSED }, &actions);
 	MUST(exchange_has_ended(&x));
@@ -148,7 +151,7 @@ static void fuzz_pair(struct input in)
 			carried[input_u16(&in) % len] = input_u8(&in);
 		step(&ends[to], &(struct exchange_event){ .type = EXCHANGE_BYTES, .bytes = carried, .len = len }, &actions);
 		if (actions.install)
-			answer_install(&ends[to], how >> 2, &actions);
+			answer_install(&ends[to], how >> 2, &in, &actions);
 		if (exchange_has_ended(&ends[to]) && exchange_has_ended(&ends[!to]))
 			break;
 	}
