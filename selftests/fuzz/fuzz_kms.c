@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * The exchange between two key management services. The first byte says what the
- * rest is: one message; a peer's bytes, in pieces, to one end of an exchange; or
+ * rest is: one message, with its length or without; a peer's bytes, in pieces, to one end of an exchange; or
  * what a wire in an attacker's hands does to two ends. What decodes must encode to
  * the same bytes, and no end may install what it did not offer or permit.
  */
@@ -46,6 +46,20 @@ static void fuzz_message(const __u8 *data, size_t size)
 	MUST(wire_frame_len(data, size) == (int)size);
 	MUST(wire_encode(&message, again, sizeof(again)) == (int)size);
 	MUST(!memcmp(again, data, size));
+}
+
+/* A message whose length is right: the rest of the input, cut or filled up with zeroes to what its first two bytes say. */
+static void fuzz_framed(struct input in)
+{
+	size_t size = 2 + input_u16(&in) % (WIRE_FRAME_MAX - 1);
+	__u8 *frame = malloc(size);
+
+	MUST(frame);
+	frame[0] = (__u8)((size - 2) >> 8);
+	frame[1] = (__u8)(size - 2);
+	input_read(&in, frame + 2, size - 2);
+	fuzz_message(frame, size);
+	free(frame);
 }
 
 static void begin(struct exchange *x, enum kms_role role)
@@ -166,7 +180,7 @@ int LLVMFuzzerTestOneInput(const __u8 *data, size_t size)
 {
 	if (size < 1)
 		return 0;
-	switch (data[0] % 3) {
+	switch (data[0] % 4) {
 	case 0:
 		fuzz_message(data + 1, size - 1);
 		break;
@@ -175,6 +189,9 @@ int LLVMFuzzerTestOneInput(const __u8 *data, size_t size)
 		break;
 	case 2:
 		fuzz_pair((struct input){ data + 1, size - 1 });
+		break;
+	case 3:
+		fuzz_framed((struct input){ data + 1, size - 1 });
 		break;
 	}
 	return 0;

@@ -79,11 +79,17 @@ static void seed_kms_message(const char *name, const struct wire_message *messag
 {
 	__u8 frame[WIRE_FRAME_MAX];
 	int n = wire_encode(message, frame, sizeof(frame));
+	char more[64];
 
 	MUST(n > 0);
 	put_u8(0);
 	put(frame, (size_t)n);
 	save("kms", name);
+	put_u8(3);
+	put(&(__u16){ (__u16)(n - 2) }, 2);
+	put(frame + 2, (size_t)n - 2);
+	snprintf(more, sizeof(more), "%s-framed", name);
+	save("kms", more);
 	/* The same to an end that waits for it: 1, as the responder; or as the initiator. */
 	put_u8(1);
 	put_u8(message->type == WIRE_OFFER ? 0 : 1);
@@ -93,12 +99,8 @@ static void seed_kms_message(const char *name, const struct wire_message *messag
 
 		put_piece(next, sizeof(next));
 	}
-	{
-		char streamed[64];
-
-		snprintf(streamed, sizeof(streamed), "%s-to-an-end", name);
-		save("kms", streamed);
-	}
+	snprintf(more, sizeof(more), "%s-to-an-end", name);
+	save("kms", more);
 }
 
 static void seed_kms(void)
@@ -113,9 +115,12 @@ static void seed_kms(void)
 						   .algorithm = KMS_AES_256_GCM, .n_inner = 1,
 						   .inner = { prefix_of_host(&client) } } };
 	struct wire_message refusal = { .type = WIRE_REFUSE, .refusal = { .reason = WIRE_REASON_INNER, .text = "no" } };
-	struct wire_message reverse = answer, confirm = { .type = WIRE_CONFIRM }, done = { .type = WIRE_DONE };
+	struct wire_message reverse = answer, many = offer, confirm = { .type = WIRE_CONFIRM }, done = { .type = WIRE_DONE };
 
 	reverse.type = WIRE_REVERSE;
+	many.offer.n_inner = KMS_MAX_INNER; /* of ::/0 */
+	memset(many.offer.inner, 0, sizeof(many.offer.inner));
+	seed_kms_message("offer-of-many", &many);
 	seed_kms_message("offer", &offer);
 	seed_kms_message("answer", &answer);
 	seed_kms_message("refuse", &refusal);
