@@ -48,7 +48,7 @@ static void fuzz_message(const __u8 *data, size_t size)
 	MUST(!memcmp(again, data, size));
 }
 
-/* A message whose length is right: the rest of the input, cut or filled up with zeroes to what its first two bytes say. */
+/* A message whose length is right: the input, cut or filled up with zeroes to what its first two bytes say. */
 static void fuzz_framed(struct input in)
 {
 	size_t size = 2 + input_u16(&in) % (WIRE_FRAME_MAX - 1);
@@ -163,7 +163,8 @@ static void fuzz_pair(struct input in)
 		memcpy(carried, actions.send, len);
 		for (int i = 0; i < (how & 3); i++, touched++)
 			carried[input_u16(&in) % len] = input_u8(&in);
-		step(&ends[to], &(struct exchange_event){ .type = EXCHANGE_BYTES, .bytes = carried, .len = len }, &actions);
+		step(&ends[to], &(struct exchange_event){ .type = EXCHANGE_BYTES, .bytes = carried, .len = len },
+		     &actions);
 		if (actions.install)
 			answer_install(&ends[to], how >> 2, &in, &actions);
 		if (exchange_has_ended(&ends[to]) && exchange_has_ended(&ends[!to]))

@@ -112,7 +112,7 @@ static const size_t body_sizes[] = {
 	[KMS_CANCEL] = sizeof(struct kms_cancel),     [KMS_INSTALLED] = sizeof(struct kms_installed),
 };
 
-/* The files of an identity have the body as their content; sockets are ends of pairs, whose other ends are the network. */
+/* An identity's files have the body as their content; sockets are ends of pairs, whose other ends are the network. */
 static void make_fds(__u8 type, int *fds, size_t n, const __u8 *body, size_t len)
 {
 	int pair[2];
