@@ -142,7 +142,7 @@ $(FUZZ)/fuzz_control: WRAP := clusters_move status_json gate_drain
 $(FUZZ)/fuzz_service: WRAP := connect accept4 getsockname
 $(FUZZ)/fuzz_keyservice: WRAP := socketpair fork kill waitpid setsockopt
 fuzzers: $(FUZZ_BIN)
-$(FUZZ)/seeds: $(FUZZ)/selftests/fuzz/seeds.o $(FUZZ)/libtested.a
+$(FUZZ)/seeds: $(patsubst %.c,$(FUZZ)/%.o,$(wildcard selftests/fuzz/seeds*.c)) $(FUZZ)/libtested.a
 	$(CLANG) -fsanitize=$(FUZZ_SAN) -fsanitize-coverage= -o $@ $^ -lmnl -lssl -lcrypto -levent_openssl -levent
 fuzz-seeds: $(FUZZ)/seeds
 	$(FUZZ)/seeds selftests/fuzz/corpus

@@ -25,6 +25,7 @@
 #define LISTEN_MAX 16
 #define REAP_TRIES 200 /* of 10 ms */
 #define PATIENCE_MS 500
+#define MESSAGES_AT_ONCE 32
 
 struct keyservice {
 	struct event_base *base;
@@ -329,7 +330,8 @@ static void link_readable(evutil_socket_t fd, short what, void *context)
 	struct keyservice *service = context;
 	static struct kms_link_message message; /* holds keys for the time of one call: wiped each time */
 
-	for (;;) {
+	/* Then whatever else waits has its turn: one that says no end of things holds up no heartbeat. */
+	for (int i = 0; i < MESSAGES_AT_ONCE; i++) {
 		int got = kms_link_receive(service->link, &message);
 
 		if (got == -EAGAIN || got == -EINTR)

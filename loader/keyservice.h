@@ -31,13 +31,14 @@ struct keyservice_calls {
 	/* Whether an address is this machine's. */
 	bool (*is_own)(void *context, const struct hf_addr *addr);
 	/*
-	 * It wants a session installed that the policy, or what was asked, rules out: words say what is wrong. It was not
-	 * installed. Not called for all of very many; more: so many were not told.
+	 * It wants a session installed that the policy, or what was asked, rules out: words say
+	 * what is wrong. It was not installed. Of very many not all are told; more: how many were not.
 	 */
 	void (*inadmissible)(void *context, const struct hf_addr *remote, const char *words, unsigned int more);
 	/*
-	 * Install a session that was found admissible (admission.h); 0 or -errno goes back to the KMS. Wiped after the call. A responder's may be
-	 * reversed in it, with the inner prefixes that we use: that goes back too.
+	 * Install a session, which was found admissible (admission.h); 0 or -errno goes back to the
+	 * KMS. Wiped after the call. A responder's may be reversed in it, with the inner prefixes
+	 * that we use: that goes back too.
 	 */
 	int (*install)(void *context, struct kms_session *session);
 	void (*activate)(void *context, __u64 session);

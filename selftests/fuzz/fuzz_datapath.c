@@ -492,7 +492,7 @@ int LLVMFuzzerTestOneInput(const __u8 *data, size_t size)
 
 	input_read(&in, &setting, sizeof(setting));
 	program = setting.program % DATAPATH_PROGRAMS;
-	/* Where the link has none, the packet begins with its IPv4 header; else behind Ethernet, or what is left of it. */
+	/* The IPv4 header is where the packet begins, or behind Ethernet, or behind what is left of it. */
 	setting.network = program == DATAPATH_BARE || program == DATAPATH_ENCRYPT ? 0 :
 			  program == DATAPATH_DECRYPTED ? setting.network % 32 : 14;
 	setting.len = in.left < PACKET_MAX ? (__u32)in.left : PACKET_MAX;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * The exchange between two key management services. The first byte says what the
- * rest is: one message; a peer's bytes, in pieces, to one end of an exchange; or
+ * rest is: one message, with its length or without; a peer's bytes, in pieces, to one end of an exchange; or
  * what a wire in an attacker's hands does to two ends. What decodes must encode to
  * the same bytes, and no end may install what it did not offer or permit.
  */
@@ -48,6 +48,20 @@ static void fuzz_message(const __u8 *data, size_t size)
 	MUST(!memcmp(again, data, size));
 }
 
+/* A message whose length is right: the input, cut or filled up with zeroes to what its first two bytes say. */
+static void fuzz_framed(struct input in)
+{
+	size_t size = 2 + input_u16(&in) % (WIRE_FRAME_MAX - 1);
+	__u8 *frame = malloc(size);
+
+	MUST(frame);
+	frame[0] = (__u8)((size - 2) >> 8);
+	frame[1] = (__u8)(size - 2);
+	input_read(&in, frame + 2, size - 2);
+	fuzz_message(frame, size);
+	free(frame);
+}
+
 static void begin(struct exchange *x, enum kms_role role)
 {
 	const struct exchange_permit permit = { .name = "client", .hosts = &host_a, .n_hosts = 1, .peers = &peers };
@@ -91,16 +105,19 @@ static void step(struct exchange *x, const struct exchange_event *event, struct 
 	check_actions(x, actions);
 }
 
-/* holdfastd's answer, by one byte: done, refused, or turned round. */
-static void answer_install(struct exchange *x, __u8 how, struct exchange_actions *actions)
+/* holdfastd's answer, by one byte: done, refused, or turned round; in the last case, prefixes of the input. */
+static void answer_install(struct exchange *x, __u8 how, struct input *in, struct exchange_actions *actions)
 {
 	struct exchange_event event = { .type = EXCHANGE_INSTALLED };
+	struct hf_prefix inner[KMS_MAX_INNER] = { offer.inner[0] };
 
 	if (how % 4 == 1)
 		event.error = how & 4 ? -EALREADY : -EADDRINUSE;
 	event.reversed = x->role == KMS_RESPONDER && how % 4 == 2;
-	event.inner = event.reversed ? offer.inner : NULL;
-	event.n_inner = event.reversed ? 1 : 0;
+	event.inner = inner;
+	event.n_inner = event.reversed ? 1 + (how & 4 ? input_u8(in) % KMS_MAX_INNER : 0) : 0;
+	for (size_t i = 1; i < event.n_inner; i++)
+		input_read(in, &inner[i], sizeof(inner[i]));
 	step(x, &event, actions);
 }
 
@@ -120,7 +137,7 @@ static void fuzz_stream(struct input in)
 		step(&x, &(struct exchange_event){ .type = EXCHANGE_BYTES, .bytes = piece, .len = len }, &actions);
 		free(piece);
 		if (actions.install)
-			answer_install(&x, how >> 1, &actions);
+			answer_install(&x, how >> 1, &in, &actions);
 	}
 	step(&x, &(struct exchange_event){ .type = EXCHANGE_CLOSED }, &actions);
 	MUST(exchange_has_ended(&x));
@@ -146,9 +163,10 @@ static void fuzz_pair(struct input in)
 		memcpy(carried, actions.send, len);
 		for (int i = 0; i < (how & 3); i++, touched++)
 			carried[input_u16(&in) % len] = input_u8(&in);
-		step(&ends[to], &(struct exchange_event){ .type = EXCHANGE_BYTES, .bytes = carried, .len = len }, &actions);
+		step(&ends[to], &(struct exchange_event){ .type = EXCHANGE_BYTES, .bytes = carried, .len = len },
+		     &actions);
 		if (actions.install)
-			answer_install(&ends[to], how >> 2, &actions);
+			answer_install(&ends[to], how >> 2, &in, &actions);
 		if (exchange_has_ended(&ends[to]) && exchange_has_ended(&ends[!to]))
 			break;
 	}
@@ -163,7 +181,7 @@ int LLVMFuzzerTestOneInput(const __u8 *data, size_t size)
 {
 	if (size < 1)
 		return 0;
-	switch (data[0] % 3) {
+	switch (data[0] % 4) {
 	case 0:
 		fuzz_message(data + 1, size - 1);
 		break;
@@ -172,6 +190,9 @@ int LLVMFuzzerTestOneInput(const __u8 *data, size_t size)
 		break;
 	case 2:
 		fuzz_pair((struct input){ data + 1, size - 1 });
+		break;
+	case 3:
+		fuzz_framed((struct input){ data + 1, size - 1 });
 		break;
 	}
 	return 0;

@@ -112,7 +112,7 @@ static const size_t body_sizes[] = {
 	[KMS_CANCEL] = sizeof(struct kms_cancel),     [KMS_INSTALLED] = sizeof(struct kms_installed),
 };
 
-/* The files of an identity have the body as their content; sockets are ends of pairs, whose other ends are the network. */
+/* An identity's files have the body as their content; sockets are ends of pairs, whose other ends are the network. */
 static void make_fds(__u8 type, int *fds, size_t n, const __u8 *body, size_t len)
 {
 	int pair[2];
@@ -125,13 +125,13 @@ static void make_fds(__u8 type, int *fds, size_t n, const __u8 *body, size_t len
 		}
 		MUST(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair));
 		fds[i] = pair[0];
+		/* A listening one is readable when somebody dials. */
+		if (type == KMS_LISTEN)
+			MUST(send(pair[1], "", 1, MSG_NOSIGNAL) == 1);
 		if (n_network < CONNECTIONS_MAX)
 			network[n_network++] = pair[1];
 		else
 			close(pair[1]);
-		/* A listening one is readable when somebody dials. */
-		if (type == KMS_LISTEN)
-			MUST(send(pair[1], "", 1, MSG_NOSIGNAL) == 1);
 	}
 }
 

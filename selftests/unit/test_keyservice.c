@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -24,6 +25,7 @@
 
 #define MAPPED [10] = 0xff, 0xff
 #define WAIT_NS (20 * CLOCK_NS_PER_S)
+#define MANY 100
 #define ROLE "HOLDFAST_TEST_KEYSERVICE"
 
 static const struct hf_addr us = { .b = { MAPPED, 192, 0, 2, 1 } };
@@ -181,6 +183,17 @@ static void what_holdfastd_says(void)
 	say(KMS_CANCEL, &cancel, sizeof(cancel));
 }
 
+/* All of it lies in the link by the time that the process is gone. */
+static void many_things(void)
+{
+	const struct kms_failure failure = { .peer = stranger, .error = EACCES, .text = "more" };
+
+	await(KMS_REQUEST); /* what is left unread would be an error at the other end */
+	for (int i = 0; i < MANY; i++)
+		say(KMS_REFUSED, &failure, sizeof(failure));
+	_exit(0);
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
@@ -195,6 +208,7 @@ static const struct {
 	{ "too_many_prefixes", too_many_prefixes },
 	{ "too_short", too_short },
 	{ "what_holdfastd_says", what_holdfastd_says },
+	{ "many_things", many_things },
 };
 
 static void play(const char *role)
@@ -213,7 +227,7 @@ static struct keyservice *service;
 static __u64 request;
 
 static struct {
-	unsigned int installed, activated, rejected, died;
+	unsigned int installed, activated, rejected, died, told;
 	struct kms_failure refused[4];
 	size_t n_refused;
 	struct kms_ready ready;
@@ -262,6 +276,7 @@ static void on_rejected(void *context, const struct kms_failure *failure)
 
 static void on_refused(void *context, const struct kms_failure *failure)
 {
+	seen.told++;
 	if (seen.n_refused < 4)
 		seen.refused[seen.n_refused++] = *failure;
 }
@@ -410,6 +425,23 @@ static void ends_one_that_stops_short(void **state)
 	ended_for("too_short", "not well-formed");
 }
 
+/* Between any two turns of the loop only some of it is read. */
+static void hears_many_things_by_turns(void **state)
+{
+	unsigned int turns = 0, before;
+	siginfo_t info;
+
+	start("many_things");
+	assert_int_equal(waitid(P_PID, (id_t)keyservice_pid(service), &info, WEXITED | WNOWAIT), 0);
+	for (; !seen.died; turns++) {
+		before = seen.told;
+		assert_int_equal(event_base_loop(base, EVLOOP_ONCE), 0);
+		assert_true(seen.told - before < MANY / 2);
+	}
+	assert_int_equal(seen.told, MANY);
+	assert_true(turns > 2);
+}
+
 static void ends_one_that_plays_holdfastd(void **state)
 {
 	ended_for("what_holdfastd_says", "wrong kind");
@@ -424,6 +456,7 @@ int main(int argc, char **argv)
 		CASE(takes_no_rejection_of_all),    CASE(makes_words_printable),
 		CASE(ends_one_without_manners),	    CASE(ends_one_that_counts_too_far),
 		CASE(ends_one_that_stops_short),    CASE(ends_one_that_plays_holdfastd),
+		CASE(hears_many_things_by_turns),
 	};
 
 	if (getenv(ROLE) && !strcmp(argv[0], "holdfast-kms"))
