@@ -34,6 +34,8 @@ static const __u8 time_exceeded[36] = {11, 0};
 static const __u8 echo_reply[36] = {0, 0};
 static const struct hf_control_wire answer = {
 	.magic = 0x54434648, .if_id = 0x66, .nonce = 0xabcdef, .type = HF_CONTROL_ANSWER};
+static const struct hf_control_wire question = {
+	.magic = 0x54434648, .if_id = 0x66, .nonce = 0xabcdef, .type = HF_CONTROL_PROBE};
 
 /* An ICMP error about a packet, and where it says that one went from and to. */
 #define ADDRESS(a, b, c, d) (a), (b), (c), (d)
@@ -68,6 +70,9 @@ static const __u8 about_answer[36] = ERROR(3, 4, A_TARGET, A_HERE);
 #define CONTROL_FROM(address)                                                                                  \
 	.src = (address), .dst = HERE, .protocol = HF_CONTROL_PROTOCOL, .payload = &answer,                    \
 	.payload_len = sizeof(answer)
+#define PROBE_FROM(address)                                                                                    \
+	.src = (address), .dst = HERE, .protocol = HF_CONTROL_PROTOCOL, .payload = &question,                  \
+	.payload_len = sizeof(question)
 
 static void lie_version(struct packet *p) { p->data[p->ip] = 0x65; }
 static void lie_ihl_small(struct packet *p) { p->data[p->ip] = 0x44; }
@@ -83,6 +88,7 @@ struct decrypted_case {
 	int drop;
 	bool live;		 /* counts as a sign of life */
 	enum hf_event_type told; /* 0: nothing */
+	enum hf_control_type control; /* of what is told; 0: ANSWER */
 };
 
 static const struct decrypted_case cases[] = {
@@ -220,6 +226,19 @@ static const struct decrypted_case cases[] = {
 	 .drop = HF_DROP_control_consumed,
 	 .live = true,
 	 .told = HF_EVENT_CONTROL},
+	{"a gateway that asks whether we live shows no life itself",
+	 GATEWAY_ID,
+	 {PROBE_FROM(GATEWAY)},
+	 .drop = HF_DROP_control_consumed,
+	 .told = HF_EVENT_CONTROL,
+	 .control = HF_CONTROL_PROBE},
+	{"a client that asks does",
+	 CLIENT_ID,
+	 {PROBE_FROM(INSIDE)},
+	 .drop = HF_DROP_control_consumed,
+	 .live = true,
+	 .told = HF_EVENT_CONTROL,
+	 .control = HF_CONTROL_PROBE},
 	{"a control packet with options",
 	 GATEWAY_ID,
 	 {CONTROL_FROM(GATEWAY), .options = 3},
@@ -336,7 +355,7 @@ static void check_told(struct fixture *f, const struct decrypted_case *c)
 	if (c->told != HF_EVENT_CONTROL)
 		return;
 	assert_true(f->events[0].nonce == answer.nonce);
-	assert_int_equal(f->events[0].control, HF_CONTROL_ANSWER);
+	assert_int_equal(f->events[0].control, c->control ? c->control : HF_CONTROL_ANSWER);
 }
 
 static void test_case(void **state)

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The failover state machine where heartbeats do not tell the truth about the
+ * session, step by step: what the simulation (selftests/sim) has found.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "loader/failover.h"
+
+#define MS 1000000ull
+#define S (1000 * MS)
+
+struct scene {
+	struct failover machine;
+	struct failover_actions did; /* in the last step */
+	__u64 now;
+	unsigned int ticks;
+};
+
+static void step(struct scene *scene, struct failover_event event)
+{
+	failover_step(&scene->machine, &event, scene->now, &scene->did);
+}
+
+static unsigned int count(const struct scene *scene, enum failover_action_type type)
+{
+	unsigned int n = 0;
+
+	for (size_t i = 0; i < scene->did.n; i++)
+		n += scene->did.action[i].type == type;
+	return n;
+}
+
+static bool asks(const struct scene *scene, int gateway)
+{
+	for (int i = 0; i < scene->did.n_request; i++)
+		if (scene->did.request[i] == gateway)
+			return true;
+	return false;
+}
+
+/* To the next deadline; what the gateway in use does meanwhile is the caller's to say. */
+static void tick(struct scene *scene)
+{
+	__u64 due = failover_deadline_ns(&scene->machine, scene->now);
+
+	assert_true(due != ~0ull);
+	assert_true(++scene->ticks < 10000); /* it does not spin */
+	scene->now = due > scene->now ? due : scene->now;
+	step(scene, (struct failover_event){ .type = FAILOVER_TICK });
+}
+
+static void session_up(struct scene *scene, int gateway)
+{
+	step(scene, (struct failover_event){ .type = FAILOVER_SESSION_UP, .gateway = gateway, .answers_request = true });
+}
+
+/* The heartbeats are answered, and nothing comes through the session. */
+static void heartbeat_answered(struct scene *scene)
+{
+	scene->now += MS;
+	step(scene, (struct failover_event){ .type = FAILOVER_ALIVE, .gateway = scene->machine.current,
+					     .rx_ns = scene->now, .answer_ns = scene->now });
+}
+
+static void packet_comes(struct scene *scene)
+{
+	scene->now += MS;
+	step(scene, (struct failover_event){ .type = FAILOVER_ALIVE, .gateway = scene->machine.current,
+					     .rx_ns = scene->now, .auth_ns = scene->now });
+}
+
+/* Two gateways; the first is in use, and its probe was answered. */
+static void begin(struct scene *scene, unsigned int tries, bool standby)
+{
+	struct failover_config config = { .heartbeat = FAILOVER_BEAT_INSTANT, .response_ns = 100 * MS, .defer_ns = 200 * MS,
+					  .tries = tries, .standby = standby, .n_gateways = 2, .seed = 1 };
+
+	memset(scene, 0, sizeof(*scene));
+	scene->now = S;
+	failover_init(&scene->machine, &config);
+	step(scene, (struct failover_event){ .type = FAILOVER_WANT });
+	session_up(scene, 0);
+	assert_int_equal(scene->machine.current, 0);
+	packet_comes(scene);
+	step(scene, (struct failover_event){ .type = FAILOVER_ANSWERED, .gateway = 0 });
+	assert_int_equal(scene->machine.probes, 0);
+	if (standby)
+		session_up(scene, 1);
+}
+
+/* A heartbeat is out when the session is renewed: the renewal was the sign of life, its answer is older than that. */
+static void renewed_during_a_check(void **state)
+{
+	struct scene scene;
+
+	begin(&scene, 1, true);
+	while (!count(&scene, FAILOVER_DO_BEAT))
+		tick(&scene);
+	scene.now += 10 * MS;
+	session_up(&scene, 0);
+	for (int i = 0; i < 3; i++) {
+		scene.now += 40 * MS;
+		step(&scene, (struct failover_event){ .type = FAILOVER_TICK });
+		assert_int_equal(count(&scene, FAILOVER_SAY_FAILED), 0);
+	}
+	assert_int_equal(scene.machine.current, 0);
+}
+
+/* Heartbeats in clear are answered; payload leaves by the session, and nothing comes back. Returns the probes sent. */
+static unsigned int play_dead_session(struct scene *scene, __u64 end)
+{
+	unsigned int probes = 0;
+
+	while (scene->now < end) {
+		tick(scene);
+		probes += count(scene, FAILOVER_DO_PROBE);
+		if (scene->did.n_request || count(scene, FAILOVER_SAY_FAILED))
+			break;
+		if (count(scene, FAILOVER_DO_WATCH)) {
+			step(scene, (struct failover_event){ .type = FAILOVER_PAYLOAD, .gateway = 0 });
+			probes += count(scene, FAILOVER_DO_PROBE);
+		} else if (count(scene, FAILOVER_DO_BEAT)) {
+			heartbeat_answered(scene);
+		}
+	}
+	return probes;
+}
+
+static void dead_session_is_left(void **state)
+{
+	struct scene scene;
+
+	begin(&scene, 2, true);
+	assert_int_equal(play_dead_session(&scene, scene.now + 60 * S), 8 + 1); /* the last one to the other */
+	assert_true(scene.now < 12 * S);
+	assert_int_equal(scene.machine.current, 1);
+	/* Its heartbeats' answers do not make it good again. */
+	scene.now += 10 * MS;
+	step(&scene, (struct failover_event){ .type = FAILOVER_ALIVE, .gateway = 0, .rx_ns = scene.now,
+					      .answer_ns = scene.now });
+	assert_int_equal(failover_gateway_state(&scene.machine, 0), FAILOVER_FAILED);
+}
+
+static void dead_session_alone_is_replaced(void **state)
+{
+	struct scene scene;
+
+	begin(&scene, 2, false);
+	assert_int_equal(play_dead_session(&scene, scene.now + 60 * S), 8);
+	assert_true(scene.now < 12 * S);
+	assert_int_equal(scene.machine.current, 0); /* nothing better is there yet */
+	assert_true(asks(&scene, 0) && asks(&scene, 1));
+	session_up(&scene, 0);
+	assert_int_equal(scene.machine.current, 0);
+	assert_int_equal(count(&scene, FAILOVER_DO_PROBE), 1);
+	assert_int_equal(scene.did.n_request, 0);
+}
+
+static void dead_session_gives_way_to_another(void **state)
+{
+	struct scene scene;
+
+	begin(&scene, 2, false);
+	play_dead_session(&scene, scene.now + 60 * S);
+	session_up(&scene, 1);
+	assert_int_equal(scene.machine.current, 1);
+	assert_int_equal(failover_gateway_state(&scene.machine, 0), FAILOVER_FAILED);
+}
+
+/* An idle client sends nothing for it. */
+static void idle_session_is_not_probed(void **state)
+{
+	struct scene scene;
+	unsigned int probes = 0;
+
+	begin(&scene, 2, true);
+	while (scene.now < 60 * S) {
+		tick(&scene);
+		probes += count(&scene, FAILOVER_DO_PROBE);
+		if (count(&scene, FAILOVER_DO_BEAT))
+			heartbeat_answered(&scene);
+	}
+	assert_int_equal(probes, 0);
+	assert_int_equal(scene.machine.current, 0);
+}
+
+/* The gateway does not hear us, but what it sends by itself comes: each packet ends a check that was not answered. */
+static void heard_but_not_hearing(void **state)
+{
+	struct scene scene;
+	__u64 begun;
+
+	begin(&scene, 2, true);
+	for (begun = scene.now; scene.machine.current == 0 && scene.now < begun + 60 * S;) {
+		tick(&scene);
+		if (count(&scene, FAILOVER_DO_BEAT))
+			packet_comes(&scene);
+	}
+	assert_int_equal(scene.machine.current, 1);
+	assert_true(scene.now < begun + 10 * S);
+	/* More of the same does not make it good again. */
+	scene.now += 10 * MS;
+	step(&scene, (struct failover_event){ .type = FAILOVER_ALIVE, .gateway = 0, .rx_ns = scene.now, .auth_ns = scene.now });
+	assert_int_equal(failover_gateway_state(&scene.machine, 0), FAILOVER_FAILED);
+}
+
+/* Its heartbeats are lost, the session stands: an answer to the probe is proof enough. */
+static void answer_ends_the_doubt(void **state)
+{
+	struct scene scene;
+	unsigned int probes = 0;
+
+	begin(&scene, 2, true);
+	while (scene.now < 60 * S) {
+		tick(&scene);
+		if (count(&scene, FAILOVER_DO_BEAT))
+			packet_comes(&scene);
+		if (count(&scene, FAILOVER_DO_PROBE)) {
+			probes++;
+			step(&scene, (struct failover_event){ .type = FAILOVER_ANSWERED, .gateway = 0 });
+		}
+	}
+	assert_int_equal(scene.machine.current, 0);
+	assert_in_range(probes, 1, 60 * 5 / 8 + 1); /* one for eight heartbeats, of which there are five a second at most */
+}
+
+/* The one that failed is asked for a new session: it keeps the old one until the answer is there. */
+static void not_removed_while_it_is_asked(void **state)
+{
+	struct scene scene;
+
+	begin(&scene, 2, true);
+	step(&scene, (struct failover_event){ .type = FAILOVER_SESSION_DOWN, .gateway = 0 });
+	assert_int_equal(scene.machine.current, 1);
+	while (!scene.did.n_request)
+		tick(&scene);
+	assert_true(asks(&scene, 0));
+	/* As if its session of before had failed, and its time had come. */
+	scene.machine.gateway[0].session = scene.machine.gateway[0].failed = true;
+	scene.machine.gateway[0].remove_ns = scene.now + MS;
+	scene.now += S;
+	step(&scene, (struct failover_event){ .type = FAILOVER_TICK });
+	assert_int_equal(count(&scene, FAILOVER_DO_REMOVE), 0);
+	step(&scene, (struct failover_event){ .type = FAILOVER_REJECTED });
+	step(&scene, (struct failover_event){ .type = FAILOVER_TICK });
+	assert_int_equal(count(&scene, FAILOVER_DO_REMOVE), 1);
+}
+
+/* It asked to be left and fell silent, nobody is in use: when its time is over, it is tried again. */
+static void left_one_is_used_again(void **state)
+{
+	struct scene scene;
+
+	begin(&scene, 2, false);
+	step(&scene, (struct failover_event){ .type = FAILOVER_LEAVE_ME, .gateway = 0 });
+	scene.machine.gateway[1].session = true;
+	step(&scene, (struct failover_event){ .type = FAILOVER_MOVE, .gateway = 1 });
+	step(&scene, (struct failover_event){ .type = FAILOVER_SESSION_DOWN, .gateway = 1 });
+	assert_int_equal(scene.machine.current, FAILOVER_NOBODY);
+	scene.now += 16 * S;
+	step(&scene, (struct failover_event){ .type = FAILOVER_TICK });
+	assert_int_equal(scene.machine.current, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(renewed_during_a_check),
+		cmocka_unit_test(dead_session_is_left),
+		cmocka_unit_test(dead_session_alone_is_replaced),
+		cmocka_unit_test(dead_session_gives_way_to_another),
+		cmocka_unit_test(idle_session_is_not_probed),
+		cmocka_unit_test(heard_but_not_hearing),
+		cmocka_unit_test(answer_ends_the_doubt),
+		cmocka_unit_test(not_removed_while_it_is_asked),
+		cmocka_unit_test(left_one_is_used_again),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
