@@ -14,6 +14,7 @@
 #include "loader/beat.h"
 #include "loader/hold.h"
 #include "loader/peer_json.h"
+#include "loader/shortage.h"
 
 /* Heartbeats that may be answered late; the oldest is forgotten for each new one. */
 #define BEATS_KEPT 32
@@ -229,7 +230,8 @@ static void do_request(struct cluster *cluster, const struct failover_actions *a
 	if (cluster->all->service)
 		err = keyservice_request(cluster->all->service, gateways, (size_t)actions->n_request, &cluster->request);
 	if (err) {
-		if (cluster->all->service) /* at the start it comes a moment after the first traffic */
+		/* At the start it comes a moment after the first traffic. */
+		if (cluster->all->service && !shortage_met(err, false, "asking for a session"))
 			log_warning("%s: key request: %s", cluster->policy->name, strerror(-err));
 		event_base_once(cluster->all->config.base, -1, EV_TIMEOUT, request_failed, cluster, &at_once);
 	}
@@ -736,14 +738,18 @@ void clusters_session_down(struct clusters *all, const struct hf_addr *gateway, 
 
 void clusters_renew(struct clusters *all, struct peer *gateway)
 {
+	int err;
+
 	if (!all->service)
 		return;
 	for (size_t i = 0; i < FAILOVER_MAX_GATEWAYS; i++) {
 		if (all->renewals[i].request)
 			continue;
 		all->renewals[i].gateway = gateway->remote;
-		if (keyservice_request(all->service, &gateway->remote, 1, &all->renewals[i].request))
+		err = keyservice_request(all->service, &gateway->remote, 1, &all->renewals[i].request);
+		if (err)
 			all->renewals[i].request = 0;
+		shortage_met(err, false, "renewing a session");
 		return;
 	}
 }

@@ -10,6 +10,7 @@
 #include "lib/log.h"
 #include "loader/mapping.h"
 #include "loader/session_record.h"
+#include "loader/shortage.h"
 #include "loader/xfrm.h"
 
 #define ENCAP_SOCKETS_MAX 16
@@ -356,7 +357,7 @@ void peers_record(struct peer *peer)
 		return;
 	session_record_fill(peer, node->grants, &record);
 	err = datapath_set_session(node->dp, peer->if_id, &record);
-	if (err)
+	if (err && !shortage_met(err, true, "recording a session: a crash would end it"))
 		log_warning("%s (%s): its session cannot be recorded (%s): a crash would end it", addr_text(&peer->remote).s,
 			    peer->name, strerror(-err));
 }
