@@ -467,6 +467,7 @@ int node_up(struct node *node, const struct node_config *config)
 	if (err)
 		goto out;
 	snprintf(journal, sizeof(journal), "%s/sysctls", config->run_dir);
+	snprintf(node->keeper_path, sizeof(node->keeper_path), "%s/keeper.sock", config->run_dir);
 	err = sysctl_open(journal, &node->sysctls);
 	if (err) {
 		fail(node, err, "%s: %s", journal, strerror(-err));

@@ -8,12 +8,12 @@
 
 #include "lib/clock.h"
 #include "lib/log.h"
+#include "loader/keeper.h"
 #include "loader/mapping.h"
 #include "loader/session_record.h"
 #include "loader/shortage.h"
 #include "loader/xfrm.h"
 
-#define ENCAP_SOCKETS_MAX 16
 
 /* An inbound state that is no longer spoken of, and goes when its time has come. */
 struct fading {
@@ -34,11 +34,9 @@ struct peers {
 	__u32 last_if_id;
 	struct mapping *mapping;
 	struct event *mapping_readable;
-	struct {
-		struct hf_addr local;
-		int fd;
-	} encap[ENCAP_SOCKETS_MAX];
+	struct keeper_socket encap[KEEPER_SOCKETS_MAX];
 	size_t n_encap;
+	struct keeper *keeper; /* of the same; NULL: none needed yet, or there can be none */
 };
 
 static const char *const algorithm_names[] = {
@@ -122,21 +120,40 @@ static __u32 free_if_id(struct peers *peers)
 	return XFRM_IF_ID_BASE | peers->last_if_id;
 }
 
+/* The keeper of the run before, if there is one, with the sockets that it has. */
+static void find_keeper(struct peers *peers, bool start)
+{
+	int err;
+
+	if (peers->keeper || !*peers->node->keeper_path)
+		return;
+	err = keeper_open(peers->node->keeper_path, start, &peers->keeper, peers->encap, &peers->n_encap);
+	if (err && (start || err != -ENOENT))
+		log_warning("the keeper of UDP port %d: %s: sessions with ESP in UDP would not survive a crash",
+			    HF_UDP_ENCAP_PORT, strerror(-err));
+}
+
 /* ESP in UDP reaches the kernel's states only through a socket that says so; one per local address. */
 static int need_encap(struct peers *peers, const struct hf_addr *local)
 {
-	int fd;
+	int fd, err;
+
+	if (!peers->n_encap)
+		find_keeper(peers, true);
 
 	for (size_t i = 0; i < peers->n_encap; i++)
 		if (addr_equal(&peers->encap[i].local, local))
 			return 0;
-	if (peers->n_encap == ENCAP_SOCKETS_MAX)
+	if (peers->n_encap == KEEPER_SOCKETS_MAX)
 		return -ENOSPC;
 	fd = xfrm_encap_open(local, HF_UDP_ENCAP_PORT);
 	if (fd < 0)
 		return fd;
 	peers->encap[peers->n_encap].local = *local;
 	peers->encap[peers->n_encap++].fd = fd;
+	err = peers->keeper ? keeper_add(peers->keeper, local, fd) : 0;
+	if (err)
+		log_warning("the keeper of UDP port %d: %s", HF_UDP_ENCAP_PORT, strerror(-err));
 	return 0;
 }
 
@@ -632,8 +649,14 @@ void peers_free(struct peers *peers)
 	if (peers->mapping_readable)
 		event_free(peers->mapping_readable);
 	mapping_close(peers->mapping);
+	if (!peers->keeper)
+		find_keeper(peers, false); /* one that the run before needed, and this one did not */
 	for (size_t i = 0; i < peers->n_encap; i++)
 		close(peers->encap[i].fd);
+	if (peers->node->leave)
+		keeper_close(peers->keeper);
+	else
+		keeper_end(peers->keeper);
 	free(peers);
 }
 
