@@ -549,6 +549,7 @@ static bool is_there(struct node *node, int index)
 
 static int restore_programs(struct node *node)
 {
+	struct datapath_attached attached = { 0 };
 	struct datapath_report report = { .text = "" };
 	int err = datapath_attach_tunnel(node->dp, (unsigned int)node->tunnel, &report);
 
@@ -556,10 +557,12 @@ static int restore_programs(struct node *node)
 		return fail(node, err, "%s", report.text);
 	for (size_t i = 0; i < node->n_underlay && !err; i++)
 		if (is_there(node, node->underlay[i].index))
-			err = attach_underlay(node, &node->underlay[i]);
-	if (!err && node->dialled.index && !node_is_underlay(node, node->dialled.index) && is_there(node, node->dialled.index))
-		err = attach_underlay(node, &node->dialled);
-	return err ? err : set_sysctls(node);
+			err = datapath_restore_underlay(node->dp, (unsigned int)node->underlay[i].index, &report, &attached);
+	if (!err && node->dialled.index && is_there(node, node->dialled.index))
+		err = datapath_restore_underlay(node->dp, (unsigned int)node->dialled.index, &report, &attached);
+	if (err)
+		return fail(node, err, "%s", report.text);
+	return set_sysctls(node);
 }
 
 int node_restore(struct node *node, const struct node_config *config, unsigned int parts, unsigned int *ret_done)

@@ -52,21 +52,6 @@ still_moving udp
 prlimit --pid "${daemon[client]}" --as=unlimited:
 must 30 "a standby session is made" standby_ready 1
 
-# Notices: more than fit while nobody reads, the removal of the rule among them.
-kill -STOP "${daemon[client]}"
-for i in {1..60}; do
-	for k in {1..250}; do
-		echo "route add 203.0.$i.$k/32 dev wan0 table 99"
-	done
-done | batch client
-on client ip rule del pref 7546
-kill -CONT "${daemon[client]}"
-said client 'shortage: short of room for the kernel'
-rule_stands() { on client ip rule | grep -q 'lookup 7546'; }
-must 10 "the rule is back all the same" rule_stands
-on client ip route flush table 99
-still_moving udp
-
 # The clock jumps: a day on, two back, and where it was.
 sessions=$(spis client)
 for jump in 86400 -172800 86400; do
@@ -80,6 +65,23 @@ done
 is client .failovers 0 || fail "a failover"
 nothing_lost
 
+# Notices: more than fit while nobody reads, the removal of the rule among them.
+probe_udp after -i 20
+must 20 "probes are answered" answered after
+kill -STOP "${daemon[client]}"
+for i in {1..60}; do
+	for k in {1..250}; do
+		echo "route add 203.0.$i.$k/32 dev wan0 table 99"
+	done
+done | batch client
+on client ip rule del pref 7546
+kill -CONT "${daemon[client]}"
+said client 'shortage: short of room for the kernel'
+rule_stands() { on client ip rule | grep -q 'lookup 7546'; }
+must 10 "the rule is back all the same" rule_stands
+on client ip route flush table 99
+still_moving after
+
 # Map entries: a gateway that has as many clients as it can takes no more; another one does.
 full=g254
 map=$(pins $full hf_claims)
@@ -91,8 +93,7 @@ hf client failover 'Cluster 1' 200.0.0.254 || fail "failover refused"
 said $full 'shortage: short of entries in a map'
 alive $full
 current_is "$used" || fail "the client left for a gateway that is full"
-probe_udp after
-must 20 "probes are answered" answered after
+still_moving after
 kill_daemon $full
 restart $full
 logged $full 'left over and removed: 1310' || fail "not swept: $(grep 'left over' "$work/$full-daemon.log")"
