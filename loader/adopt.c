@@ -131,7 +131,7 @@ static int adopt_one(void *context, __u32 if_id, const struct hf_session *record
 	if (!reason) {
 		err = peers_adopt(parts->peers, if_id, record, &peer);
 		if (err == -ESTALE)
-			reason = "its states are gone from the kernel";
+			reason = "its time is over, or its states are gone from the kernel";
 	}
 	if (!reason && !err)
 		err = adopt_peer(parts, peer);

@@ -12,6 +12,7 @@
 #include "loader/auto.h"
 #include "loader/cluster_internal.h"
 #include "loader/hold.h"
+#include "loader/shortage.h"
 
 /* Traffic for a client that has waited no longer than this when the client dials was about to make us dial. */
 #define STARTED_NS (10 * CLOCK_NS_PER_S)
@@ -459,6 +460,8 @@ void clusters_session_down(struct clusters *all, const struct hf_addr *gateway, 
 
 void clusters_renew(struct clusters *all, struct peer *gateway)
 {
+	int err;
+
 	if (!all->service)
 		return;
 	for (size_t i = 0; i < FAILOVER_MAX_GATEWAYS; i++)
@@ -468,8 +471,10 @@ void clusters_renew(struct clusters *all, struct peer *gateway)
 		if (all->renewals[i].request)
 			continue;
 		all->renewals[i].gateway = gateway->remote;
-		if (keyservice_request(all->service, &gateway->remote, 1, &all->renewals[i].request))
+		err = keyservice_request(all->service, &gateway->remote, 1, &all->renewals[i].request);
+		if (err)
 			all->renewals[i].request = 0;
+		shortage_met(err, false, "renewing a session");
 		return;
 	}
 }

@@ -11,6 +11,7 @@
 #include "lib/log.h"
 #include "loader/beat.h"
 #include "loader/hold.h"
+#include "loader/shortage.h"
 
 const char *cluster_gateway_text(const struct cluster *cluster, int g, struct addr_text *buffer)
 {
@@ -164,7 +165,8 @@ static void do_request(struct cluster *cluster, const struct failover_actions *a
 	if (cluster->all->service)
 		err = keyservice_request(cluster->all->service, gateways, (size_t)actions->n_request, &cluster->request);
 	if (err) {
-		if (cluster->all->service) /* at the start it comes a moment after the first traffic */
+		/* At the start it comes a moment after the first traffic. */
+		if (cluster->all->service && !shortage_met(err, false, "asking for a session"))
 			log_warning("%s: key request: %s", cluster->policy->name, strerror(-err));
 		event_base_once(cluster->all->config.base, -1, EV_TIMEOUT, request_failed, cluster, &at_once);
 	}

@@ -13,8 +13,12 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "lib/log.h"
+#include "loader/shortage.h"
+
 /* A listener that lets this much pile up does not read. */
 #define UNREAD_MAX (1024 * 1024)
+#define ACCEPT_PAUSE_MS 200
 
 struct visitor {
 	struct control *control;
@@ -26,6 +30,7 @@ struct visitor {
 struct control {
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	struct evconnlistener *listener;
+	struct event *again;
 	control_command command;
 	void *context;
 	struct visitor *first;
@@ -113,6 +118,24 @@ static void accepted(struct evconnlistener *listener, evutil_socket_t fd, struct
 	bufferevent_enable(visitor->stream, EV_READ | EV_WRITE);
 }
 
+/* No descriptor left, say: whoever waits at the door keeps it readable, so it is not looked at for a while. */
+static void cannot_accept(struct evconnlistener *listener, void *context)
+{
+	static const struct timeval pause = { .tv_usec = ACCEPT_PAUSE_MS * 1000 };
+	struct control *control = context;
+	int err = -EVUTIL_SOCKET_ERROR();
+
+	evconnlistener_disable(listener);
+	event_add(control->again, &pause);
+	if (!shortage_met(err, false, "answering on the control socket"))
+		log_warning("control socket: %s", strerror(-err));
+}
+
+static void accept_again(evutil_socket_t fd, short what, void *context)
+{
+	evconnlistener_enable(((struct control *)context)->listener);
+}
+
 int control_open(struct event_base *base, const char *path, control_command command, void *context,
 		 struct control **ret_control)
 {
@@ -137,11 +160,18 @@ int control_open(struct event_base *base, const char *path, control_command comm
 						    (struct sockaddr *)&sun, sizeof(sun));
 	err = control->listener ? 0 : -errno;
 	umask(mask);
-	if (err)
+	control->again = err ? NULL : evtimer_new(base, accept_again, control);
+	if (!err && !control->again)
+		err = -ENOMEM;
+	if (err && control->listener)
+		evconnlistener_free(control->listener);
+	if (err) {
 		free(control);
-	else
-		*ret_control = control;
-	return err;
+		return err;
+	}
+	evconnlistener_set_error_cb(control->listener, cannot_accept);
+	*ret_control = control;
+	return 0;
 }
 
 void control_close(struct control *control)
@@ -150,6 +180,7 @@ void control_close(struct control *control)
 		return;
 	while (control->first)
 		visitor_free(control->first);
+	event_free(control->again);
 	evconnlistener_free(control->listener);
 	unlink(control->path);
 	free(control);

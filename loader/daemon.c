@@ -19,6 +19,7 @@
 #include "loader/node.h"
 #include "loader/peer.h"
 #include "loader/reconcile.h"
+#include "loader/shortage.h"
 #include "loader/status.h"
 #include "policy/file.h"
 
@@ -201,7 +202,7 @@ static int on_install(void *context, struct kms_session *session)
 		reverse(daemon, session);
 	err = peer_role_of(session) == HF_ROLE_GATEWAY ? install_gateway(daemon, session) :
 							 clients_install(daemon->clients, session);
-	if (err)
+	if (err && !shortage_met(err, true, "installing a session"))
 		log_warning("session with %s (%s) cannot be installed: %s%s%s", addr_text(&session->remote).s,
 			    session->name, strerror(-err), *netlink_text(daemon->node.xfrm) ? ": " : "",
 			    netlink_text(daemon->node.xfrm));
@@ -259,6 +260,16 @@ static void end_client(void *context, struct peer *client, const char *why)
 	clients_session_end(((struct daemon *)context)->clients, client, why);
 }
 
+static void end_broken(void *context, struct peer *peer, const char *why)
+{
+	struct daemon *daemon = context;
+
+	if (peer->role == HF_ROLE_GATEWAY)
+		clusters_session_end(daemon->clusters, peer, why);
+	else
+		clients_session_end(daemon->clients, peer, why);
+}
+
 static void on_activate(void *context, __u64 session)
 {
 	struct daemon *daemon = context;
@@ -270,8 +281,15 @@ static void on_activate(void *context, __u64 session)
 		err = peer->role == HF_ROLE_GATEWAY ? activate_gateway(daemon, peer) :
 						      clients_activate(daemon->clients, peer);
 	}
-	if (err)
+	if (!err)
+		return;
+	if (!shortage_met(err, true, "activating a session"))
 		log_warning("session %llu cannot be activated: %s", (unsigned long long)session, strerror(-err));
+	/* Half a session is none: the other end must not go on with it. */
+	if (peer && peer->pending && peer->pending_id == session)
+		abandon(daemon, peer);
+	else if (peer)
+		end_broken(daemon, peer, "it could not be activated");
 }
 
 static void on_abandon(void *context, __u64 session)
@@ -514,16 +532,6 @@ static int adopt(struct daemon *daemon, char *error)
 	return err;
 }
 
-static void end_broken(void *context, struct peer *peer, const char *why)
-{
-	struct daemon *daemon = context;
-
-	if (peer->role == HF_ROLE_GATEWAY)
-		clusters_session_end(daemon->clusters, peer, why);
-	else
-		clients_session_end(daemon->clients, peer, why);
-}
-
 static void abandon_broken(void *context, struct peer *peer)
 {
 	abandon(context, peer);
@@ -571,6 +579,8 @@ int daemon_start(struct event_base *base, const struct daemon_config *config, ch
 	err = read_policy(daemon, error);
 	if (!err)
 		err = eventlog_new(&daemon->log);
+	if (!err)
+		err = shortage_begin(base, daemon->log);
 	if (err)
 		goto out;
 	node = node_config(daemon);
@@ -631,6 +641,7 @@ void daemon_stop(struct daemon *daemon)
 	peers_free(daemon->peers);
 	node = node_config(daemon);
 	node_down(&daemon->node, &node);
+	shortage_end();
 	eventlog_free(daemon->log);
 	policy_table_free(daemon->table);
 	policy_free(daemon->policy);

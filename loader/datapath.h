@@ -101,6 +101,10 @@ int datapath_attach_tunnel(struct datapath *dp, unsigned int ifindex, struct dat
 int datapath_attach_underlay(struct datapath *dp, unsigned int ifindex, struct datapath_report *report,
 			     struct datapath_attached *ret_attached);
 
+/* As datapath_attach_underlay(), but where an XDP program is attached already, that is left alone. */
+int datapath_restore_underlay(struct datapath *dp, unsigned int ifindex, struct datapath_report *report,
+			      struct datapath_attached *ret_attached);
+
 /* The reverse; 0 when nothing of ours is attached or the interface is gone. Other programs stay. */
 int datapath_detach_tunnel(struct datapath *dp, unsigned int ifindex);
 int datapath_detach_underlay(struct datapath *dp, unsigned int ifindex);

@@ -72,11 +72,12 @@ static bool is_bare(unsigned int ifindex)
 	return bare;
 }
 
-int datapath_attach_underlay(struct datapath *dp, unsigned int ifindex, struct datapath_report *report,
-			     struct datapath_attached *ret_attached)
+static int attach_underlay(struct datapath *dp, unsigned int ifindex, bool always, struct datapath_report *report,
+			   struct datapath_attached *ret_attached)
 {
 	bool bare = is_bare(ifindex);
 	char name[IF_NAMESIZE];
+	__u32 present = 0;
 	int result;
 
 	datapath_log_start();
@@ -96,7 +97,21 @@ int datapath_attach_underlay(struct datapath *dp, unsigned int ifindex, struct d
 	if (result)
 		return datapath_report_set(report, result, "cannot attach the TC programs to %s: %s",
 					   name_of(ifindex, name), strerror(-result));
+	if (!always && !bpf_xdp_query_id((int)ifindex, 0, &present) && present)
+		return 0;
 	return datapath_xdp_attach(dp, ifindex, report, ret_attached);
+}
+
+int datapath_attach_underlay(struct datapath *dp, unsigned int ifindex, struct datapath_report *report,
+			     struct datapath_attached *ret_attached)
+{
+	return attach_underlay(dp, ifindex, true, report, ret_attached);
+}
+
+int datapath_restore_underlay(struct datapath *dp, unsigned int ifindex, struct datapath_report *report,
+			      struct datapath_attached *ret_attached)
+{
+	return attach_underlay(dp, ifindex, false, report, ret_attached);
 }
 
 int datapath_detach_tunnel(struct datapath *dp, unsigned int ifindex)

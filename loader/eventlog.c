@@ -19,6 +19,8 @@ static const struct {
 	[EVENT_ADOPTED] = { "adopted", false },
 	[EVENT_REPLACED] = { "replaced", false },
 	[EVENT_RECONCILED] = { "reconciled", false },
+	[EVENT_SHORTAGE] = { "shortage", false },
+	[EVENT_SHORTAGE_OVER] = { "shortage-over", false },
 	[EVENT_STOPPING] = { "stopping", false },
 	[EVENT_SESSION] = { "session", false },
 	[EVENT_SESSION_ENDED] = { "session-ended", false },

@@ -21,6 +21,7 @@
 #include "lib/log.h"
 #include "loader/control.h"
 #include "loader/daemon.h"
+#include "loader/keeper.h"
 #include "policy/file.h"
 
 #define DEFAULT_POLICY "/etc/holdfast/policy.conf"
@@ -230,6 +231,8 @@ int main(int argc, char **argv)
 	bool only_check = false;
 	int option, lock, status;
 
+	if (argc && !strcmp(argv[0], KEEPER_NAME))
+		return keeper_main();
 	while ((option = getopt_long(argc, argv, "p:i:nvh", options, NULL)) != -1) {
 		switch (option) {
 		case 'p': program.config.policy_path = optarg; break;

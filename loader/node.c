@@ -461,6 +461,7 @@ int node_up(struct node *node, const struct node_config *config)
 	if (err)
 		goto out;
 	snprintf(journal, sizeof(journal), "%s/sysctls", config->run_dir);
+	snprintf(node->keeper_path, sizeof(node->keeper_path), "%s/keeper.sock", config->run_dir);
 	err = sysctl_open(journal, &node->sysctls);
 	if (err) {
 		fail(node, err, "%s: %s", journal, strerror(-err));
@@ -542,6 +543,7 @@ static bool is_there(struct node *node, int index)
 
 static int restore_programs(struct node *node, const struct node_config *config)
 {
+	struct datapath_attached attached = { 0 };
 	struct datapath_report report = { .text = "" };
 	int err = datapath_attach_tunnel(node->dp, (unsigned int)node->tunnel, &report);
 
@@ -549,10 +551,12 @@ static int restore_programs(struct node *node, const struct node_config *config)
 		return fail(node, err, "%s", report.text);
 	for (size_t i = 0; i < node->n_underlay && !err; i++)
 		if (is_there(node, node->underlay[i].index))
-			err = attach_underlay(node, &node->underlay[i]);
+			err = datapath_restore_underlay(node->dp, (unsigned int)node->underlay[i].index, &report, &attached);
 	if (!err && node->dialled.index && !node_is_underlay(node, node->dialled.index) && is_there(node, node->dialled.index))
-		err = attach_underlay(node, &node->dialled);
-	return err ? err : set_sysctls(node, tunnels_v6(config->table));
+		err = datapath_restore_underlay(node->dp, (unsigned int)node->dialled.index, &report, &attached);
+	if (err)
+		return fail(node, err, "%s", report.text);
+	return set_sysctls(node, tunnels_v6(config->table));
 }
 
 int node_restore(struct node *node, const struct node_config *config, unsigned int parts, unsigned int *ret_done)

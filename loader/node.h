@@ -41,6 +41,7 @@ struct node {
 	bool adopted;	    /* the datapath of a run before goes on: its sessions can be adopted */
 	char replaced[NODE_ERROR_MAX]; /* not adopted: what was found of a run before and why it was replaced; or empty */
 	bool leave;	    /* set by the daemon when the start fails: an adopted datapath is left as it is */
+	char keeper_path[128]; /* of the sockets that outlive this process; see keeper.h */
 	__u32 *used;	    /* of each cluster's slot: the if_id that it was steered to when it was adopted; 0: none */
 	size_t n_used;
 	__u64 grants;	    /* session_record_grants() of the policy */

@@ -10,11 +10,12 @@
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "loader/expire.h"
+#include "loader/keeper.h"
 #include "loader/mapping.h"
 #include "loader/session_record.h"
+#include "loader/shortage.h"
 #include "loader/xfrm.h"
 
-#define ENCAP_SOCKETS_MAX 16
 /* While a renewal is due it is asked for again after an eighth of the time that is left, within these. */
 #define RENEW_AGAIN_MIN_NS CLOCK_NS_PER_S
 #define RENEW_AGAIN_MAX_NS (5 * CLOCK_NS_PER_S)
@@ -44,11 +45,9 @@ struct peers {
 	struct expire *expire;
 	struct event *expire_readable;
 	struct peers_limits limits;
-	struct {
-		struct hf_addr local;
-		int fd;
-	} encap[ENCAP_SOCKETS_MAX];
+	struct keeper_socket encap[KEEPER_SOCKETS_MAX];
 	size_t n_encap;
+	struct keeper *keeper; /* of the same; NULL: none needed yet, or there can be none */
 };
 
 static const char *const algorithm_names[] = {
@@ -145,21 +144,40 @@ static __u32 free_if_id(struct peers *peers)
 	return XFRM_IF_ID_BASE | peers->last_if_id;
 }
 
+/* The keeper of the run before, if there is one, with the sockets that it has. */
+static void find_keeper(struct peers *peers, bool start)
+{
+	int err;
+
+	if (peers->keeper || !*peers->node->keeper_path)
+		return;
+	err = keeper_open(peers->node->keeper_path, start, &peers->keeper, peers->encap, &peers->n_encap);
+	if (err && (start || err != -ENOENT))
+		log_warning("the keeper of UDP port %d: %s: sessions with ESP in UDP would not survive a crash",
+			    HF_UDP_ENCAP_PORT, strerror(-err));
+}
+
 /* ESP in UDP reaches the kernel's states only through a socket that says so; one per local address. */
 static int need_encap(struct peers *peers, const struct hf_addr *local)
 {
-	int fd;
+	int fd, err;
+
+	if (!peers->n_encap)
+		find_keeper(peers, true);
 
 	for (size_t i = 0; i < peers->n_encap; i++)
 		if (addr_equal(&peers->encap[i].local, local))
 			return 0;
-	if (peers->n_encap == ENCAP_SOCKETS_MAX)
+	if (peers->n_encap == KEEPER_SOCKETS_MAX)
 		return -ENOSPC;
 	fd = xfrm_encap_open(local, HF_UDP_ENCAP_PORT);
 	if (fd < 0)
 		return fd;
 	peers->encap[peers->n_encap].local = *local;
 	peers->encap[peers->n_encap++].fd = fd;
+	err = peers->keeper ? keeper_add(peers->keeper, local, fd) : 0;
+	if (err)
+		log_warning("the keeper of UDP port %d: %s", HF_UDP_ENCAP_PORT, strerror(-err));
 	return 0;
 }
 
@@ -475,7 +493,7 @@ void peers_record(struct peer *peer)
 		return;
 	session_record_fill(peer, node->grants, &record);
 	err = datapath_set_session(node->dp, peer->if_id, &record);
-	if (err)
+	if (err && !shortage_met(err, true, "recording a session: a crash would end it"))
 		log_warning("%s (%s): its session cannot be recorded (%s): a crash would end it", addr_text(&peer->remote).s,
 			    peer->name, strerror(-err));
 }
@@ -755,8 +773,14 @@ void peers_free(struct peers *peers)
 	if (peers->expire_readable)
 		event_free(peers->expire_readable);
 	expire_close(peers->expire);
+	if (!peers->keeper)
+		find_keeper(peers, false); /* one that the run before needed, and this one did not */
 	for (size_t i = 0; i < peers->n_encap; i++)
 		close(peers->encap[i].fd);
+	if (peers->node->leave)
+		keeper_close(peers->keeper);
+	else
+		keeper_end(peers->keeper);
 	free(peers);
 }
 

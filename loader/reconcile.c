@@ -12,6 +12,7 @@
 #include "lib/log.h"
 #include "loader/link.h"
 #include "loader/route.h"
+#include "loader/shortage.h"
 #include "loader/xfrm.h"
 
 /* Changes come in groups: a look is taken this long after the first one, and no more often than at this pace. */
@@ -230,7 +231,7 @@ static void readable(evutil_socket_t fd, short what, void *context)
 			continue;
 		if (got < 0 && (errno == ENOBUFS || errno == ENOSPC)) {
 			/* Some notices are lost: everything is doubtful, and read anew. */
-			log_debug("netlink: notices were lost; all is looked at");
+			shortage_met(-ENOBUFS, false, "hearing the kernel's notices");
 			all->doubtful = RECONCILE_ALL;
 			continue;
 		}

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 #include "loader/status.h"
+#include "loader/shortage.h"
 
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -17,6 +18,16 @@ static json_t *drops_json(const __u64 *drops)
 	return json;
 }
 
+static json_t *shortages_json(void)
+{
+	json_t *json = json_array();
+
+	for (enum shortage_kind kind = 0; kind < SHORTAGE_KINDS; kind++)
+		if (shortage_is_on(kind))
+			json_array_append_new(json, json_string(shortage_name(kind)));
+	return json;
+}
+
 json_t *status_json(const struct status_sources *s)
 {
 	__u64 drops[HF_DROP_MAX] = { 0 };
@@ -29,12 +40,12 @@ json_t *status_json(const struct status_sources *s)
 	clusters_count(s->clusters, &counts);
 	for (size_t i = 0; i < sizeof(refusals) / sizeof(*refusals); i++)
 		refused += drops[refusals[i]];
-	return json_pack("{s:s, s:s, s:i, s:s, s:o, s:o, s:{s:s, s:s}, s:o, s:{s:I, s:I, s:I, s:I, s:I}, s:I}",
+	return json_pack("{s:s, s:s, s:i, s:s, s:o, s:o, s:{s:s, s:s}, s:o, s:{s:I, s:I, s:I, s:I, s:I}, s:I, s:o}",
 			 "instance", s->instance, "version", HF_VERSION, "pid", (int)getpid(), "kernel", uts.release,
 			 "clusters", clusters_status(s->clusters), "clients", clients_status(s->clients), "health", "gate",
 			 gate_is_open(s->gate) ? "open" : "closed", "reason", gate_reason(s->gate), "drops",
 			 drops_json(drops), "heartbeats", "sent", (json_int_t)counts.sent, "answered",
 			 (json_int_t)counts.answered, "missed", (json_int_t)counts.missed, "reflected",
 			 (json_int_t)clients_reflected(s->clients), "refused", (json_int_t)refused, "failovers",
-			 (json_int_t)counts.failovers);
+			 (json_int_t)counts.failovers, "shortages", shortages_json());
 }

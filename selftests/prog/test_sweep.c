@@ -108,6 +108,38 @@ static void strangers_go(void **state)
 	assert_int_equal(n, 0);
 }
 
+/* A peer that finds a map full is refused whole, and taken when there is room again. */
+static void full_map(void **state)
+{
+	struct hf_addr outer = fixture_addr("192.0.2.9");
+	__u32 *keys = calloc(HF_STEER_MAX, sizeof(*keys)), n = HF_STEER_MAX;
+	struct hf_claim *values = calloc(HF_STEER_MAX, sizeof(*values));
+	unsigned int peers;
+	int fd;
+
+	require_root();
+	fd = datapath_map_fd(dp, "hf_claims");
+	peers = entries("hf_peers");
+	for (__u32 i = 0; i < n; i++)
+		keys[i] = i + 1;
+	for (__u32 i = entries("hf_claims"); i < n; i++)
+		assert_int_equal(bpf_map_update_elem(fd, &keys[i], &values[i], BPF_ANY), 0);
+	assert_int_equal(datapath_set_peer(dp, 0x48ff0001, &outer, HF_ROLE_CLIENT), -E2BIG);
+	assert_int_equal(entries("hf_peers"), peers);
+	assert_int_equal(datapath_del_peer(dp, 0x48ff0001), 0);
+	/* A gateway needs no entry there. */
+	assert_int_equal(datapath_set_peer(dp, 0x48ff0002, &outer, HF_ROLE_GATEWAY), 0);
+	assert_int_equal(datapath_del_peer(dp, 0x48ff0002), 0);
+
+	assert_int_equal(bpf_map_delete_elem(fd, &keys[n - 1]), 0);
+	assert_int_equal(datapath_set_peer(dp, 0x48ff0001, &outer, HF_ROLE_CLIENT), 0);
+	assert_int_equal(datapath_del_peer(dp, 0x48ff0001), 0);
+	for (__u32 i = 0; i < n; i++)
+		bpf_map_delete_elem(fd, &keys[i]);
+	free(keys);
+	free(values);
+}
+
 struct told {
 	unsigned int n;
 	__u32 key;
@@ -168,6 +200,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(strangers_go),
 		cmocka_unit_test(records_are_told),
+		cmocka_unit_test(full_map),
 	};
 
 	return cmocka_run_group_tests_name("sweep", tests, set_up, tear_down);

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Which of the kernel's notices put in doubt what is Holdfast's: its own things, changed by somebody else. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <libmnl/libmnl.h>
+
+#include <linux/fib_rules.h>
+#include <linux/if_link.h>
+#include <linux/rtnetlink.h>
+#include <linux/xfrm.h>
+
+#include "loader/reconcile.h"
+#include "loader/route.h"
+
+#define TUNNEL 7
+#define UNDERLAY 3
+#define US 4711
+#define OTHER 99
+
+static struct node node = { .n_underlay = 1, .underlay = { { .index = UNDERLAY, .name = "wan0" } } };
+static const struct reconcile_ours ours = { .tunnel = TUNNEL, .node = &node, .route_port = US, .xfrm_port = US + 1 };
+
+static struct {
+	union {
+		struct nlmsghdr head;
+		__u8 bytes[512];
+	};
+} made;
+
+static void *begin(__u16 type, __u32 port, size_t len)
+{
+	struct nlmsghdr *head;
+
+	memset(&made, 0, sizeof(made));
+	head = mnl_nlmsg_put_header(made.bytes);
+	head->nlmsg_type = type;
+	head->nlmsg_pid = port;
+	return mnl_nlmsg_put_extra_header(head, len);
+}
+
+static unsigned int of_route(__u16 type, __u32 port, __u32 table, __u8 protocol)
+{
+	struct rtmsg *head = begin(type, port, sizeof(*head));
+
+	head->rtm_family = AF_INET;
+	head->rtm_protocol = protocol;
+	mnl_attr_put_u32(&made.head, RTA_TABLE, table);
+	return reconcile_read_route(&ours, &made.head);
+}
+
+static void routes(void **state)
+{
+	assert_int_equal(of_route(RTM_DELROUTE, OTHER, ROUTE_TABLE, NETLINK_HF_PROTOCOL), RECONCILE_ROUTES);
+	assert_int_equal(of_route(RTM_NEWROUTE, OTHER, ROUTE_TABLE, RTPROT_BOOT), RECONCILE_ROUTES);
+	assert_int_equal(of_route(RTM_DELROUTE, OTHER, RT_TABLE_MAIN, NETLINK_HF_PROTOCOL), RECONCILE_ROUTES);
+	assert_int_equal(of_route(RTM_DELROUTE, US, ROUTE_TABLE, NETLINK_HF_PROTOCOL), 0);
+	assert_int_equal(of_route(RTM_DELROUTE, OTHER, RT_TABLE_MAIN, RTPROT_BOOT), 0);
+	assert_int_equal(of_route(RTM_NEWROUTE, OTHER, RT_TABLE_MAIN, NETLINK_HF_PROTOCOL), 0);
+}
+
+static unsigned int of_rule(__u16 type, __u32 port, __u32 table)
+{
+	struct fib_rule_hdr *head = begin(type, port, sizeof(*head));
+
+	head->family = AF_INET;
+	mnl_attr_put_u32(&made.head, FRA_TABLE, table);
+	return reconcile_read_route(&ours, &made.head);
+}
+
+static void rules(void **state)
+{
+	assert_int_equal(of_rule(RTM_DELRULE, OTHER, ROUTE_TABLE), RECONCILE_RULES);
+	assert_int_equal(of_rule(RTM_DELRULE, US, ROUTE_TABLE), 0);
+	assert_int_equal(of_rule(RTM_DELRULE, OTHER, RT_TABLE_MAIN), 0);
+	assert_int_equal(of_rule(RTM_NEWRULE, OTHER, ROUTE_TABLE), 0);
+}
+
+static unsigned int of_link(__u16 type, int index, const char *name, bool up, int xdp)
+{
+	struct ifinfomsg *head = begin(type, 0, sizeof(*head));
+	struct nlattr *nest;
+
+	head->ifi_index = index;
+	head->ifi_flags = up ? IFF_UP : 0;
+	mnl_attr_put_strz(&made.head, IFLA_IFNAME, name);
+	if (xdp >= 0) {
+		nest = mnl_attr_nest_start(&made.head, IFLA_XDP);
+		mnl_attr_put_u8(&made.head, IFLA_XDP_ATTACHED, (__u8)xdp);
+		mnl_attr_nest_end(&made.head, nest);
+	}
+	return reconcile_read_route(&ours, &made.head);
+}
+
+static void links(void **state)
+{
+	const unsigned int tunnel = RECONCILE_TUNNEL | RECONCILE_ROUTES;
+	const unsigned int underlay = RECONCILE_PROGRAMS | RECONCILE_ADDRESSES;
+
+	assert_int_equal(of_link(RTM_DELLINK, TUNNEL, "hf0", false, -1), tunnel);
+	assert_int_equal(of_link(RTM_NEWLINK, TUNNEL, "hf0", false, -1), tunnel);
+	assert_int_equal(of_link(RTM_NEWLINK, TUNNEL, "hf0", true, -1), 0);
+	assert_int_equal(of_link(RTM_NEWLINK, TUNNEL, "mine", true, -1), tunnel);
+	assert_int_equal(of_link(RTM_NEWLINK, UNDERLAY, "wan0", true, XDP_ATTACHED_SKB), 0);
+	assert_int_equal(of_link(RTM_NEWLINK, UNDERLAY, "wan0", true, XDP_ATTACHED_NONE), underlay);
+	assert_int_equal(of_link(RTM_DELLINK, UNDERLAY, "wan0", false, XDP_ATTACHED_NONE), 0); /* nothing to be done yet */
+	assert_int_equal(of_link(RTM_NEWLINK, UNDERLAY + 8, "wan0", true, XDP_ATTACHED_NONE), underlay);
+	assert_int_equal(of_link(RTM_NEWLINK, 12, "eth9", true, XDP_ATTACHED_NONE), 0);
+}
+
+static unsigned int of_addr(__u16 type, __u32 index)
+{
+	struct ifaddrmsg *head = begin(type, OTHER, sizeof(*head));
+
+	head->ifa_family = AF_INET;
+	head->ifa_index = index;
+	return reconcile_read_route(&ours, &made.head);
+}
+
+static void addresses(void **state)
+{
+	assert_int_equal(of_addr(RTM_DELADDR, TUNNEL), RECONCILE_TUNNEL | RECONCILE_ROUTES);
+	assert_int_equal(of_addr(RTM_NEWADDR, TUNNEL), 0);
+	assert_int_equal(of_addr(RTM_DELADDR, UNDERLAY), RECONCILE_ADDRESSES | RECONCILE_ROUTES);
+	assert_int_equal(of_addr(RTM_NEWADDR, UNDERLAY), RECONCILE_ADDRESSES);
+}
+
+static unsigned int of_tc(__u16 type, int index)
+{
+	struct tcmsg *head = begin(type, OTHER, sizeof(*head));
+
+	head->tcm_ifindex = index;
+	return reconcile_read_route(&ours, &made.head);
+}
+
+static void programs(void **state)
+{
+	assert_int_equal(of_tc(RTM_DELTFILTER, TUNNEL), RECONCILE_PROGRAMS);
+	assert_int_equal(of_tc(RTM_DELQDISC, UNDERLAY), RECONCILE_PROGRAMS);
+	assert_int_equal(of_tc(RTM_DELTFILTER, 12), 0);
+	assert_int_equal(of_tc(RTM_NEWTFILTER, TUNNEL), 0);
+}
+
+static void xfrm(void **state)
+{
+	static const struct {
+		__u16 type;
+		unsigned int parts;
+	} cases[] = {
+		{ XFRM_MSG_DELSA, RECONCILE_STATES },	    { XFRM_MSG_FLUSHSA, RECONCILE_STATES },
+		{ XFRM_MSG_EXPIRE, RECONCILE_STATES },	    { XFRM_MSG_DELPOLICY, RECONCILE_POLICIES },
+		{ XFRM_MSG_FLUSHPOLICY, RECONCILE_POLICIES }, { XFRM_MSG_NEWSA, 0 },
+		{ XFRM_MSG_UPDPOLICY, 0 },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		begin(cases[i].type, OTHER, 64);
+		assert_int_equal(reconcile_read_xfrm(&ours, &made.head), cases[i].parts);
+		begin(cases[i].type, US + 1, 64);
+		assert_int_equal(reconcile_read_xfrm(&ours, &made.head), 0);
+	}
+}
+
+/* A notice cut short says nothing. */
+static void cut_short(void **state)
+{
+	static const __u16 types[] = { RTM_NEWLINK, RTM_DELLINK, RTM_DELADDR, RTM_DELROUTE, RTM_DELRULE, RTM_DELTFILTER };
+
+	for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++) {
+		begin(types[i], OTHER, 0);
+		assert_int_equal(reconcile_read_route(&ours, &made.head), 0);
+		begin(types[i], OTHER, 4);
+		assert_int_equal(reconcile_read_route(&ours, &made.head), 0);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(routes),    cmocka_unit_test(rules),	 cmocka_unit_test(links), cmocka_unit_test(addresses),
+		cmocka_unit_test(programs), cmocka_unit_test(xfrm), cmocka_unit_test(cut_short),
+	};
+
+	return cmocka_run_group_tests_name("reconcile", tests, NULL, NULL);
+}
