@@ -144,7 +144,7 @@ static void do_remove(struct cluster *cluster, const struct failover_action *act
 		clusters_end_session_of(cluster->all, peer, "it failed");
 }
 
-static void request_failed(evutil_socket_t fd, short what, void *context)
+void cluster_request_failed(evutil_socket_t fd, short what, void *context)
 {
 	cluster_step(context, &(struct failover_event){ .type = FAILOVER_REJECTED });
 }
@@ -166,7 +166,7 @@ static void do_request(struct cluster *cluster, const struct failover_actions *a
 	if (err) {
 		if (cluster->all->service) /* at the start it comes a moment after the first traffic */
 			log_warning("%s: key request: %s", cluster->policy->name, strerror(-err));
-		event_base_once(cluster->all->config.base, -1, EV_TIMEOUT, request_failed, cluster, &at_once);
+		event_add(cluster->failed, &at_once);
 	}
 }
 

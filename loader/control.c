@@ -19,6 +19,7 @@
 struct visitor {
 	struct control *control;
 	struct bufferevent *stream;
+	__u64 id; /* not zero */
 	bool events;
 	struct visitor *next;
 };
@@ -30,6 +31,7 @@ struct control {
 	void *context;
 	struct visitor *first;
 	size_t n;
+	__u64 last_id;
 };
 
 static void visitor_free(struct visitor *visitor)
@@ -67,9 +69,10 @@ static void answer(struct visitor *visitor, const char *line)
 		visitor->events = true;
 		reply = json_pack("{s:b}", "ok", 1);
 	} else {
-		reply = visitor->control->command(visitor->control->context, request);
+		reply = visitor->control->command(visitor->control->context, request, visitor->id);
 	}
-	send_json(visitor, reply);
+	if (reply)
+		send_json(visitor, reply);
 	json_decref(reply);
 	json_decref(request);
 }
@@ -106,6 +109,7 @@ static void accepted(struct evconnlistener *listener, evutil_socket_t fd, struct
 		return;
 	}
 	visitor->control = control;
+	visitor->id = ++control->last_id;
 	visitor->next = control->first;
 	control->first = visitor;
 	control->n++;
@@ -153,6 +157,14 @@ void control_close(struct control *control)
 	evconnlistener_free(control->listener);
 	unlink(control->path);
 	free(control);
+}
+
+void control_answer(struct control *control, __u64 id, json_t *reply)
+{
+	for (struct visitor *visitor = control->first; visitor; visitor = visitor->next)
+		if (visitor->id == id)
+			send_json(visitor, reply);
+	json_decref(reply);
 }
 
 void control_publish(struct control *control, const json_t *event)

@@ -30,6 +30,7 @@ enum event_kind {
 	EVENT_GATE,
 	EVENT_AUTO,
 	EVENT_KEY_SERVICE,
+	EVENT_RELOAD,
 	EVENT_KINDS
 };
 
