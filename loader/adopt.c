@@ -76,6 +76,33 @@ out:
 	return err;
 }
 
+struct naming {
+	struct node *node;
+	const struct policy *policy;
+	const __u32 *slots;
+};
+
+static int unname_if_other(void *context, __u32 slot, const char *name)
+{
+	const struct naming *naming = context;
+
+	for (__u32 i = 0; i <= naming->policy->n_clusters; i++)
+		if (naming->slots[i] == slot && !strcmp(slot_name(naming->policy, i), name))
+			return 0;
+	return datapath_unname_slot(naming->node->dp, slot);
+}
+
+int adopt_name_slots(struct node *node, const struct policy *policy, const __u32 *slots)
+{
+	struct naming naming = { .node = node, .policy = policy, .slots = slots };
+	int err = datapath_each_slot(node->dp, unname_if_other, &naming);
+
+	for (__u32 i = 0; i <= policy->n_clusters && !err; i++)
+		err = datapath_name_slot(node->dp, slots[i], slot_name(policy, i));
+	node->grants = session_record_grants(policy);
+	return err;
+}
+
 /* Sessions. */
 
 struct adoption {

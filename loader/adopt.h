@@ -25,6 +25,13 @@
  */
 int adopt_slots(struct node *node, const struct policy *policy);
 
+/*
+ * The policy is another from now on; slots: of its clusters, and of AUTO at the
+ * end. Notes by their names what the slots are, for the run after this. 0 or
+ * -errno: then a crash would cost sessions.
+ */
+int adopt_name_slots(struct node *node, const struct policy *policy, const __u32 *slots);
+
 struct adopt_parts {
 	struct node *node;
 	const struct policy *policy;

@@ -348,6 +348,14 @@ static int find_named(const struct clients *clients, const struct kms_session *s
 	return 0;
 }
 
+bool clients_have_slot(const struct clients *clients, __u32 slot)
+{
+	for (const struct client *client = clients->first; client; client = client->next)
+		if (client->slot == slot)
+			return true;
+	return false;
+}
+
 static __u32 free_slot(struct clients *clients)
 {
 	for (__u32 tries = clients->config.first_slot; tries < DATAPATH_SLOTS; tries++) {
@@ -355,8 +363,8 @@ static __u32 free_slot(struct clients *clients)
 
 		if (++clients->last_slot >= DATAPATH_SLOTS)
 			clients->last_slot = clients->config.first_slot;
-		for (struct client *client = clients->first; client && !taken; client = client->next)
-			taken = client->slot == clients->last_slot;
+		taken = clients_have_slot(clients, clients->last_slot) ||
+			clients->config.slot_is_taken(clients->config.context, clients->last_slot);
 		if (!taken)
 			return clients->last_slot;
 	}
@@ -476,14 +484,6 @@ int clients_restore(struct clients *clients)
 			claim_addresses(client);
 	}
 	return err;
-}
-
-bool clients_have_slot(const struct clients *clients, __u32 slot)
-{
-	for (const struct client *client = clients->first; client; client = client->next)
-		if (client->slot == slot)
-			return true;
-	return false;
 }
 
 static const struct client *find_prefix(const struct clients *clients, const struct hf_prefix *prefix, bool claimed)
@@ -683,6 +683,55 @@ void clients_control(struct clients *clients, struct peer *peer, const struct hf
 	}
 	send_control(clients, peer, &event->inner, event->nonce, HF_CONTROL_ANSWER);
 	claim(peer->owner);
+}
+
+static bool peer_statement_allows(const struct policy *policy, const char *name, const struct hf_prefix *inner)
+{
+	struct hf_addr last = inner->addr;
+
+	for (unsigned int bit = inner->len; bit < 128; bit++)
+		last.b[bit / 8] |= (__u8)(0x80 >> bit % 8);
+	for (size_t i = 0; i < policy->n_peers; i++)
+		if (!strcmp(policy->peers[i].name, name) && addr_cmp(&policy->peers[i].range.first, &inner->addr) <= 0 &&
+		    addr_cmp(&last, &policy->peers[i].range.last) <= 0)
+			return true;
+	return false;
+}
+
+/* Why a client cannot stay as it is under another policy; NULL: it can. */
+static const char *unfit(const struct client *client, const struct policy *policy, const struct policy_table *table)
+{
+	const struct clients_config *old = &client->clients->config;
+	const struct peer *peer = client->peer;
+
+	for (size_t i = 0; i < peer->n_inner; i++) {
+		const struct hf_prefix *inner = &peer->inner[i];
+
+		if (policy_way_of(old->policy, old->table, inner, &peer->remote) !=
+		    policy_way_of(policy, table, inner, &peer->remote))
+			return "the policy tunnels its addresses otherwise now";
+		if (peer_statement_allows(old->policy, peer->name, inner) &&
+		    !peer_statement_allows(policy, peer->name, inner))
+			return "[PEER] no longer allows its addresses";
+	}
+	return NULL;
+}
+
+void clients_change_policy(struct clients *clients, const struct policy *policy, const struct policy_table *table)
+{
+	struct client *next;
+
+	for (struct client *client = clients->first; client; client = next) {
+		const char *why = unfit(client, policy, table);
+
+		next = client->next;
+		if (why && client->peer->up)
+			clients_session_end(clients, client->peer, why);
+		else if (why)
+			clients_abandon(clients, client->peer);
+	}
+	clients->config.policy = policy;
+	clients->config.table = table;
 }
 
 void clients_renew(struct clients *clients, struct peer *peer)

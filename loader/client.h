@@ -32,7 +32,9 @@ struct clients_config {
 	struct eventlog *log;
 	const struct policy *policy;
 	const struct policy_table *table; /* what the policy tunnels: only who is named in it may use it as its own */
-	__u32 first_slot;		  /* slots from here on are the clients' */
+	__u32 first_slot;		  /* slots are handed out from here on */
+	/* Whether somebody else has this slot. */
+	bool (*slot_is_taken)(void *context, __u32 slot);
 	/* Calls for named clients: their slot is that of the policy's tunnel, and is the caller's. */
 	int (*admit)(void *context, struct peer *peer); /* its inbound half is being installed; 0 or -errno */
 	void (*up)(void *context, struct peer *peer, const struct clients_session *session);
@@ -78,6 +80,13 @@ void clients_claim(struct clients *clients, struct peer *peer);
 
 /* A control packet of a client. open: whether the gate is; a closed one leaves probes unanswered. */
 void clients_control(struct clients *clients, struct peer *peer, const struct hf_event *event, bool open);
+
+/*
+ * The policy is another from now on. Sessions whose inner addresses it tunnels
+ * otherwise than before, or that a [PEER] statement allowed and no longer does,
+ * are ended: the client may ask anew.
+ */
+void clients_change_policy(struct clients *clients, const struct policy *policy, const struct policy_table *table);
 
 /* The session needs new keys: the client, who is the one that dials, is asked for them through it. */
 void clients_renew(struct clients *clients, struct peer *peer);

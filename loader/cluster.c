@@ -91,7 +91,7 @@ static void timer_due(evutil_socket_t fd, short what, void *context)
 	cluster_step(cluster, &(struct failover_event){ .type = FAILOVER_TICK });
 }
 
-static void cluster_config(const struct policy *policy, const struct policy_cluster *cluster,
+void cluster_config(const struct policy *policy, const struct policy_cluster *cluster,
 			   struct failover_config *ret)
 {
 	static const enum failover_heartbeat modes[] = {
@@ -113,8 +113,7 @@ static void cluster_config(const struct policy *policy, const struct policy_clus
 		ret->seed = clock_now_ns();
 }
 
-/* The machine, with nobody in use; what was counted before stays. */
-static void cluster_begin(struct cluster *cluster)
+void cluster_begin(struct cluster *cluster)
 {
 	__u64 failovers = cluster->machine.failovers;
 	struct failover_config machine;
@@ -122,6 +121,48 @@ static void cluster_begin(struct cluster *cluster)
 	cluster_config(cluster->all->config.policy, cluster->policy, &machine);
 	failover_init(&cluster->machine, &machine);
 	cluster->machine.failovers = failovers;
+}
+
+struct cluster *cluster_new(struct clusters *all, const struct policy_cluster *policy, __u32 slot)
+{
+	struct cluster *cluster = calloc(1, sizeof(*cluster));
+
+	if (!cluster)
+		return NULL;
+	cluster->all = all;
+	cluster->policy = policy;
+	cluster->slot = slot;
+	cluster->timer = evtimer_new(all->config.base, timer_due, cluster);
+	cluster->failed = evtimer_new(all->config.base, cluster_request_failed, cluster);
+	if (!cluster->timer || !cluster->failed || hold_new(&cluster->hold)) {
+		cluster_free(cluster);
+		return NULL;
+	}
+	cluster_begin(cluster);
+	return cluster;
+}
+
+void cluster_free(struct cluster *cluster)
+{
+	if (!cluster)
+		return;
+	hold_free(cluster->hold);
+	if (cluster->timer)
+		event_free(cluster->timer);
+	if (cluster->failed)
+		event_free(cluster->failed);
+	free(cluster);
+}
+
+void clusters_note_tunnels(struct clusters *all)
+{
+	const struct policy *policy = all->config.policy;
+
+	for (size_t i = 0; i < all->n; i++)
+		all->cluster[i]->tunnelled = false;
+	for (size_t i = 0; i < policy->n_tunnels; i++)
+		if (policy->tunnels[i].target == POLICY_TARGET_CLUSTER)
+			all->cluster[policy->tunnels[i].cluster]->tunnelled = true;
 }
 
 int clusters_new(const struct clusters_config *config, struct clusters **ret_clusters)
@@ -135,25 +176,19 @@ int clusters_new(const struct clusters_config *config, struct clusters **ret_clu
 	snprintf(all->detected.name, sizeof(all->detected.name), "AUTO");
 	all->detected.gateways = &all->server;
 	all->cluster = calloc(n + 1, sizeof(*all->cluster));
-	if (!all->cluster)
+	all->by_slot = calloc(DATAPATH_SLOTS, sizeof(*all->by_slot));
+	if (!all->cluster || !all->by_slot || n >= DATAPATH_SLOTS)
 		goto fail;
 	for (size_t i = 0; i < n + auto_wanted(config->policy); i++) {
-		struct cluster *cluster = &all->cluster[i];
+		struct cluster *cluster = cluster_new(all, i < n ? &config->policy->clusters[i] : &all->detected, (__u32)i);
 
-		cluster->all = all;
-		cluster->policy = i < n ? &config->policy->clusters[i] : &all->detected;
-		cluster->slot = (__u32)i;
-		cluster->timer = evtimer_new(config->base, timer_due, cluster);
-		all->n++;
-		if (hold_new(&cluster->hold) || !cluster->timer)
+		if (!cluster)
 			goto fail;
-		cluster_begin(cluster);
+		all->cluster[all->n++] = all->by_slot[i] = cluster;
 	}
-	for (size_t i = 0; i < config->policy->n_tunnels; i++)
-		if (config->policy->tunnels[i].target == POLICY_TARGET_CLUSTER)
-			all->cluster[config->policy->tunnels[i].cluster].tunnelled = true;
+	clusters_note_tunnels(all);
 	for (size_t i = 0; i < n; i++)
-		all->cluster[i].awake = all->cluster[i].tunnelled;
+		all->cluster[i]->awake = all->cluster[i]->tunnelled;
 	*ret_clusters = all;
 	return 0;
 fail:
@@ -165,13 +200,22 @@ void clusters_free(struct clusters *all)
 {
 	if (!all)
 		return;
-	for (size_t i = 0; i < all->n; i++) {
-		hold_free(all->cluster[i].hold);
-		if (all->cluster[i].timer)
-			event_free(all->cluster[i].timer);
-	}
+	clusters_forget_displaced(all);
+	for (size_t i = 0; i < all->n; i++)
+		cluster_free(all->cluster[i]);
 	free(all->cluster);
+	free(all->by_slot);
 	free(all);
+}
+
+bool clusters_have_slot(const struct clusters *all, __u32 slot)
+{
+	return slot < DATAPATH_SLOTS && all->by_slot[slot];
+}
+
+__u32 clusters_slot(const struct clusters *all, size_t index)
+{
+	return all->cluster[index]->slot;
 }
 
 void clusters_start(struct clusters *all, struct keyservice *service)
@@ -184,16 +228,16 @@ void clusters_start(struct clusters *all, struct keyservice *service)
 		if (peer->role == HF_ROLE_GATEWAY && peers_is_due(peer))
 			clusters_renew(all, peer);
 	for (size_t i = 0; i < all->n; i++)
-		cluster_step(&all->cluster[i], &(struct failover_event){ .type = FAILOVER_START });
+		cluster_step(all->cluster[i], &(struct failover_event){ .type = FAILOVER_START });
 }
 
 void clusters_want(struct clusters *all, __u32 slot, const __u8 *packet, size_t len)
 {
 	struct cluster *cluster;
 
-	if (slot >= all->n)
+	if (!clusters_have_slot(all, slot))
 		return;
-	cluster = &all->cluster[slot];
+	cluster = all->by_slot[slot];
 	if (!cluster->awake)
 		return;
 	if (len)
@@ -206,7 +250,7 @@ void clusters_want(struct clusters *all, __u32 slot, const __u8 *packet, size_t 
 
 void clusters_payload(struct clusters *all, __u32 slot)
 {
-	struct cluster *cluster = slot < all->n ? &all->cluster[slot] : NULL;
+	struct cluster *cluster = clusters_have_slot(all, slot) ? all->by_slot[slot] : NULL;
 
 	if (!cluster || cluster->machine.current == FAILOVER_NOBODY)
 		return;
@@ -214,17 +258,37 @@ void clusters_payload(struct clusters *all, __u32 slot)
 	cluster_step(cluster, &(struct failover_event){ .type = FAILOVER_PAYLOAD, .gateway = cluster->machine.current });
 }
 
-/* Whether a cluster that is not at rest has it as a gateway. */
-static bool is_gateway(const struct clusters *all, const struct hf_addr *addr)
+bool clusters_have(const struct clusters *all, const struct hf_addr *addr)
 {
 	for (size_t i = 0; i < all->n; i++)
-		if (all->cluster[i].awake && cluster_gateway_index(&all->cluster[i], addr) != FAILOVER_NOBODY)
+		if (all->cluster[i]->awake && cluster_gateway_index(all->cluster[i], addr) != FAILOVER_NOBODY)
 			return true;
 	return false;
 }
 
-/* To rest: nobody in use, nothing under way. Sessions that no other cluster has are ended. */
-static void cluster_rest(struct cluster *cluster)
+static void forget_renewal(struct clusters *all, const struct hf_addr *gateway)
+{
+	for (size_t i = 0; i < FAILOVER_MAX_GATEWAYS; i++) {
+		if (!all->renewals[i].request || !addr_equal(&all->renewals[i].gateway, gateway))
+			continue;
+		keyservice_cancel(all->service, all->renewals[i].request);
+		all->renewals[i].request = 0;
+	}
+}
+
+void clusters_leave(struct clusters *all, __u32 slot, struct peer *peer, const char *why)
+{
+	if (clusters_have(all, &peer->remote)) {
+		datapath_del_member(all->config.node->dp, slot, peer->if_id);
+		return;
+	}
+	if (peer->role == HF_ROLE_GATEWAY)
+		clusters_send_control(all, peer, HF_CONTROL_BYE, 0);
+	forget_renewal(all, &peer->remote);
+	clusters_end_session_of(all, peer, why);
+}
+
+void cluster_rest(struct cluster *cluster, const char *why)
 {
 	struct clusters *all = cluster->all;
 	size_t n = cluster->policy->n_gateways;
@@ -239,15 +303,12 @@ static void cluster_rest(struct cluster *cluster)
 	for (int g = 0; g < (int)n; g++) {
 		struct peer *peer = cluster_peer(cluster, g);
 
-		if (peer && is_gateway(all, &peer->remote))
-			datapath_del_member(all->config.node->dp, cluster->slot, peer->if_id);
-		else if (peer)
-			clusters_end_session_of(all, peer, "AUTO no longer leads there");
+		if (peer)
+			clusters_leave(all, cluster->slot, peer, why);
 	}
 }
 
-/* With the sessions that its gateways have already, as those of other clusters. */
-static void cluster_wake(struct cluster *cluster)
+void cluster_wake(struct cluster *cluster)
 {
 	cluster->awake = true;
 	cluster_begin(cluster);
@@ -263,10 +324,10 @@ static void cluster_wake(struct cluster *cluster)
 
 void clusters_detected(struct clusters *all, const struct hf_addr *server, size_t target)
 {
-	struct cluster *old = all->led_to, *new = server ? &all->cluster[target] : NULL;
+	struct cluster *old = all->led_to, *new = server ? all->cluster[target] : NULL;
 
 	if (old && !old->tunnelled)
-		cluster_rest(old);
+		cluster_rest(old, "AUTO no longer leads there");
 	all->led_to = new;
 	all->detected.n_gateways = new && new->policy == &all->detected;
 	if (all->detected.n_gateways)
@@ -309,31 +370,26 @@ void clusters_control(struct clusters *all, struct peer *gateway, const struct h
 		clusters_send_control(all, gateway, HF_CONTROL_ANSWER, control->nonce);
 	for (size_t i = 0; i < all->n; i++) {
 		struct failover_event event = { .type = FAILOVER_LEAVE_ME,
-						.gateway = cluster_gateway_index(&all->cluster[i], &gateway->remote) };
+						.gateway = cluster_gateway_index(all->cluster[i], &gateway->remote) };
 
 		if (event.gateway == FAILOVER_NOBODY)
 			continue;
-		look(&all->cluster[i]);
+		look(all->cluster[i]);
 		if (control->control == HF_CONTROL_DRAIN)
-			cluster_step(&all->cluster[i], &event);
+			cluster_step(all->cluster[i], &event);
 		else if (control->control == HF_CONTROL_ANSWER)
-			cluster_step(&all->cluster[i], &(struct failover_event){ .type = FAILOVER_ANSWERED,
+			cluster_step(all->cluster[i], &(struct failover_event){ .type = FAILOVER_ANSWERED,
 										 .gateway = event.gateway });
 		else if (control->control == HF_CONTROL_START)
-			start_by_gateway(&all->cluster[i], event.gateway);
+			start_by_gateway(all->cluster[i], event.gateway);
 	}
-}
-
-bool clusters_have(const struct clusters *all, const struct hf_addr *gateway)
-{
-	return is_gateway(all, gateway);
 }
 
 bool clusters_alone(const struct clusters *all, const struct hf_addr *gateway)
 {
 	for (size_t i = 0; i < all->n; i++)
-		if (all->cluster[i].awake && all->cluster[i].policy->n_gateways > 1 &&
-		    cluster_gateway_index(&all->cluster[i], gateway) != FAILOVER_NOBODY)
+		if (all->cluster[i]->awake && all->cluster[i]->policy->n_gateways > 1 &&
+		    cluster_gateway_index(all->cluster[i], gateway) != FAILOVER_NOBODY)
 			return false;
 	return true;
 }
@@ -343,8 +399,8 @@ int clusters_admit(struct clusters *all, struct peer *gateway)
 	int err = 0;
 
 	for (size_t i = 0; i < all->n && !err; i++)
-		if (cluster_gateway_index(&all->cluster[i], &gateway->remote) != FAILOVER_NOBODY)
-			err = datapath_set_member(all->config.node->dp, all->cluster[i].slot, gateway->if_id);
+		if (cluster_gateway_index(all->cluster[i], &gateway->remote) != FAILOVER_NOBODY)
+			err = datapath_set_member(all->config.node->dp, all->cluster[i]->slot, gateway->if_id);
 	return err;
 }
 
@@ -356,7 +412,7 @@ int clusters_adopt(struct clusters *all, struct peer *gateway)
 
 	datapath_read_live(node->dp, gateway->if_id, &live);
 	for (size_t i = 0; i < all->n && !err; i++) {
-		struct cluster *cluster = &all->cluster[i];
+		struct cluster *cluster = all->cluster[i];
 		struct failover_event event = { .type = FAILOVER_ADOPTED, .auth_ns = live.last_rx_ns,
 						.gateway = cluster_gateway_index(cluster, &gateway->remote) };
 
@@ -377,7 +433,7 @@ int clusters_adopt(struct clusters *all, struct peer *gateway)
 void clusters_dismiss(struct clusters *all, __u32 if_id)
 {
 	for (size_t i = 0; i < all->n; i++)
-		datapath_del_member(all->config.node->dp, all->cluster[i].slot, if_id);
+		datapath_del_member(all->config.node->dp, all->cluster[i]->slot, if_id);
 }
 
 /* Whether traffic for this client was waiting while it dialled. */
@@ -408,7 +464,7 @@ void clusters_session_up(struct clusters *all, struct peer *gateway, const struc
 	if (gateway->role == HF_ROLE_GATEWAY)
 		say_session(all, gateway, session->again);
 	for (size_t i = 0; i < all->n; i++) {
-		struct cluster *cluster = &all->cluster[i];
+		struct cluster *cluster = all->cluster[i];
 		struct failover_event event = { .type = FAILOVER_SESSION_UP,
 						.gateway = cluster_gateway_index(cluster, &gateway->remote),
 						.by_peer = session->by_peer,
@@ -444,12 +500,12 @@ void clusters_session_down(struct clusters *all, const struct hf_addr *gateway, 
 	clusters_dismiss(all, if_id);
 	for (size_t i = 0; i < all->n; i++) {
 		struct failover_event event = { .type = FAILOVER_SESSION_DOWN,
-						.gateway = cluster_gateway_index(&all->cluster[i], gateway) };
+						.gateway = cluster_gateway_index(all->cluster[i], gateway) };
 
 		if (event.gateway == FAILOVER_NOBODY)
 			continue;
-		if (all->cluster[i].machine.gateway[event.gateway].session)
-			cluster_step(&all->cluster[i], &event);
+		if (all->cluster[i]->machine.gateway[event.gateway].session)
+			cluster_step(all->cluster[i], &event);
 	}
 	/* The exchange may come to a good end, but what it installed here went with the peer. */
 	if (request) {
@@ -482,8 +538,8 @@ void clusters_renew(struct clusters *all, struct peer *gateway)
 void clusters_attempt_failed(struct clusters *all, __u64 request, int error)
 {
 	for (size_t i = 0; i < all->n; i++)
-		if (all->cluster[i].request == request && error != EACCES)
-			all->cluster[i].unreached = true;
+		if (all->cluster[i]->request == request && error != EACCES)
+			all->cluster[i]->unreached = true;
 }
 
 void clusters_rejected(struct clusters *all, __u64 request, int error)
@@ -492,7 +548,7 @@ void clusters_rejected(struct clusters *all, __u64 request, int error)
 		if (!request || all->renewals[i].request == request)
 			all->renewals[i].request = 0;
 	for (size_t i = 0; i < all->n; i++) {
-		struct cluster *cluster = &all->cluster[i];
+		struct cluster *cluster = all->cluster[i];
 		struct failover_event event = { .type = FAILOVER_REJECTED };
 
 		if (!cluster->request || (request && cluster->request != request))
@@ -511,7 +567,7 @@ void clusters_rejected(struct clusters *all, __u64 request, int error)
 int clusters_move(struct clusters *all, const char *name, const struct hf_addr *gateway)
 {
 	for (size_t i = 0; i < all->n; i++) {
-		struct cluster *cluster = &all->cluster[i];
+		struct cluster *cluster = all->cluster[i];
 		struct failover_event event = { .type = FAILOVER_MOVE, .gateway = FAILOVER_NOBODY };
 
 		if (strcasecmp(cluster->policy->name, name))

@@ -2,10 +2,11 @@
 /*
  * Clusters of gateways: feeds each one's failover state machine with what the
  * datapath, the key management service and the user say, and carries its actions
- * out (map writes, heartbeats, probes, requests, held packets). Slot i of the
- * datapath is cluster i of the policy; the one after the last is the cluster
- * AUTO, whose one gateway is the server that was detected, or none. Decides
- * nothing itself: that is failover.h.
+ * out (map writes, heartbeats, probes, requests, held packets). Hands out their
+ * slots of the datapath: at the start that of cluster i of the policy is i, and
+ * a cluster keeps its own when the policy is changed. The one after the last is
+ * the cluster AUTO, whose one gateway is the server that was detected, or none.
+ * Decides nothing itself: that is failover.h.
  */
 #ifndef HF_LOADER_CLUSTER_H
 #define HF_LOADER_CLUSTER_H
@@ -18,6 +19,7 @@
 #include "loader/keyservice.h"
 #include "loader/node.h"
 #include "loader/peer.h"
+#include "policy/difference.h"
 
 struct clusters;
 
@@ -29,11 +31,37 @@ struct clusters_config {
 	const struct policy *policy;
 	/* Ends the session of a client that a cluster used as a gateway. */
 	void (*end_client)(void *context, struct peer *client, const char *why);
+	/* Whether somebody else has this slot. */
+	bool (*slot_is_taken)(void *context, __u32 slot);
 	void *context;
 };
 
 int clusters_new(const struct clusters_config *config, struct clusters **ret_clusters);
 void clusters_free(struct clusters *clusters);
+
+/* The slot of the cluster with this index in the policy; n_clusters: of AUTO, where a tunnel leads there. */
+__u32 clusters_slot(const struct clusters *clusters, size_t index);
+
+/* Whether a slot is a cluster's. */
+bool clusters_have_slot(const struct clusters *clusters, __u32 slot);
+
+/*
+ * Another policy, in two steps. The first does all that can fail and changes
+ * nothing: it takes slots for new clusters. Returns 0, -ENOMEM or -ENOSPC. The
+ * second puts the policy in force: clusters that stay keep their slot, their
+ * sessions and what is known of their gateways; those that are new take over
+ * sessions that others have; those that are gone end theirs. A gateway that is
+ * no longer in its cluster is used until there is another (ten seconds at the
+ * most), and its session ends two seconds later. The policy must live until
+ * the next change; the change is freed by either of the two.
+ */
+struct clusters_change;
+int clusters_prepare(struct clusters *clusters, const struct policy *policy, const struct policy_difference *difference,
+		     struct clusters_change **ret_change);
+__u32 clusters_change_slot(const struct clusters_change *change, size_t index);
+void clusters_commit(struct clusters_change *change);
+/* Takes NULL. */
+void clusters_discard(struct clusters_change *change);
 
 /* From here on keys can be requested. */
 void clusters_start(struct clusters *clusters, struct keyservice *service);
@@ -61,7 +89,7 @@ void clusters_say_goodbye(struct clusters *clusters);
 /* A control packet came through the SA of a gateway. */
 void clusters_control(struct clusters *clusters, struct peer *gateway, const struct hf_event *event);
 
-/* Whether this is a gateway of a cluster; and whether it is the only one of each that it is in. */
+/* Whether this is a gateway of a cluster that is not at rest; and whether it is the only one of each that it is in. */
 bool clusters_have(const struct clusters *clusters, const struct hf_addr *gateway);
 bool clusters_alone(const struct clusters *clusters, const struct hf_addr *gateway);
 

@@ -145,7 +145,7 @@ static void do_remove(struct cluster *cluster, const struct failover_action *act
 		clusters_end_session_of(cluster->all, peer, "it failed");
 }
 
-static void request_failed(evutil_socket_t fd, short what, void *context)
+void cluster_request_failed(evutil_socket_t fd, short what, void *context)
 {
 	cluster_step(context, &(struct failover_event){ .type = FAILOVER_REJECTED });
 }
@@ -168,7 +168,7 @@ static void do_request(struct cluster *cluster, const struct failover_actions *a
 		/* At the start it comes a moment after the first traffic. */
 		if (cluster->all->service && !shortage_met(err, false, "asking for a session"))
 			log_warning("%s: key request: %s", cluster->policy->name, strerror(-err));
-		event_base_once(cluster->all->config.base, -1, EV_TIMEOUT, request_failed, cluster, &at_once);
+		event_add(cluster->failed, &at_once);
 	}
 }
 

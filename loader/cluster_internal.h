@@ -20,8 +20,10 @@ struct cluster {
 	struct failover machine;
 	bool tunnelled; /* a tunnel of the policy leads here, whatever AUTO does */
 	bool awake;	/* traffic is led here; a cluster at rest asks for nothing and hears nothing */
+	bool listed;	/* among the clusters, while they change */
 	struct hold *hold;
 	struct event *timer;
+	struct event *failed; /* the request could not even be made */
 	__u64 request; /* under way at the KMS; 0: none */
 	bool unreached; /* an attempt of it failed for another reason than certificates */
 	__u64 beats[CLUSTER_BEATS_KEPT]; /* nonces */
@@ -33,8 +35,10 @@ struct cluster {
 struct clusters {
 	struct clusters_config config;
 	struct keyservice *service;
-	struct cluster *cluster;
+	struct cluster **cluster; /* in the order of the policy; then AUTO, if a tunnel leads there */
 	size_t n;
+	struct cluster **by_slot; /* of DATAPATH_SLOTS */
+	struct displaced *displaced; /* cluster_change.c */
 	struct policy_cluster detected; /* of the cluster AUTO: none or one gateway */
 	struct hf_addr server;
 	struct cluster *led_to; /* where AUTO leads; NULL: nowhere */
@@ -47,8 +51,39 @@ struct clusters {
 	} renewals[FAILOVER_MAX_GATEWAYS];
 };
 
+/* At rest, with nobody in use. NULL: out of memory. */
+struct cluster *cluster_new(struct clusters *clusters, const struct policy_cluster *policy, __u32 slot);
+void cluster_free(struct cluster *cluster);
+
+/* The settings of its machine. */
+void cluster_config(const struct policy *policy, const struct policy_cluster *cluster, struct failover_config *ret);
+
+/* The machine, with nobody in use; what was counted before stays. */
+void cluster_begin(struct cluster *cluster);
+
+/* To rest: nobody in use, nothing under way. Sessions that no other cluster has are ended. */
+void cluster_rest(struct cluster *cluster, const char *why);
+
+/* The reverse, with the sessions that its gateways have already, as those of other clusters. */
+void cluster_wake(struct cluster *cluster);
+
+/* Which clusters tunnels of the policy lead to. */
+void clusters_note_tunnels(struct clusters *clusters);
+
+/*
+ * The cluster of a slot has nothing more to do with this gateway: its session is
+ * over, and it is told so, unless another cluster has it.
+ */
+void clusters_leave(struct clusters *clusters, __u32 slot, struct peer *peer, const char *why);
+
+/* cluster_change.c: its timers are to be gone before the clusters are. */
+void clusters_forget_displaced(struct clusters *clusters);
+
 /* One step of the machine, its actions, and its timer. Nothing for a cluster at rest. */
 void cluster_step(struct cluster *cluster, const struct failover_event *event);
+
+/* The event of a request that could not be made, with the cluster as context. */
+void cluster_request_failed(evutil_socket_t fd, short what, void *context);
 
 /* In their order. */
 void cluster_carry_out(struct cluster *cluster, const struct failover_actions *actions);

@@ -27,7 +27,7 @@ json_t *clusters_status(const struct clusters *all)
 	json_t *array = json_array();
 
 	for (size_t i = 0; i < all->n; i++) {
-		const struct cluster *cluster = &all->cluster[i];
+		const struct cluster *cluster = all->cluster[i];
 		json_t *gateways = json_array();
 
 		for (int g = 0; g < (int)cluster->policy->n_gateways; g++)
@@ -43,9 +43,9 @@ void clusters_count(const struct clusters *all, struct clusters_counts *ret)
 {
 	*ret = (struct clusters_counts){ .answered = all->answered_before };
 	for (size_t i = 0; i < all->n; i++) {
-		ret->sent += all->cluster[i].sent;
-		ret->missed += all->cluster[i].missed;
-		ret->failovers += all->cluster[i].machine.failovers;
+		ret->sent += all->cluster[i]->sent;
+		ret->missed += all->cluster[i]->missed;
+		ret->failovers += all->cluster[i]->machine.failovers;
 	}
 	for (struct peer *peer = peers_next(all->config.peers, NULL); peer; peer = peers_next(all->config.peers, peer)) {
 		struct hf_live live;

@@ -23,6 +23,7 @@
 struct visitor {
 	struct control *control;
 	struct bufferevent *stream;
+	__u64 id; /* not zero */
 	bool events;
 	struct visitor *next;
 };
@@ -35,6 +36,7 @@ struct control {
 	void *context;
 	struct visitor *first;
 	size_t n;
+	__u64 last_id;
 };
 
 static void visitor_free(struct visitor *visitor)
@@ -72,9 +74,10 @@ static void answer(struct visitor *visitor, const char *line)
 		visitor->events = true;
 		reply = json_pack("{s:b}", "ok", 1);
 	} else {
-		reply = visitor->control->command(visitor->control->context, request);
+		reply = visitor->control->command(visitor->control->context, request, visitor->id);
 	}
-	send_json(visitor, reply);
+	if (reply)
+		send_json(visitor, reply);
 	json_decref(reply);
 	json_decref(request);
 }
@@ -111,6 +114,7 @@ static void accepted(struct evconnlistener *listener, evutil_socket_t fd, struct
 		return;
 	}
 	visitor->control = control;
+	visitor->id = ++control->last_id;
 	visitor->next = control->first;
 	control->first = visitor;
 	control->n++;
@@ -184,6 +188,14 @@ void control_close(struct control *control)
 	evconnlistener_free(control->listener);
 	unlink(control->path);
 	free(control);
+}
+
+void control_answer(struct control *control, __u64 id, json_t *reply)
+{
+	for (struct visitor *visitor = control->first; visitor; visitor = visitor->next)
+		if (visitor->id == id)
+			send_json(visitor, reply);
+	json_decref(reply);
 }
 
 void control_publish(struct control *control, const json_t *event)

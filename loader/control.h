@@ -10,6 +10,7 @@
 
 #include <event2/event.h>
 #include <jansson.h>
+#include <linux/types.h>
 
 #define CONTROL_RUN_ROOT "/run/holdfast"
 #define CONTROL_REQUEST_MAX 65536
@@ -17,8 +18,8 @@
 
 struct control;
 
-/* Answers a request with a new object. */
-typedef json_t *(*control_command)(void *context, const json_t *request);
+/* Answers a request with a new object; or NULL, and control_answer() for this visitor later. */
+typedef json_t *(*control_command)(void *context, const json_t *request, __u64 visitor);
 
 /* Listens on path (mode 0600; an old socket there is replaced). Returns 0 or -errno. */
 int control_open(struct event_base *base, const char *path, control_command command, void *context,
@@ -26,6 +27,9 @@ int control_open(struct event_base *base, const char *path, control_command comm
 
 /* Closes all connections and removes the socket. Takes NULL. */
 void control_close(struct control *control);
+
+/* The answer that was owed; the reply's reference is taken. Nothing happens when the visitor is gone. */
+void control_answer(struct control *control, __u64 visitor, json_t *reply);
 
 /* Sends an event to all who asked for events. One who does not read is cut off. */
 void control_publish(struct control *control, const json_t *event);

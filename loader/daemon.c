@@ -9,40 +9,12 @@
 
 #include "lib/log.h"
 #include "loader/adopt.h"
-#include "loader/auto.h"
-#include "loader/client.h"
-#include "loader/cluster.h"
-#include "loader/eventlog.h"
-#include "loader/gate.h"
-#include "loader/keyservice.h"
+#include "loader/daemon_internal.h"
 #include "loader/link.h"
-#include "loader/node.h"
-#include "loader/peer.h"
-#include "loader/reconcile.h"
+#include "loader/reload.h"
 #include "loader/shortage.h"
 #include "loader/status.h"
 #include "policy/file.h"
-
-struct daemon {
-	struct daemon_config config;
-	struct policy *policy;
-	struct policy_table *table;
-	char folder[4096];
-	struct node node;
-	bool node_up;
-	struct eventlog *log;
-	struct peers *peers;
-	struct clusters *clusters;
-	struct clients *clients;
-	struct gate *gate;
-	struct keyservice *service;
-	struct event *datapath_readable;
-	struct reconcile *reconcile;
-	struct auto_watch *watch;  /* NULL: no tunnel leads to AUTO */
-	struct auto_server server; /* that AUTO leads to; index 0: none */
-	size_t target;		   /* the cluster's index; that of the cluster AUTO is the policy's n_clusters */
-	bool ready;
-};
 
 /* What the datapath tells. */
 
@@ -67,7 +39,7 @@ static void on_datapath(void *context, const struct hf_event *event, const __u8 
 
 	switch (event->type) {
 	case HF_EVENT_WANT:
-		if (event->slot <= daemon->policy->n_clusters)
+		if (clusters_have_slot(daemon->clusters, event->slot))
 			clusters_want(daemon->clusters, event->slot, packet, event->packet_len);
 		else
 			clients_want(daemon->clients, event->slot, packet, event->packet_len);
@@ -97,6 +69,10 @@ static void on_ready(void *context, const struct kms_ready *ready)
 {
 	struct daemon *daemon = context;
 
+	if (daemon->reload) {
+		reload_identity(daemon, ready);
+		return;
+	}
 	if (ready->result) {
 		if (!daemon->ready) {
 			daemon->node.leave = daemon->node.adopted;
@@ -346,6 +322,8 @@ static void on_died(void *context, const char *why)
 			abandon(daemon, peer);
 	}
 	clusters_rejected(daemon->clusters, 0, 0);
+	if (daemon->reload)
+		reload_fail(daemon, "the key management service died");
 }
 
 static void on_expiry(void *context, struct peer *peer, bool renew)
@@ -369,10 +347,10 @@ static void on_gate_closed(void *context)
 
 /* What the point-to-point links tell. */
 
-static struct node_config node_config(const struct daemon *daemon)
+struct node_config daemon_node_config(const struct daemon *daemon)
 {
 	return (struct node_config){ .instance = daemon->config.instance, .run_dir = daemon->config.run_dir,
-				     .policy = daemon->policy, .table = daemon->table };
+				     .policy = daemon->policy, .table = daemon->table, .slots = daemon->slots };
 }
 
 static const char *target_name(const struct daemon *daemon)
@@ -381,9 +359,9 @@ static const char *target_name(const struct daemon *daemon)
 }
 
 /* The tunnels first: from then on nothing is sent. */
-static void hang_up(struct daemon *daemon)
+void daemon_hang_up(struct daemon *daemon)
 {
-	struct node_config node = node_config(daemon);
+	struct node_config node = daemon_node_config(daemon);
 	struct hf_addr local = daemon->server.local;
 	struct link_path path;
 
@@ -397,11 +375,11 @@ static void hang_up(struct daemon *daemon)
 }
 
 /* To the server itself, or to the cluster that it is redirected to; over its link, and so from our address there. */
-static int dial(struct daemon *daemon, const struct auto_server *server)
+int daemon_dial(struct daemon *daemon, const struct auto_server *server)
 {
-	struct node_config node = node_config(daemon);
+	struct node_config node = daemon_node_config(daemon);
 	size_t target = auto_target(daemon->policy, &server->address);
-	int err = node_dial(&daemon->node, &node, server->index, (__u32)target, &server->local);
+	int err = node_dial(&daemon->node, &node, server->index, clusters_slot(daemon->clusters, target), &server->local);
 
 	if (err)
 		return err;
@@ -442,12 +420,12 @@ static void on_server(void *context, const struct auto_server *server)
 	int err;
 
 	if (daemon->server.index)
-		hang_up(daemon);
+		daemon_hang_up(daemon);
 	if (!server) {
 		say_no_server(daemon);
 		return;
 	}
-	err = dial(daemon, server);
+	err = daemon_dial(daemon, server);
 	say_server(daemon, server, err ? daemon->node.error : NULL);
 }
 
@@ -475,7 +453,7 @@ static int read_policy(struct daemon *daemon, char *error)
 	return err;
 }
 
-static void set_limits(struct daemon *daemon)
+void daemon_set_limits(struct daemon *daemon)
 {
 	const struct policy_general *general = &daemon->policy->general;
 
@@ -484,19 +462,33 @@ static void set_limits(struct daemon *daemon)
 								.packets = general->rekey_packets });
 }
 
+static bool is_clients_slot(void *context, __u32 slot)
+{
+	struct daemon *daemon = context;
+
+	return daemon->clients && clients_have_slot(daemon->clients, slot);
+}
+
+static bool is_clusters_slot(void *context, __u32 slot)
+{
+	return clusters_have_slot(((struct daemon *)context)->clusters, slot);
+}
+
 static int make_parts(struct event_base *base, struct daemon *daemon, char *error)
 {
 	struct clusters_config clusters = { .base = base, .node = &daemon->node, .log = daemon->log,
-					    .policy = daemon->policy, .end_client = end_client, .context = daemon };
+					    .policy = daemon->policy, .end_client = end_client,
+					    .slot_is_taken = is_clients_slot, .context = daemon };
 	struct clients_config clients = { .base = base, .node = &daemon->node, .log = daemon->log,
 					  .policy = daemon->policy, .table = daemon->table, .admit = admit_client,
-					  .up = client_up, .down = client_down, .context = daemon,
+					  .up = client_up, .down = client_down,
+					  .slot_is_taken = is_clusters_slot, .context = daemon,
 					  .first_slot = (__u32)daemon->policy->n_clusters + 1 };
 	int err = peers_new(base, &daemon->node, on_expiry, daemon, &daemon->peers);
 
 	clusters.peers = clients.peers = daemon->peers;
 	if (!err)
-		set_limits(daemon);
+		daemon_set_limits(daemon);
 	if (!err)
 		err = clusters_new(&clusters, &daemon->clusters);
 	if (!err)
@@ -539,7 +531,7 @@ static void abandon_broken(void *context, struct peer *peer)
 
 static int keep_right(struct event_base *base, struct daemon *daemon, char *error)
 {
-	struct reconcile_config config = { .base = base, .node = &daemon->node, .node_config = node_config(daemon),
+	struct reconcile_config config = { .base = base, .node = &daemon->node, .node_config = daemon_node_config(daemon),
 					   .peers = daemon->peers, .clients = daemon->clients, .log = daemon->log,
 					   .end = end_broken, .abandon = abandon_broken, .context = daemon };
 	int err = reconcile_new(&config, &daemon->reconcile);
@@ -547,6 +539,15 @@ static int keep_right(struct event_base *base, struct daemon *daemon, char *erro
 	if (err)
 		snprintf(error, DAEMON_ERROR_MAX, "netlink: cannot listen to changes: %s", strerror(-err));
 	return err;
+}
+
+size_t daemon_listening(const struct daemon *daemon, const struct policy *policy, char (*ret_names)[POLICY_IFACE_MAX])
+{
+	size_t n = policy->interface.accept ? daemon->node.n_underlay : 0;
+
+	for (size_t i = 0; i < n; i++)
+		memcpy(ret_names[i], daemon->node.underlay[i].name, POLICY_IFACE_MAX);
+	return n;
 }
 
 static int start_key_service(struct event_base *base, struct daemon *daemon, char *error)
@@ -561,8 +562,7 @@ static int start_key_service(struct event_base *base, struct daemon *daemon, cha
 					    .policy_folder = daemon->folder, .listen = names,
 					    .verbose = daemon->config.verbose };
 
-	for (size_t i = 0; daemon->policy->interface.accept && i < daemon->node.n_underlay; i++)
-		memcpy(names[config.n_listen++], daemon->node.underlay[i].name, POLICY_IFACE_MAX);
+	config.n_listen = daemon_listening(daemon, daemon->policy, names);
 	return keyservice_start(base, &config, &calls, daemon, error, DAEMON_ERROR_MAX, &daemon->service);
 }
 
@@ -575,6 +575,7 @@ int daemon_start(struct event_base *base, const struct daemon_config *config, ch
 
 	if (!daemon)
 		return -ENOMEM;
+	daemon->base = base;
 	daemon->config = *config;
 	err = read_policy(daemon, error);
 	if (!err)
@@ -583,7 +584,7 @@ int daemon_start(struct event_base *base, const struct daemon_config *config, ch
 		err = shortage_begin(base, daemon->log);
 	if (err)
 		goto out;
-	node = node_config(daemon);
+	node = daemon_node_config(daemon);
 	err = node_preflight(&daemon->node);
 	if (!err)
 		err = node_up(&daemon->node, &node);
@@ -631,6 +632,7 @@ void daemon_stop(struct daemon *daemon)
 		eventlog_emit(daemon->log, EVENT_STOPPING, NULL, "instance %s goes down: tunnelled destinations are "
 			      "reached in clear, or not at all, from here on", daemon->config.instance);
 	reconcile_free(daemon->reconcile);
+	reload_free(daemon);
 	auto_free(daemon->watch);
 	keyservice_stop(daemon->service);
 	gate_free(daemon->gate);
@@ -639,12 +641,13 @@ void daemon_stop(struct daemon *daemon)
 	clients_free(daemon->clients);
 	clusters_free(daemon->clusters);
 	peers_free(daemon->peers);
-	node = node_config(daemon);
+	node = daemon_node_config(daemon);
 	node_down(&daemon->node, &node);
 	shortage_end();
 	eventlog_free(daemon->log);
 	policy_table_free(daemon->table);
 	policy_free(daemon->policy);
+	free(daemon->slots);
 	free(daemon);
 }
 
@@ -655,7 +658,7 @@ void daemon_listen(struct daemon *daemon, void (*listener)(void *context, const 
 
 /* Commands. */
 
-__attribute__((format(printf, 1, 2))) static json_t *refusal(const char *format, ...)
+json_t *daemon_refusal(const char *format, ...)
 {
 	char text[256];
 	va_list args;
@@ -695,18 +698,18 @@ static json_t *command_failover(struct daemon *daemon, const json_t *request)
 	int err;
 
 	if (!cluster)
-		return refusal("which cluster?");
+		return daemon_refusal("which cluster?");
 	if (gateway && addr_parse(gateway, strlen(gateway), &addr))
-		return refusal("%s is not an address", gateway);
+		return daemon_refusal("%s is not an address", gateway);
 	err = clusters_move(daemon->clusters, cluster, gateway ? &addr : NULL);
 	if (err == -ENOENT)
-		return refusal("no cluster is named %s; see `holdfast status`", cluster);
+		return daemon_refusal("no cluster is named %s; see `holdfast status`", cluster);
 	if (err == -EINVAL)
-		return refusal("%s is not a gateway of %s; see `holdfast status`", gateway, cluster);
+		return daemon_refusal("%s is not a gateway of %s; see `holdfast status`", gateway, cluster);
 	if (err == -ENODEV)
-		return refusal("%s is not in use by any tunnel now; see `holdfast status`", cluster);
+		return daemon_refusal("%s is not in use by any tunnel now; see `holdfast status`", cluster);
 	if (err == -EALREADY)
-		return refusal("%s uses %s already", cluster, gateway);
+		return daemon_refusal("%s uses %s already", cluster, gateway);
 	return json_pack("{s:b}", "ok", 1);
 }
 
@@ -732,12 +735,14 @@ static const struct {
 	{ "undrain", command_undrain },
 };
 
-json_t *daemon_command(struct daemon *daemon, const json_t *request)
+json_t *daemon_command(struct daemon *daemon, const json_t *request, __u64 visitor)
 {
 	const char *name = json_string_value(json_object_get(request, "command"));
 
+	if (name && !strcmp(name, "reload"))
+		return reload_start(daemon, visitor);
 	for (size_t i = 0; name && i < sizeof(commands) / sizeof(*commands); i++)
 		if (!strcmp(commands[i].name, name))
 			return commands[i].run(daemon, request);
-	return refusal("holdfastd knows no command %s", name ? name : "(none)");
+	return daemon_refusal("holdfastd knows no command %s", name ? name : "(none)");
 }

@@ -23,6 +23,8 @@ struct daemon_config {
 	bool verbose;
 	void (*started)(void *context); /* ready for traffic */
 	void (*failed)(void *context, const char *why); /* cannot start after all (identity) */
+	/* What daemon_command() did not answer at once; the reply's reference is taken. */
+	void (*answer)(void *context, __u64 visitor, json_t *reply);
 	void *context;
 };
 
@@ -46,8 +48,15 @@ bool daemon_retire(struct daemon *daemon);
 /* Takes everything down in order; nothing is left behind. Takes NULL. */
 void daemon_stop(struct daemon *daemon);
 
-/* The answer to a command of the control socket: a new object with "ok" and, if false, "error". */
-json_t *daemon_command(struct daemon *daemon, const json_t *request);
+/*
+ * The answer to a command of the control socket: a new object with "ok" and, if
+ * false, "error"; perhaps with "report", lines for people. NULL: it will be
+ * given to config.answer() with visitor, who asked.
+ */
+json_t *daemon_command(struct daemon *daemon, const json_t *request, __u64 visitor);
+
+/* Reads the policy again, as the command "reload" does; what comes of it is an event. For SIGHUP. */
+void daemon_reload(struct daemon *daemon);
 
 /* Who hears the events (the control socket); NULL: nobody. */
 void daemon_listen(struct daemon *daemon, void (*listener)(void *context, const json_t *event), void *context);

@@ -40,6 +40,7 @@ static const struct {
 	[EVENT_AUTO] = { "auto", false },
 	[EVENT_KEY_SERVICE] = { "key-service", false },
 	[EVENT_INADMISSIBLE] = { "inadmissible", false },
+	[EVENT_RELOAD] = { "reload", false },
 };
 
 struct eventlog {

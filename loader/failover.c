@@ -54,6 +54,7 @@ static const char *const reason_names[] = {
 	[FAILOVER_PATH] = "path",		  [FAILOVER_LEAVING] = "leaving",
 	[FAILOVER_SESSION_LOST] = "session-lost", [FAILOVER_ADMIN] = "admin",
 	[FAILOVER_PEER] = "peer",		  [FAILOVER_RETURNED] = "returned",
+	[FAILOVER_POLICY] = "policy",
 };
 
 static const char *const state_names[] = {
@@ -795,6 +796,64 @@ static void on_adopted(struct step *s, const struct failover_event *event)
 	act(s, FAILOVER_DO_PROBE, event->gateway);
 }
 
+/* What an index of before is now. */
+static int renamed(const struct failover_change *change, int before)
+{
+	for (int g = 0; before != FAILOVER_NOBODY && g < change->config.n_gateways; g++)
+		if (change->from[g] == before)
+			return g;
+	return FAILOVER_NOBODY;
+}
+
+static void rename_gateways(struct failover *m, const struct failover_change *change)
+{
+	struct failover_gateway gateway[FAILOVER_MAX_GATEWAYS] = { 0 };
+
+	for (int g = 0; g < change->config.n_gateways; g++)
+		if (change->from[g] != FAILOVER_NOBODY)
+			gateway[g] = m->gateway[change->from[g]];
+	memcpy(m->gateway, gateway, sizeof(m->gateway));
+	m->current = renamed(change, m->current);
+	m->left = renamed(change, m->left);
+	m->suspect = renamed(change, m->suspect);
+	m->move_to = m->moving ? renamed(change, m->move_to) : FAILOVER_NOBODY;
+	m->moving = m->moving && m->move_to != FAILOVER_NOBODY;
+	/* An outage that began with a gateway of before is measured no more. */
+	m->switching = m->switching && m->left != FAILOVER_NOBODY;
+	if (m->left == FAILOVER_NOBODY)
+		m->left = change->config.n_gateways - 1;
+}
+
+static void on_changed(struct step *s, const struct failover_event *event)
+{
+	const struct failover_change *change = event->change;
+	struct failover *m = s->m;
+	bool used = m->current != FAILOVER_NOBODY, other_mode = m->config.heartbeat != change->config.heartbeat;
+	bool any = false;
+	int next;
+
+	rename_gateways(m, change);
+	m->config = change->config;
+	m->asked = 0;
+	m->rounds = 0;
+	m->request_after_ns = s->now;
+	for (int g = 0; g < m->config.n_gateways; g++)
+		any |= m->gateway[g].session;
+	m->silent = m->silent && any;
+	if (other_mode || m->current == FAILOVER_NOBODY) {
+		m->beats = 0;
+		m->watching = false;
+	}
+	if (!used || m->current != FAILOVER_NOBODY)
+		return;
+	m->probes = 0;
+	m->switching = false;
+	m->wanted_ns = s->now;
+	next = next_usable(m, FAILOVER_NOBODY, s->now);
+	if (next != FAILOVER_NOBODY)
+		steer(s, next, FAILOVER_POLICY);
+}
+
 static void (*const handlers[])(struct step *, const struct failover_event *) = {
 	[FAILOVER_TICK] = on_tick,
 	[FAILOVER_START] = on_start,
@@ -808,6 +867,7 @@ static void (*const handlers[])(struct step *, const struct failover_event *) = 
 	[FAILOVER_LEAVE_ME] = on_leave_me,
 	[FAILOVER_MOVE] = on_move,
 	[FAILOVER_ADOPTED] = on_adopted,
+	[FAILOVER_CHANGED] = on_changed,
 };
 
 void failover_init(struct failover *m, const struct failover_config *config)

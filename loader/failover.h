@@ -65,6 +65,7 @@ enum failover_reason {
 	FAILOVER_ADMIN,	       /* a user's wish */
 	FAILOVER_PEER,	       /* another gateway started a session with us */
 	FAILOVER_RETURNED,     /* all were silent, this one answered first */
+	FAILOVER_POLICY,       /* the policy no longer names the one that was in use */
 };
 
 const char *failover_reason_name(enum failover_reason reason);
@@ -83,6 +84,20 @@ enum failover_event_type {
 	FAILOVER_LEAVE_ME,     /* gateway asks to be left */
 	FAILOVER_MOVE,	       /* gateway or FAILOVER_NOBODY (the next): a user's wish */
 	FAILOVER_ADOPTED,      /* gateway, in_use, rx_ns, auth_ns: its session was made by an earlier run of the daemon */
+	FAILOVER_CHANGED,      /* change: the policy is another */
+};
+
+/*
+ * from[g]: which gateway the new g was before, or FAILOVER_NOBODY; what is
+ * known of it stays. The request under way is taken to be cancelled. Where the
+ * gateway in use is not among the new ones, another with a session is steered
+ * to; with none a session is requested, and no STEER says that nobody is in
+ * use: until there is one, or the caller's patience ends, traffic may go on as
+ * it did.
+ */
+struct failover_change {
+	struct failover_config config;
+	int from[FAILOVER_MAX_GATEWAYS];
 };
 
 struct failover_event {
@@ -95,6 +110,7 @@ struct failover_event {
 	__u64 rx_ns;
 	__u64 auth_ns;
 	__u64 answer_ns; /* the last answer to a heartbeat */
+	const struct failover_change *change;
 };
 
 enum failover_action_type {

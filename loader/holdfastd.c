@@ -38,8 +38,8 @@ static const char usage[] =
 	"  -h, --help   this text\n"
 	"  --version    the version\n"
 	"\n"
-	"SIGTERM takes the tunnels down in order and leaves nothing behind; after SIGKILL the\n"
-	"datapath goes on. `holdfast` is the command to talk to it; see holdfastd(8).\n";
+	"SIGHUP reads the policy again, as `holdfast reload` does. SIGTERM takes the tunnels down in\n"
+	"order and leaves nothing behind; after SIGKILL the datapath goes on. `holdfast` is the command to talk to it; see holdfastd(8).\n";
 
 struct program {
 	struct event_base *base;
@@ -73,13 +73,26 @@ static void retire(evutil_socket_t signal, short what, void *context)
 	event_base_once(program->base, -1, EV_TIMEOUT, stop_loop, program, wait ? &moment : &at_once);
 }
 
-static json_t *on_command(void *context, const json_t *request)
+static void reload(evutil_socket_t signal, short what, void *context)
+{
+	struct program *program = context;
+
+	if (program->daemon && !program->retired)
+		daemon_reload(program->daemon);
+}
+
+static void on_answer(void *context, __u64 visitor, json_t *reply)
+{
+	control_answer(((struct program *)context)->control, visitor, reply);
+}
+
+static json_t *on_command(void *context, const json_t *request, __u64 visitor)
 {
 	struct program *program = context;
 	const char *command = json_string_value(json_object_get(request, "command"));
 
 	if (!command || strcmp(command, "down"))
-		return daemon_command(program->daemon, request);
+		return daemon_command(program->daemon, request, visitor);
 	retire(-1, 0, program);
 	return json_pack("{s:b, s:i}", "ok", 1, "pid", (int)getpid());
 }
@@ -162,13 +175,17 @@ static void unlock_instance(const char *run_dir, int lock)
 
 static int run(struct program *program)
 {
-	static const int signals[] = { SIGTERM, SIGINT };
-	struct event *events[2];
+	static const struct {
+		int signal;
+		event_callback_fn wish;
+	} signals[] = { { SIGTERM, retire }, { SIGINT, retire }, { SIGHUP, reload } };
+	enum { N_SIGNALS = sizeof(signals) / sizeof(*signals) };
+	struct event *events[N_SIGNALS];
 	char error[DAEMON_ERROR_MAX] = "";
 	int err;
 
-	for (size_t i = 0; i < 2; i++) {
-		events[i] = evsignal_new(program->base, signals[i], retire, program);
+	for (size_t i = 0; i < N_SIGNALS; i++) {
+		events[i] = evsignal_new(program->base, signals[i].signal, signals[i].wish, program);
 		event_add(events[i], NULL);
 	}
 	program->config.context = program;
@@ -191,7 +208,7 @@ static int run(struct program *program)
 out:
 	daemon_stop(program->daemon);
 	control_close(program->control);
-	for (size_t i = 0; i < 2; i++)
+	for (size_t i = 0; i < N_SIGNALS; i++)
 		event_free(events[i]);
 	return program->status;
 }
@@ -226,7 +243,8 @@ int main(int argc, char **argv)
 						 { "version", no_argument, NULL, 'V' },
 						 { NULL, 0, NULL, 0 } };
 	struct program program = { .config = { .instance = "default", .policy_path = DEFAULT_POLICY,
-					       .started = on_started, .failed = on_failed } };
+					       .started = on_started, .failed = on_failed,
+					       .answer = on_answer } };
 	char key_service[4200], run_dir[96];
 	bool only_check = false;
 	int option, lock, status;

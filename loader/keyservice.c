@@ -40,6 +40,7 @@ struct keyservice {
 	__u64 started_ns;
 	__u64 last_request;
 	struct admission *admission;
+	unsigned int identities; /* handed over and not answered */
 	int listening[LISTEN_MAX + 1]; /* with also, at the end */
 	size_t n_listening;
 	bool also;
@@ -125,9 +126,9 @@ static int open_identity(const struct keyservice *service, const char *keyword, 
 	return err;
 }
 
-static int send_identity(struct keyservice *service, char *error, size_t size)
+static int send_identity(struct keyservice *service, const struct policy *policy, char *error, size_t size)
 {
-	const struct policy_identity *paths = &service->config.policy->identity;
+	const struct policy_identity *paths = &policy->identity;
 	const struct {
 		const char *keyword;
 		const char *path;
@@ -136,10 +137,10 @@ static int send_identity(struct keyservice *service, char *error, size_t size)
 		      { "TrustAnchors", paths->trust_anchors },
 		      { "RevocationList", paths->revocation_list } };
 	size_t n = paths->revocation_list ? 4 : 3;
-	struct kms_identity identity = { .lifetime_s = policy_session_lifetime_s(&service->config.policy->general),
-					 .encapsulation = (__u8)service->config.policy->interface.encapsulation,
+	struct kms_identity identity = { .lifetime_s = policy_session_lifetime_s(&policy->general),
+					 .encapsulation = (__u8)policy->interface.encapsulation,
 					 .has_crl = n == 4,
-					 .exchange_ms = service->config.policy->general.key_request_ms * 2 };
+					 .exchange_ms = policy->general.key_request_ms * 2 };
 	int fds[4] = { -1, -1, -1, -1 };
 	int err = 0;
 
@@ -149,6 +150,7 @@ static int send_identity(struct keyservice *service, char *error, size_t size)
 	}
 	if (!err) {
 		err = kms_link_send(service->link, KMS_IDENTITY, &identity, sizeof(identity), fds, n);
+		service->identities += !err;
 		if (err)
 			snprintf(error, size, "key management service: %s", strerror(-err));
 	}
@@ -186,6 +188,7 @@ static int send_peers(struct keyservice *service, char *error, size_t size)
 
 static void on_ready(struct keyservice *service, const void *body)
 {
+	service->identities -= service->identities > 0;
 	service->calls.ready(service->context, body);
 }
 
@@ -409,7 +412,8 @@ static int process_start(struct keyservice *service, char *error, size_t size)
 	}
 	service->readable = event_new(service->base, service->link, EV_READ | EV_PERSIST, link_readable, service);
 	event_add(service->readable, NULL);
-	err = send_identity(service, error, size);
+	service->identities = 0;
+	err = send_identity(service, service->config.policy, error, size);
 	if (!err)
 		err = send_peers(service, error, size);
 	if (!err) {
@@ -449,6 +453,57 @@ int keyservice_start(struct event_base *base, const struct keyservice_config *co
 	else
 		*ret_service = service;
 	return err;
+}
+
+int keyservice_offer_identity(struct keyservice *service, const struct policy *policy, char *error, size_t size)
+{
+	if (service->link < 0 || service->identities) {
+		snprintf(error, size, "the key management service is only just being started: try again");
+		return -EAGAIN;
+	}
+	return send_identity(service, policy, error, size);
+}
+
+void keyservice_take_policy(struct keyservice *service, const struct policy *policy)
+{
+	char error[256];
+
+	service->config.policy = policy;
+	/* One that is being started again is told then. */
+	if (service->link >= 0 && send_peers(service, error, sizeof(error)))
+		log_warning("%s", error);
+}
+
+int keyservice_listen(struct keyservice *service, const char (*interfaces)[POLICY_IFACE_MAX], size_t n, char *error,
+		      size_t size)
+{
+	size_t kept = service->also ? service->n_listening - 1 : service->n_listening;
+	int fds[LISTEN_MAX];
+	size_t opened = 0;
+	int err = n > LISTEN_MAX ? -E2BIG : 0;
+
+	/* Two sockets cannot listen at one place: what is there already stays. */
+	if (kept && n)
+		return 0;
+	while (opened < n && !err) {
+		fds[opened] = listen_on(interfaces[opened], service->config.policy->interface.key_service_port, error, size);
+		err = fds[opened] < 0 ? fds[opened] : 0;
+		opened += !err;
+	}
+	if (err) {
+		while (opened)
+			close(fds[--opened]);
+		return err;
+	}
+	for (size_t i = 0; i < kept; i++)
+		close(service->listening[i]);
+	if (service->also)
+		service->listening[n] = service->listening[kept];
+	memcpy(service->listening, fds, n * sizeof(*fds));
+	service->n_listening = n + service->also;
+	if (service->link >= 0 && send_listening(service))
+		log_warning("the key management service does not take its sockets");
+	return 0;
 }
 
 void keyservice_stop(struct keyservice *service)

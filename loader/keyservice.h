@@ -58,6 +58,28 @@ int keyservice_start(struct event_base *base, const struct keyservice_config *co
 		     const struct keyservice_calls *calls, void *context, char *error, size_t size,
 		     struct keyservice **ret_service);
 
+/*
+ * Hands the identity over that this policy names, the files read anew. calls.ready
+ * says whether it is taken; until then, and if not, the one before stays. The
+ * policy is not kept. Returns 0, or -errno with error: a file cannot be read;
+ * -EAGAIN: the process is only just being started.
+ */
+int keyservice_offer_identity(struct keyservice *service, const struct policy *policy, char *error, size_t size);
+
+/*
+ * From here on this policy is the one: its [PEER]s, times and encapsulation. It
+ * must live until another is taken.
+ */
+void keyservice_take_policy(struct keyservice *service, const struct policy *policy);
+
+/*
+ * Listens on these interfaces, none: accept nobody, in the place of those before
+ * (but for that of keyservice_listen_also()). On failure, with error, all is as
+ * it was.
+ */
+int keyservice_listen(struct keyservice *service, const char (*interfaces)[POLICY_IFACE_MAX], size_t n, char *error,
+		      size_t size);
+
 /* Ends the process and waits for it. Takes NULL. */
 void keyservice_stop(struct keyservice *service);
 

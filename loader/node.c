@@ -285,6 +285,11 @@ static int set_sysctls(struct node *node, bool v6)
 	return err ? fail(node, err, "cannot set network sysctls: %s", strerror(-err)) : 0;
 }
 
+static __u32 slot_of(const struct node_config *config, size_t cluster)
+{
+	return config->slots ? config->slots[cluster] : (__u32)cluster;
+}
+
 /* The tunnels to clusters have theirs; those to AUTO have auto_slot. */
 static int fill_tunnels(struct node *node, const struct node_config *config, enum policy_target target,
 			__u32 auto_slot)
@@ -301,7 +306,7 @@ static int fill_tunnels(struct node *node, const struct node_config *config, enu
 		if (tunnel->target != target)
 			continue;
 		tunnels[n].prefix = config->table->entries[i].prefix;
-		tunnels[n].slot = target == POLICY_TARGET_CLUSTER ? (__u32)tunnel->cluster : auto_slot;
+		tunnels[n].slot = target == POLICY_TARGET_CLUSTER ? slot_of(config, tunnel->cluster) : auto_slot;
 		tunnels[n++].number = tunnel->number;
 	}
 	err = datapath_set_tunnels(node->dp, tunnels, n);
@@ -474,7 +479,7 @@ int node_up(struct node *node, const struct node_config *config)
 	if (!err)
 		err = fill_tunnels(node, config, POLICY_TARGET_CLUSTER, 0);
 	if (!err)
-		err = fill_tunnels(node, config, POLICY_TARGET_AUTO, (__u32)config->policy->n_clusters);
+		err = fill_tunnels(node, config, POLICY_TARGET_AUTO, slot_of(config, config->policy->n_clusters));
 	if (!err)
 		err = fill_protected(node);
 	if (!err)
@@ -655,7 +660,7 @@ int node_dial(struct node *node, const struct node_config *config, int index, __
 int node_hang_up(struct node *node, const struct node_config *config)
 {
 	struct prefixes prefixes;
-	int err = fill_tunnels(node, config, POLICY_TARGET_AUTO, (__u32)config->policy->n_clusters);
+	int err = fill_tunnels(node, config, POLICY_TARGET_AUTO, slot_of(config, config->policy->n_clusters));
 
 	if (!tunnelled(config, &prefixes)) {
 		route_close(node->route, prefixes.prefix + prefixes.n_clusters, prefixes.n - prefixes.n_clusters);

@@ -15,6 +15,7 @@
 #include "loader/inner.h"
 #include "loader/netlink.h"
 #include "loader/sysctl.h"
+#include "policy/difference.h"
 #include "policy/policy.h"
 
 #define NODE_ERROR_MAX 512
@@ -61,6 +62,7 @@ struct node_config {
 	const char *run_dir; /* of the instance: what must survive a crash */
 	const struct policy *policy;
 	const struct policy_table *table;
+	const __u32 *slots; /* of each cluster, and of AUTO at the end; NULL: their indices */
 };
 
 /*
@@ -109,6 +111,23 @@ bool node_is_underlay(const struct node *node, int index);
 
 /* The reverse of node_dial(); the link may be gone. 0 or -errno, with node->error: the datapath was not told. */
 int node_hang_up(struct node *node, const struct node_config *config);
+
+/*
+ * Another policy for the tunnels (node_tunnels.c). In the first step what is new
+ * is added, each prefix first as unreachable: on failure node->error says why,
+ * and the same with the difference the other way round takes it back. In the
+ * second, what is gone is removed: it goes the ordinary way from then on.
+ */
+struct node_tunnels {
+	const struct policy *policy; /* the new one */
+	const struct policy_difference *difference;
+	const __u32 *slots;	       /* of its clusters */
+	__u32 auto_slot;	       /* where tunnels to AUTO lead */
+	const struct hf_addr *auto_source; /* our address of the link to the server; NULL: there is none */
+};
+
+int node_add_tunnels(struct node *node, const struct node_tunnels *tunnels);
+void node_remove_tunnels(struct node *node, const struct node_tunnels *tunnels);
 
 /* Takes everything down in order; also after a failed node_up(). May be repeated. */
 void node_down(struct node *node, const struct node_config *config);

@@ -297,6 +297,11 @@ int reconcile_new(const struct reconcile_config *config, struct reconcile **ret_
 	return err;
 }
 
+void reconcile_change(struct reconcile *all, const struct node_config *config)
+{
+	all->config.node_config = *config;
+}
+
 void reconcile_free(struct reconcile *all)
 {
 	if (!all)

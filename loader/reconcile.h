@@ -35,6 +35,8 @@ struct reconcile_config {
 
 /* Listens from now on. 0 or -errno. */
 int reconcile_new(const struct reconcile_config *config, struct reconcile **ret_reconcile);
+/* What is to be put back is this from now on. */
+void reconcile_change(struct reconcile *reconcile, const struct node_config *config);
 /* Takes NULL. */
 void reconcile_free(struct reconcile *reconcile);
 

@@ -27,6 +27,7 @@ int cmd_status(const struct cli *cli, int argc, char **argv);
 int cmd_events(const struct cli *cli, int argc, char **argv);
 int cmd_failover(const struct cli *cli, int argc, char **argv);
 int cmd_drain(const struct cli *cli, int argc, char **argv); /* also undrain */
+int cmd_reload(const struct cli *cli, int argc, char **argv);
 int cmd_metrics(const struct cli *cli, int argc, char **argv);
 int cmd_pki(const struct cli *cli, int argc, char **argv);
 
@@ -48,6 +49,7 @@ int cli_connect(const char *instance);
 /*
  * Sends request (its reference is taken) and reads the answer. Returns a new
  * object with "ok" true, or NULL after having said on stderr what is wrong.
+ * Lines in "report" go to stderr in either case.
  */
 json_t *cli_request(const struct cli *cli, json_t *request);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* failover, drain and undrain: what a user asks of a running instance. */
+/* failover, drain, undrain and reload: what a user asks of a running instance. */
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -77,4 +77,18 @@ int cmd_drain(const struct cli *cli, int argc, char **argv)
 	reply = cli_request(cli, json_pack("{s:s}", "command", argv[0]));
 	json_decref(reply);
 	return reply ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+int cmd_reload(const struct cli *cli, int argc, char **argv)
+{
+	json_t *reply;
+
+	if (argc != 1)
+		return cli_usage(cli);
+	reply = cli_request(cli, json_pack("{s:s}", "command", argv[0]));
+	if (!reply)
+		return EXIT_FAILURE;
+	puts(json_string_value(json_object_get(reply, "changed")));
+	json_decref(reply);
+	return EXIT_SUCCESS;
 }

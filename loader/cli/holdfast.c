@@ -39,6 +39,11 @@ static const struct {
 	{ "drain", cmd_drain, "this gateway asks its clients to leave, and takes none",
 	  "Usage: holdfast [-i INSTANCE] drain\n" },
 	{ "undrain", cmd_drain, "this gateway takes clients again", "Usage: holdfast [-i INSTANCE] undrain\n" },
+	{ "reload", cmd_reload, "apply a changed policy, without touching what stays",
+	  "Usage: holdfast [-i INSTANCE] reload\n\n"
+	  "The daemon reads its policy and the files of [IDENTITY] again, and applies what is another. Exit\n"
+	  "code 0; or 1 with what is wrong, as FILE:LINE:COLUMN: error: lines where it is the text: then\n"
+	  "nothing was changed.\n" },
 	{ "metrics", cmd_metrics, "counters as Prometheus text", "Usage: holdfast [-i INSTANCE] metrics\n" },
 	{ "pki", cmd_pki, "a CA, certificates and a CRL for those who have none",
 	  "Usage: holdfast pki init DIR\n"

@@ -74,6 +74,8 @@ json_t *cli_request(const struct cli *cli, json_t *request)
 		goto out;
 	}
 	reply = json_loadf(stream, JSON_DISABLE_EOF_CHECK, NULL);
+	if (json_object_get(reply, "report"))
+		fputs(json_string_value(json_object_get(reply, "report")), stderr);
 	if (!reply) {
 		cli_error(cli, "instance %s did not answer: is it going down?", cli->instance);
 	} else if (!json_is_true(json_object_get(reply, "ok"))) {

@@ -189,6 +189,51 @@ static void gives_both_ends_the_same_keys(void **state)
 	node_stop(gateway);
 }
 
+/* Key and salt of either way, of as many sessions as there were. */
+struct all_keys {
+	__u8 key[2 * 1000][KMS_KEY_MAX];
+	size_t n;
+};
+
+static int cmp_key(const void *a, const void *b)
+{
+	return memcmp(a, b, KMS_KEY_MAX);
+}
+
+/*
+ * The kernel counts each state's IVs up from the beginning, so a pair of key and IV is used twice only if a key is. A
+ * thousand sessions of one client with one gateway, both of which die and begin anew again and again, have two thousand.
+ */
+static void never_gives_a_key_twice(void **state)
+{
+	static struct all_keys all;
+	struct node *gateway = start_gateway("gateway1", GATEWAY_1);
+	struct node *client = start_node("client");
+	struct kms_session c, g;
+
+	for (unsigned int i = 0; i < 1000; i++) {
+		if (i % 50 == 49) {
+			node_kill(client);
+			client = start_node("client");
+		}
+		if (i % 70 == 69) {
+			node_kill(gateway);
+			gateway = start_gateway("gateway1", GATEWAY_1);
+		}
+		ask(client, request_of(i + 1), GATEWAY_1, NULL, NULL);
+		complete(client, gateway, &c, &g);
+		assert_match(&c, &g);
+		memcpy(all.key[all.n++], c.key_in, KMS_KEY_MAX);
+		memcpy(all.key[all.n++], c.key_out, KMS_KEY_MAX);
+	}
+	qsort(all.key, all.n, sizeof(*all.key), cmp_key);
+	for (size_t i = 1; i < all.n; i++)
+		assert_int_not_equal(cmp_key(all.key[i - 1], all.key[i]), 0);
+	assert_int_equal(all.n, 2000);
+	node_stop(client);
+	node_stop(gateway);
+}
+
 /* Which of the two has something to say first. */
 static struct node *first_to_speak(struct node *a, struct node *b)
 {
@@ -1003,6 +1048,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 #define ON_ITS_PORT(test) cmocka_unit_test_setup(test, choose_port)
 		ON_ITS_PORT(gives_both_ends_the_same_keys),
+		ON_ITS_PORT(never_gives_a_key_twice),
 		ON_ITS_PORT(lets_a_gateway_start),
 		ON_ITS_PORT(refuses_foreign_inner_addresses_of_a_called_client),
 		ON_ITS_PORT(tells_who_is_proven),

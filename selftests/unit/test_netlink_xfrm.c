@@ -348,9 +348,10 @@ static void move_peer(const struct net *net, __u16 port)
 	assert_int_equal(xfrm_state_move(net->gateway.xfrm, &spec), -ESRCH);
 }
 
-/* A peer whose port is translated; and once it is what it was, the keys are as well. */
+/* A peer whose port is translated; and once it is what it was, the keys are as well. A state's numbers, and so IVs, go on. */
 static void test_move(void **state)
 {
+	struct xfrm_state_use before, after;
 	int at_client, at_gateway;
 	struct net net;
 
@@ -360,6 +361,10 @@ static void test_move(void **state)
 	connect_ends(&net, KMS_AES_256_GCM, true);
 	at_gateway = open_udp(&net.gateway);
 	at_client = open_udp(&net.client);
+	send_udp(at_gateway, &net.client, "plaintext before");
+	expect_udp(at_client, "plaintext before");
+	assert_int_equal(xfrm_state_read(net.gateway.xfrm, &net.client.outer, SPI_DOWN, &before), 0);
+	assert_int_equal(before.seq, 1);
 	move_peer(&net, 4501);
 	assert_non_null(strstr(space_output("ip xfrm state list spi 0x10001234"), "sport 4501 dport 4500"));
 	assert_non_null(strstr(space_output("ip xfrm state list spi 0x20005678"), "sport 4500 dport 4501"));
@@ -370,6 +375,8 @@ static void test_move(void **state)
 	expect_udp(at_gateway, "plaintext up");
 	send_udp(at_gateway, &net.client, "plaintext down");
 	expect_udp(at_client, "plaintext down");
+	assert_int_equal(xfrm_state_read(net.gateway.xfrm, &net.client.outer, SPI_DOWN, &after), 0);
+	assert_int_equal(after.seq, 2);
 	close(at_client);
 	close(at_gateway);
 	free_net(&net);

@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#include "loader/reload.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/log.h"
+#include "loader/adopt.h"
+#include "loader/daemon_internal.h"
+#include "policy/difference.h"
+#include "policy/file.h"
+
+/* How long holdfast-kms may take to read the identity. */
+#define IDENTITY_S 20
+
+struct reload {
+	struct daemon *daemon;
+	__u64 visitor;
+	struct event *timer;
+	struct policy *policy; /* the new one, until it is in force */
+	struct policy_table *table;
+	struct policy_difference difference;
+	char *report; /* warnings, as lines */
+};
+
+void reload_free(struct daemon *daemon)
+{
+	struct reload *reload = daemon->reload;
+
+	if (!reload)
+		return;
+	daemon->reload = NULL;
+	if (reload->timer)
+		event_free(reload->timer);
+	policy_difference_clear(&reload->difference);
+	policy_table_free(reload->table);
+	policy_free(reload->policy);
+	free(reload->report);
+	free(reload);
+}
+
+/* The end of a reload, whichever: said as an event, and to who asked. Takes the reload. */
+static json_t *conclude(struct daemon *daemon, const char *error, const char *what)
+{
+	json_t *reply = error ? daemon_refusal("%s; nothing was changed", error) :
+				json_pack("{s:b, s:s}", "ok", 1, "changed", what);
+
+	if (daemon->reload->report && *daemon->reload->report)
+		json_object_set_new(reply, "report", json_string(daemon->reload->report));
+	eventlog_emit(daemon->log, EVENT_RELOAD, json_pack("{s:b, s:s}", "ok", !error, error ? "error" : "changed",
+							    error ? error : what),
+		      "%s%s%s", error ? "reload refused: " : "reloaded: ", error ? error : what,
+		      error ? "; nothing was changed" : "");
+	reload_free(daemon);
+	return reply;
+}
+
+static void answer(struct daemon *daemon, const char *error, const char *what)
+{
+	__u64 visitor = daemon->reload->visitor;
+	json_t *reply = conclude(daemon, error, what);
+
+	if (visitor)
+		daemon->config.answer(daemon->config.context, visitor, reply);
+	else
+		json_decref(reply);
+}
+
+void reload_fail(struct daemon *daemon, const char *why)
+{
+	answer(daemon, why, NULL);
+}
+
+static void identity_late(evutil_socket_t fd, short what, void *context)
+{
+	reload_fail(context, "the key management service does not answer");
+}
+
+/* Text to model. */
+
+static int read_policy(struct reload *reload, char *error, size_t size)
+{
+	const char *path = reload->daemon->config.policy_path;
+	struct policy_report report = { 0 };
+	size_t len;
+	FILE *lines = open_memstream(&reload->report, &len);
+	int err = lines ? policyfile_load(path, &reload->policy, &report, error, size) : -ENOMEM;
+
+	if (!lines) {
+		snprintf(error, size, "out of memory");
+		return err;
+	}
+	policyfile_print_report(path, &report, lines);
+	policyfile_print_report(path, &report, stderr);
+	if (fclose(lines) && !err)
+		err = -ENOMEM;
+	policy_report_clear(&report);
+	return err;
+}
+
+static int compare(struct reload *reload, char *error, size_t size)
+{
+	const struct daemon *daemon = reload->daemon;
+	int err = policyfile_shuffle(reload->policy);
+
+	if (!err)
+		err = policy_keep_order(daemon->policy, reload->policy);
+	if (!err)
+		err = policy_compile(reload->policy, &reload->table);
+	if (!err)
+		err = policy_compare(daemon->policy, daemon->table, reload->policy, reload->table, &reload->difference);
+	if (err) {
+		snprintf(error, size, "%s", strerror(-err));
+		return err;
+	}
+	if (!reload->difference.refused)
+		return 0;
+	snprintf(error, size, "%s: %s cannot be changed while holdfastd runs: take it down and up again",
+		 daemon->config.policy_path, reload->difference.refused);
+	return -EBUSY;
+}
+
+json_t *reload_start(struct daemon *daemon, __u64 visitor)
+{
+	static const struct timeval patience = { .tv_sec = IDENTITY_S };
+	char error[DAEMON_ERROR_MAX] = "out of memory";
+	struct reload *reload;
+	int err;
+
+	if (!daemon->ready || daemon->reload) {
+		const char *why = daemon->ready ? "another reload is under way" : "holdfastd is only just starting";
+
+		log_warning("reload: %s", why);
+		return daemon_refusal("%s", why);
+	}
+	reload = calloc(1, sizeof(*reload));
+	if (!reload)
+		return daemon_refusal("%s", error);
+	reload->daemon = daemon;
+	reload->visitor = visitor;
+	reload->timer = evtimer_new(daemon->base, identity_late, daemon);
+	daemon->reload = reload;
+	err = reload->timer ? read_policy(reload, error, sizeof(error)) : -ENOMEM;
+	if (!err)
+		err = compare(reload, error, sizeof(error));
+	if (!err)
+		err = keyservice_offer_identity(daemon->service, reload->policy, error, sizeof(error));
+	if (err)
+		return conclude(daemon, error, NULL);
+	event_add(reload->timer, &patience);
+	return NULL;
+}
+
+void daemon_reload(struct daemon *daemon)
+{
+	json_decref(reload_start(daemon, 0));
+}
+
+/* Model to kernel. */
+
+struct applying {
+	struct reload *reload;
+	struct clusters_change *clusters;
+	__u32 *slots;	  /* of the new policy's clusters, and of AUTO */
+	bool dials_again; /* the server of AUTO leads elsewhere now */
+	struct auto_server server;
+};
+
+/* Whether the cluster that AUTO leads to is another under the new policy. */
+static bool leads_elsewhere(const struct reload *reload)
+{
+	const struct daemon *daemon = reload->daemon;
+	size_t target;
+
+	if (!daemon->server.index)
+		return false;
+	target = auto_target(reload->policy, &daemon->server.address);
+	if (target == reload->policy->n_clusters)
+		return daemon->target != daemon->policy->n_clusters;
+	return reload->difference.from[target] != daemon->target;
+}
+
+static int prepare(struct applying *apply, char *error, size_t size)
+{
+	struct reload *reload = apply->reload;
+	struct daemon *daemon = reload->daemon;
+	size_t n = reload->policy->n_clusters;
+	char names[NODE_INTERFACES_MAX][POLICY_IFACE_MAX];
+	int err;
+
+	snprintf(error, size, "out of memory");
+	apply->slots = calloc(n + 1, sizeof(*apply->slots));
+	if (!apply->slots)
+		return -ENOMEM;
+	err = clusters_prepare(daemon->clusters, reload->policy, &reload->difference, &apply->clusters);
+	if (err == -ENOSPC)
+		snprintf(error, size, "more clusters than there is room for");
+	if (err)
+		return err;
+	for (size_t i = 0; i < n + auto_wanted(reload->policy); i++)
+		apply->slots[i] = clusters_change_slot(apply->clusters, i);
+	if (!reload->difference.accept)
+		return 0;
+	return keyservice_listen(daemon->service, names, daemon_listening(daemon, reload->policy, names), error, size);
+}
+
+/* Tunnels to AUTO lead where the server does, if there is one and it stays. */
+static struct node_tunnels tunnels_of(const struct applying *apply)
+{
+	const struct reload *reload = apply->reload;
+	const struct daemon *daemon = reload->daemon;
+	struct node_tunnels tunnels = { .policy = reload->policy, .difference = &reload->difference, .slots = apply->slots };
+
+	tunnels.auto_slot = apply->slots[reload->policy->n_clusters];
+	if (!daemon->server.index)
+		return tunnels;
+	tunnels.auto_slot = apply->slots[auto_target(reload->policy, &daemon->server.address)];
+	tunnels.auto_source = &daemon->server.local;
+	return tunnels;
+}
+
+/* The kernel refused something midway: what was written is written as it was. */
+static void take_back(struct applying *apply)
+{
+	struct reload *reload = apply->reload;
+	struct daemon *daemon = reload->daemon;
+	struct policy_difference back;
+	size_t n = daemon->policy->n_clusters;
+	__u32 *slots = calloc(n + 1, sizeof(*slots));
+	struct node_tunnels tunnels = { .policy = daemon->policy, .difference = &back, .slots = slots };
+	char error[256];
+
+	if (!slots || policy_compare(reload->policy, reload->table, daemon->policy, daemon->table, &back)) {
+		free(slots);
+		log_error("reload: out of memory; tunnels that are new stay closed");
+		return;
+	}
+	for (size_t i = 0; i < n + auto_wanted(daemon->policy); i++)
+		slots[i] = clusters_slot(daemon->clusters, i);
+	tunnels.auto_slot = slots[daemon->server.index ? daemon->target : n];
+	tunnels.auto_source = daemon->server.index ? &daemon->server.local : NULL;
+	if (node_add_tunnels(&daemon->node, &tunnels))
+		log_error("reload: %s", daemon->node.error);
+	node_remove_tunnels(&daemon->node, &tunnels);
+	clients_change_policy(daemon->clients, daemon->policy, daemon->table);
+	if (reload->difference.accept) {
+		char names[NODE_INTERFACES_MAX][POLICY_IFACE_MAX];
+
+		keyservice_listen(daemon->service, names, daemon_listening(daemon, daemon->policy, names), error, sizeof(error));
+	}
+	policy_difference_clear(&back);
+	free(slots);
+}
+
+/* From here on nothing can fail. */
+static void put_in_force(struct applying *apply, const struct node_tunnels *tunnels)
+{
+	struct reload *reload = apply->reload;
+	struct daemon *daemon = reload->daemon;
+	struct policy *old = daemon->policy;
+	struct policy_table *old_table = daemon->table;
+	struct node_config config;
+
+	clusters_commit(apply->clusters);
+	node_remove_tunnels(&daemon->node, tunnels);
+	daemon->policy = reload->policy;
+	daemon->table = reload->table;
+	free(daemon->slots);
+	daemon->slots = apply->slots;
+	if (daemon->server.index)
+		daemon->target = auto_target(daemon->policy, &daemon->server.address);
+	keyservice_take_policy(daemon->service, daemon->policy);
+	config = daemon_node_config(daemon);
+	reconcile_change(daemon->reconcile, &config);
+	if (adopt_name_slots(&daemon->node, daemon->policy, daemon->slots))
+		log_warning("reload: the clusters' slots cannot be noted: a crash would cost their sessions");
+	daemon_set_limits(daemon);
+	reload->policy = old;
+	reload->table = old_table;
+}
+
+static int apply_all(struct applying *apply, char *error, size_t size)
+{
+	struct reload *reload = apply->reload;
+	struct daemon *daemon = reload->daemon;
+	struct node_tunnels tunnels;
+	int err = prepare(apply, error, size);
+
+	if (err)
+		return err;
+	apply->dials_again = leads_elsewhere(reload);
+	apply->server = daemon->server;
+	if (apply->dials_again)
+		daemon_hang_up(daemon);
+	/* Clients first: their own entries would be in the way of the policy's. */
+	clients_change_policy(daemon->clients, reload->policy, reload->table);
+	tunnels = tunnels_of(apply);
+	err = node_add_tunnels(&daemon->node, &tunnels);
+	if (err) {
+		snprintf(error, size, "%s", daemon->node.error);
+		take_back(apply);
+	} else {
+		put_in_force(apply, &tunnels);
+	}
+	if (apply->dials_again && daemon_dial(daemon, &apply->server))
+		log_error("AUTO: %s", daemon->node.error);
+	return err;
+}
+
+void reload_identity(struct daemon *daemon, const struct kms_ready *ready)
+{
+	struct reload *reload = daemon->reload;
+	struct applying apply = { .reload = reload };
+	char error[DAEMON_ERROR_MAX], what[256];
+	int err;
+
+	if (ready->result) {
+		reload_fail(daemon, ready->text);
+		return;
+	}
+	policy_difference_text(&reload->difference, what, sizeof(what));
+	err = apply_all(&apply, error, sizeof(error));
+	if (!err) {
+		log_info("this is %s", ready->name);
+		answer(daemon, NULL, what);
+		return;
+	}
+	clusters_discard(apply.clusters);
+	free(apply.slots);
+	/* The files were read anew; the policy in force may name others. */
+	if (keyservice_offer_identity(daemon->service, daemon->policy, what, sizeof(what)))
+		log_error("reload: %s", what);
+	reload_fail(daemon, error);
+}
