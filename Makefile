@@ -93,8 +93,22 @@ SIM_REAL  := $(B)/loader/failover.o $(B)/kms/exchange.o $(B)/kms/wire.o $(POLICY
 SIM_BIN   := $(B)/selftests/sim/sim
 $(SIM_BIN): $(SIM_O) $(SIM_REAL)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
+# Broken on purpose, by one patch each, in a copy of the one file that it changes: the simulation must find it.
+SIM_BROKEN := $(patsubst selftests/sim/broken/%.patch,$(B)/selftests/sim/broken/%,$(wildcard selftests/sim/broken/*.patch))
+broken_file = $(shell sed -n 's|^+++ b/||p' $(1))
+$(SIM_BROKEN): $(B)/selftests/sim/broken/%: selftests/sim/broken/%.patch $(SIM_O) $(SIM_REAL)
+	@mkdir -p $(@D)
+	patch -s -p1 -o $@.c $(call broken_file,$<) $<
+	$(CC) $(CFLAGS) -c -o $@.o $@.c
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $@.o $(filter-out $(B)/$(patsubst %.c,%.o,$(call broken_file,$<)),$(filter %.o,$^))
 
-tests: all $(UNIT_BIN) $(PROG_BIN) $(E2E_BIN)
+tests: all $(UNIT_BIN) $(PROG_BIN) $(E2E_BIN) $(SIM_BIN) $(SIM_BROKEN)
+
+# As many seeds as one likes: make sim SEEDS=1000000 FROM=1
+SEEDS ?= 10000
+FROM  ?= 1
+sim: $(SIM_BIN)
+	$(SIM_BIN) --from $(FROM) --seeds $(SEEDS)
 
 # The packages first, by a make of its own: what this one was told about them (pkg-config, bpftool) may be stale.
 deps:
@@ -129,6 +143,6 @@ uninstall:
 clean:
 	rm -rf build
 
-.PHONY: all tests deps check demo figures install uninstall clean
+.PHONY: all tests sim deps check demo figures install uninstall clean
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
