@@ -103,6 +103,14 @@ SIM_REAL  := $(B)/loader/failover.o $(B)/kms/exchange.o $(B)/kms/wire.o $(POLICY
 SIM_BIN   := $(B)/selftests/sim/sim
 $(SIM_BIN): $(SIM_O) $(SIM_REAL)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
+# Broken on purpose, by one patch each, in a copy of the one file that it changes: the simulation must find it.
+SIM_BROKEN := $(patsubst selftests/sim/broken/%.patch,$(B)/selftests/sim/broken/%,$(wildcard selftests/sim/broken/*.patch))
+broken_file = $(shell sed -n 's|^+++ b/||p' $(1))
+$(SIM_BROKEN): $(B)/selftests/sim/broken/%: selftests/sim/broken/%.patch $(SIM_O) $(SIM_REAL)
+	@mkdir -p $(@D)
+	patch -s -p1 -o $@.c $(call broken_file,$<) $<
+	$(CC) $(CFLAGS) -c -o $@.o $@.c
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $@.o $(filter-out $(B)/$(patsubst %.c,%.o,$(call broken_file,$<)),$(filter %.o,$^))
 
 # Benchmarks, each beside its floor.
 BENCH_BIN := $(B)/selftests/bench/bench_datapath $(B)/selftests/bench/bench_policy
@@ -117,7 +125,7 @@ $(B)/selftests/bench/floor.bpf.o: selftests/bench/floor.bpf.c vmlinux.h
 $(B)/selftests/bench/floor.skel.h: $(B)/selftests/bench/floor.bpf.o
 	$(BPFTOOL) gen skeleton $< name floor_bpf > $@.tmp && mv $@.tmp $@
 
-tests: all $(UNIT_BIN) $(PROG_BIN) $(E2E_BIN) $(BENCH_BIN) $(SIM_BIN) $(NEXT)
+tests: all $(UNIT_BIN) $(PROG_BIN) $(E2E_BIN) $(BENCH_BIN) $(SIM_BIN) $(SIM_BROKEN) $(NEXT)
 
 # Fuzzing: selftests/fuzz/fuzz_X.c, one libFuzzer program each. What they link is compiled apart: with coverage, ASan and UBSan.
 # WRAP: functions of libraries and system that a target puts its own in the place of (ld's --wrap).
@@ -150,6 +158,12 @@ fuzz: deps
 	@+$(MAKE) --no-print-directory -j$(shell nproc) fuzzers
 	@selftests/fuzz/run --seconds $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 FUZZ_SECONDS ?= 60
+
+# As many seeds as one likes: make sim SEEDS=1000000 FROM=1
+SEEDS ?= 10000
+FROM  ?= 1
+sim: $(SIM_BIN)
+	$(SIM_BIN) --from $(FROM) --seeds $(SEEDS)
 
 # The packages first, by a make of its own: what this one was told about them (pkg-config, bpftool) may be stale.
 deps:
@@ -187,6 +201,6 @@ uninstall:
 clean:
 	rm -rf build
 
-.PHONY: all tests fuzzers deps check demo figures faults bench fuzz fuzz-seeds install uninstall clean
+.PHONY: all tests fuzzers sim deps check demo figures faults bench fuzz fuzz-seeds install uninstall clean
 .SECONDARY:
 -include $(shell find $(B) $(FUZZ) -name '*.d' 2>/dev/null)

@@ -46,8 +46,11 @@ static void keys_dies(struct sim *sim, const struct fault *fault, int by)
 
 static void daemon_stops(struct sim *sim, const struct fault *fault, int by)
 {
-	if (by > 0 && fault->any->up)
-		fault->any->stopped_until = sim->now + fault->lasts_ns;
+	__u64 until = sim->now + fault->lasts_ns;
+
+	/* Never sooner than it was: what waits already would come after what is sent later. */
+	if (by > 0 && fault->any->up && fault->any->stopped_until < until)
+		fault->any->stopped_until = until;
 }
 
 static void cut(struct sim *sim, int client, int gateway, unsigned int ways, int by)
@@ -225,8 +228,6 @@ static void calm_down(struct sim *sim, struct node *world, void *what, __u64 n)
 	sim->calm = true;
 	sim->net.loss = sim->net.duplicates = sim->net.late = sim->lan.loss = 0;
 	sim->net.jitter_ns /= 10;
-	for (int i = 0; i < sim->n_nodes; i++)
-		sim->nodes[i].stopped_until = 0;
 }
 
 __u64 faults_end_ns(const struct sim *sim)
