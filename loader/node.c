@@ -479,7 +479,8 @@ int node_up(struct node *node, const struct node_config *config)
 	err = take_over(node, config);
 	if (!err)
 		err = fill_tunnels(node, config, POLICY_TARGET_CLUSTER, 0);
-	if (!err)
+	/* Adopted ones lead where AUTO led, which it may still do: node_dial() or node_hang_up() will tell. */
+	if (!err && (!node->adopted || node->moved))
 		err = fill_tunnels(node, config, POLICY_TARGET_AUTO, (__u32)config->policy->n_clusters);
 	if (!err)
 		err = fill_protected(node);
