@@ -66,8 +66,10 @@ int adopt_slots(struct node *node, const struct policy *policy)
 	if (!err)
 		err = datapath_each_slot(node->dp, close_slot, &slots);
 	for (__u32 i = 0; i < n && !err; i++) {
-		if (slots.was[i] != i + 1)
+		if (slots.was[i] != i + 1) {
+			node->moved = true;
 			err = datapath_steer(node->dp, i, 0);
+		}
 		if (!err)
 			err = datapath_name_slot(node->dp, i, slot_name(policy, i));
 	}
@@ -108,9 +110,10 @@ int adopt_name_slots(struct node *node, const struct policy *policy, const __u32
 struct adoption {
 	const struct adopt_parts *parts;
 	enum hf_role role; /* clients first: they may have to leave a slot that is a cluster's now */
-	size_t adopted;
-	size_t refused;
+	struct adopt_result result;
 };
+
+static const char no_such_gateway[] = "the policy names no such gateway any more";
 
 static bool is_our_address(struct node *node, const struct hf_addr *addr)
 {
@@ -127,7 +130,7 @@ static const char *why_not(const struct adopt_parts *parts, const struct hf_sess
 	if (!is_our_address(parts->node, &record->local))
 		return "this machine no longer has the address that it came from";
 	if (record->role == HF_ROLE_GATEWAY)
-		return clusters_have(parts->clusters, &record->remote) ? NULL : "the policy names no such gateway any more";
+		return clusters_have(parts->clusters, &record->remote) || auto_wanted(parts->policy) ? NULL : no_such_gateway;
 	if (!parts->policy->interface.accept && !record->named)
 		return "the policy accepts no clients any more";
 	return session_record_is_granted(record, parts->policy) ? NULL : "the policy no longer grants its addresses";
@@ -163,11 +166,11 @@ static int adopt_one(void *context, __u32 if_id, const struct hf_session *record
 	if (!reason && !err)
 		err = adopt_peer(parts, peer);
 	if (!reason && !err) {
-		adoption->adopted++;
+		adoption->result.adopted++;
 		log_debug("session with %s (%.*s) goes on", addr_text(&record->remote).s, HF_NAME_MAX - 1, record->name);
 		return 0;
 	}
-	adoption->refused++;
+	adoption->result.refused++;
 	eventlog_emit(parts->log, EVENT_SESSION_ENDED,
 		      json_pack("{s:s, s:s}", record->role == HF_ROLE_GATEWAY ? "gateway" : "client",
 				addr_text(&record->remote).s, "why", reason ? reason : strerror(-err)),
@@ -271,23 +274,47 @@ static int sweep(const struct adopt_parts *parts, size_t *ret_n)
 	return err;
 }
 
-int adopt_sessions(const struct adopt_parts *parts)
+int adopt_sessions(const struct adopt_parts *parts, struct adopt_result *ret_result)
 {
 	struct adoption adoption = { .parts = parts, .role = HF_ROLE_CLIENT };
-	size_t left = 0;
 	int err = datapath_each_session(parts->node->dp, adopt_one, &adoption);
 
 	adoption.role = HF_ROLE_GATEWAY;
 	if (!err)
 		err = datapath_each_session(parts->node->dp, adopt_one, &adoption);
-	if (!err)
-		err = sweep(parts, &left);
+	*ret_result = adoption.result;
+	return err;
+}
+
+/* Ending one changes the list. */
+static size_t end_unled(const struct adopt_parts *parts)
+{
+	struct peer *next;
+	size_t n = 0;
+
+	for (struct peer *peer = peers_next(parts->peers, NULL); peer; peer = next) {
+		next = peers_next(parts->peers, peer);
+		if (peer->role != HF_ROLE_GATEWAY || clusters_have(parts->clusters, &peer->remote))
+			continue;
+		clusters_session_end(parts->clusters, peer, no_such_gateway);
+		n++;
+	}
+	return n;
+}
+
+int adopt_finish(const struct adopt_parts *parts, const struct adopt_result *result)
+{
+	size_t unled = end_unled(parts), left = 0, refused = result->refused + unled, adopted = result->adopted - unled;
+	int err = sweep(parts, &left);
+
+	/* From now on a slot says itself whom it leads to. */
+	parts->node->n_used = 0;
 	if (err)
 		return err;
 	eventlog_emit(parts->log, EVENT_ADOPTED,
-		      json_pack("{s:I, s:I, s:I}", "sessions", (json_int_t)adoption.adopted, "refused",
-				(json_int_t)adoption.refused, "removed", (json_int_t)left),
+		      json_pack("{s:I, s:I, s:I}", "sessions", (json_int_t)adopted, "refused", (json_int_t)refused,
+				"removed", (json_int_t)left),
 		      "the datapath of the run before goes on: %zu sessions adopted, %zu not, %zu things left over removed",
-		      adoption.adopted, adoption.refused, left);
+		      adopted, refused, left);
 	return 0;
 }

@@ -5,7 +5,8 @@
  * Owns the order of that, and what is believed of a record; knows nothing of
  * how sessions are made.
  *
- * The node first (adopt_slots(), from node_up()), then the parts (adopt_sessions()).
+ * The node first (adopt_slots(), from node_up()), then the parts (adopt_sessions()), then, when it is known where AUTO
+ * leads, the rest (adopt_finish()).
  */
 #ifndef HF_LOADER_ADOPT_H
 #define HF_LOADER_ADOPT_H
@@ -42,13 +43,24 @@ struct adopt_parts {
 	struct eventlog *log;
 };
 
+struct adopt_result {
+	size_t adopted;
+	size_t refused;
+};
+
 /*
- * Adopts the sessions that were recorded, and removes whatever is Holdfast's and
- * belongs to none of them: states, policies, entries in the maps, claims,
- * routes. Says what it did. To be called once, with the parts just made, when
- * node->adopted. 0 or -errno: then there is no telling what is in the kernel.
+ * Adopts the sessions that were recorded. Those of gateways that only AUTO may
+ * lead to are kept in suspense. To be called once, with the parts just made,
+ * when node->adopted. 0 or -errno: then there is no telling what is in the kernel.
  */
-int adopt_sessions(const struct adopt_parts *parts);
+int adopt_sessions(const struct adopt_parts *parts, struct adopt_result *ret_result);
+
+/*
+ * Ends the sessions that nothing leads to after all, removes whatever is
+ * Holdfast's and belongs to no session (states, policies, entries in the maps,
+ * claims, routes), and says what was adopted. 0 or -errno.
+ */
+int adopt_finish(const struct adopt_parts *parts, const struct adopt_result *result);
 
 /* Whether the policy or a client has this route; what is Holdfast's and is not wanted is left over. */
 bool adopt_route_is_wanted(const struct adopt_parts *parts, const struct route_seen *route);

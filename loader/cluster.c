@@ -308,6 +308,30 @@ void cluster_rest(struct cluster *cluster, const char *why)
 	}
 }
 
+/*
+ * Goes on with a gateway's session of an earlier run. Returns whether the slot
+ * led to it then; it does so from now on.
+ */
+static bool adopt_one(struct cluster *cluster, const struct peer *gateway, int g)
+{
+	struct node *node = cluster->all->config.node;
+	struct failover_event event = { .type = FAILOVER_ADOPTED, .gateway = g };
+	struct hf_live live = { 0 };
+
+	datapath_read_live(node->dp, gateway->if_id, &live);
+	event.auth_ns = live.last_rx_ns;
+	event.rx_ns = live.last_rx_ns > live.beat_rx_ns ? live.last_rx_ns : live.beat_rx_ns;
+	if (event.rx_ns < gateway->established_ns) /* it had just authenticated */
+		event.rx_ns = gateway->established_ns;
+	event.in_use = cluster->slot < node->n_used && node->used[cluster->slot] == gateway->if_id;
+	/* The slot may be another than it was; then nobody stands there yet. */
+	if (event.in_use && datapath_steer(node->dp, cluster->slot, gateway->if_id))
+		event.in_use = false;
+	cluster_step(cluster, &event);
+	return event.in_use;
+}
+
+/* With the sessions that its gateways have already, as those of other clusters. */
 void cluster_wake(struct cluster *cluster)
 {
 	cluster->awake = true;
@@ -315,7 +339,9 @@ void cluster_wake(struct cluster *cluster)
 	for (int g = 0; g < (int)cluster->policy->n_gateways; g++) {
 		struct peer *peer = cluster_peer(cluster, g);
 
-		if (peer && !datapath_set_member(cluster->all->config.node->dp, cluster->slot, peer->if_id))
+		if (!peer || datapath_set_member(cluster->all->config.node->dp, cluster->slot, peer->if_id))
+			continue;
+		if (!adopt_one(cluster, peer, g))
 			cluster_step(cluster, &(struct failover_event){ .type = FAILOVER_SESSION_UP, .gateway = g });
 	}
 	if (cluster->all->service)
@@ -406,26 +432,13 @@ int clusters_admit(struct clusters *all, struct peer *gateway)
 
 int clusters_adopt(struct clusters *all, struct peer *gateway)
 {
-	struct node *node = all->config.node;
-	struct hf_live live = { 0 };
 	int err = clusters_admit(all, gateway);
 
-	datapath_read_live(node->dp, gateway->if_id, &live);
 	for (size_t i = 0; i < all->n && !err; i++) {
-		struct cluster *cluster = all->cluster[i];
-		struct failover_event event = { .type = FAILOVER_ADOPTED, .auth_ns = live.last_rx_ns,
-						.gateway = cluster_gateway_index(cluster, &gateway->remote) };
+		int g = cluster_gateway_index(all->cluster[i], &gateway->remote);
 
-		if (event.gateway == FAILOVER_NOBODY)
-			continue;
-		event.rx_ns = live.last_rx_ns > live.beat_rx_ns ? live.last_rx_ns : live.beat_rx_ns;
-		if (event.rx_ns < gateway->established_ns) /* it had just authenticated */
-			event.rx_ns = gateway->established_ns;
-		event.in_use = cluster->slot < node->n_used && node->used[cluster->slot] == gateway->if_id;
-		if (event.in_use) /* the slot may be another than it was; then nobody stands there yet */
-			err = datapath_steer(node->dp, cluster->slot, gateway->if_id);
-		if (!err)
-			cluster_step(cluster, &event);
+		if (g != FAILOVER_NOBODY && all->cluster[i]->awake)
+			adopt_one(all->cluster[i], gateway, g);
 	}
 	return err;
 }

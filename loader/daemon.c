@@ -506,21 +506,44 @@ static int make_parts(struct event_base *base, struct daemon *daemon, char *erro
 	return err;
 }
 
+static struct adopt_parts adopt_parts(struct daemon *daemon)
+{
+	return (struct adopt_parts){ .node = &daemon->node, .policy = daemon->policy, .table = daemon->table,
+				     .peers = daemon->peers, .clusters = daemon->clusters, .clients = daemon->clients,
+				     .log = daemon->log };
+}
+
 /* What a run before has left: its sessions go on, or it is said why not. */
 static int adopt(struct daemon *daemon, char *error)
 {
-	struct adopt_parts parts = { .node = &daemon->node, .policy = daemon->policy, .table = daemon->table,
-				     .peers = daemon->peers, .clusters = daemon->clusters, .clients = daemon->clients,
-				     .log = daemon->log };
+	struct adopt_parts parts = adopt_parts(daemon);
 	int err;
 
 	if (*daemon->node.replaced)
 		eventlog_emit(daemon->log, EVENT_REPLACED, json_pack("{s:s}", "why", daemon->node.replaced),
 			      "what a run before has left was replaced in order, its sessions are made anew: %s",
 			      daemon->node.replaced);
-	err = daemon->node.adopted ? adopt_sessions(&parts) : 0;
+	err = daemon->node.adopted ? adopt_sessions(&parts, &daemon->adopted) : 0;
 	if (err)
 		snprintf(error, DAEMON_ERROR_MAX, "adopting what a run before has left: %s", strerror(-err));
+	return err;
+}
+
+/* When it is known where AUTO leads; nowhere: what led there does so no longer. */
+static int finish_adoption(struct daemon *daemon, char *error)
+{
+	struct adopt_parts parts = adopt_parts(daemon);
+	struct node_config node = node_config(daemon);
+	int err = 0;
+
+	if (!daemon->node.adopted)
+		return 0;
+	if (auto_wanted(daemon->policy) && !daemon->server.index)
+		err = node_hang_up(&daemon->node, &node);
+	if (!err)
+		err = adopt_finish(&parts, &daemon->adopted);
+	if (err)
+		snprintf(error, DAEMON_ERROR_MAX, "removing what a run before has left: %s", strerror(-err));
 	return err;
 }
 
@@ -605,6 +628,8 @@ int daemon_start(struct event_base *base, const struct daemon_config *config, ch
 		if (err)
 			snprintf(error, DAEMON_ERROR_MAX, "AUTO: cannot watch the links: %s", strerror(-err));
 	}
+	if (!err)
+		err = finish_adoption(daemon, error);
 out:
 	if (err) {
 		daemon->node.leave = daemon->node.adopted;

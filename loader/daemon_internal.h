@@ -6,6 +6,7 @@
 #ifndef HF_LOADER_DAEMON_INTERNAL_H
 #define HF_LOADER_DAEMON_INTERNAL_H
 
+#include "loader/adopt.h"
 #include "loader/auto.h"
 #include "loader/client.h"
 #include "loader/cluster.h"
@@ -33,6 +34,7 @@ struct daemon {
 	struct keyservice *service;
 	struct event *datapath_readable;
 	struct reconcile *reconcile;
+	struct adopt_result adopted;
 	struct auto_watch *watch;  /* NULL: no tunnel leads to AUTO */
 	struct auto_server server; /* that AUTO leads to; index 0: none */
 	size_t target;		   /* the cluster's index; that of the cluster AUTO is the policy's n_clusters */

@@ -23,6 +23,7 @@
 #define RESTART_HEALTHY_NS (30 * CLOCK_NS_PER_S)
 #define LISTEN_BACKLOG 512
 #define LISTEN_MAX 16
+#define LISTEN_TRIES 40 /* of 50 ms */
 #define REAP_TRIES 200 /* of 10 ms */
 #define PATIENCE_MS 500
 #define MESSAGES_AT_ONCE 32
@@ -69,6 +70,22 @@ static int tcp_socket(void)
 	return err;
 }
 
+/* The key service of a holdfastd that was killed a moment ago may still be ending: its port is free soon. */
+static int bind_and_listen(int fd, const struct sockaddr_in *sin)
+{
+	static const struct timespec pause = { .tv_nsec = 50000000 };
+	bool bound = false;
+
+	for (int tries = 0;; tries++) {
+		bound = bound || !bind(fd, (const struct sockaddr *)sin, sizeof(*sin));
+		if (bound && !listen(fd, LISTEN_BACKLOG))
+			return 0;
+		if (errno != EADDRINUSE || tries == LISTEN_TRIES)
+			return -errno;
+		nanosleep(&pause, NULL);
+	}
+}
+
 /* The accepted sockets inherit mark and device from the listening one (inet_csk_clone_lock()). */
 static int listen_on(const char *interface, __u16 port, char *error, size_t size)
 {
@@ -82,10 +99,10 @@ static int listen_on(const char *interface, __u16 port, char *error, size_t size
 		return fd;
 	}
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	if (!setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, interface, (socklen_t)strlen(interface)) &&
-	    !bind(fd, (struct sockaddr *)&sin, sizeof(sin)) && !listen(fd, LISTEN_BACKLOG))
+	err = setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, interface, (socklen_t)strlen(interface)) ? -errno :
+												  bind_and_listen(fd, &sin);
+	if (!err)
 		return fd;
-	err = -errno;
 	snprintf(error, size, "cannot listen on %s, TCP port %u: %s", interface, port, strerror(-err));
 	close(fd);
 	return err;

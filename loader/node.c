@@ -478,7 +478,8 @@ int node_up(struct node *node, const struct node_config *config)
 	err = take_over(node, config);
 	if (!err)
 		err = fill_tunnels(node, config, POLICY_TARGET_CLUSTER, 0);
-	if (!err)
+	/* Adopted ones lead where AUTO led, which it may still do: node_dial() or node_hang_up() will tell. */
+	if (!err && (!node->adopted || node->moved))
 		err = fill_tunnels(node, config, POLICY_TARGET_AUTO, slot_of(config, config->policy->n_clusters));
 	if (!err)
 		err = fill_protected(node);
@@ -522,10 +523,11 @@ static int restore_tunnel(struct node *node, const struct node_config *config, b
 	return err;
 }
 
-/* An underlay interface that came back is another one to the kernel. One that is away is waited for. */
+/* An underlay interface that came back is another one to the kernel. One that is away is waited for. An address that stands stays. */
 static void follow_underlay(struct node *node)
 {
 	struct node_interface now;
+	struct link_path path;
 
 	for (size_t i = 0; i < node->n_underlay; i++) {
 		struct node_interface *known = &node->underlay[i];
@@ -535,6 +537,8 @@ static void follow_underlay(struct node *node)
 			continue;
 		if (now.index != known->index)
 			datapath_detach_underlay(node->dp, (unsigned int)known->index);
+		if (!addr_is_zero(&known->address) && !link_path(node->route, &known->address, &path) && path.local)
+			now.address = known->address;
 		*known = now;
 	}
 }

@@ -45,6 +45,7 @@ struct node {
 	char keeper_path[128]; /* of the sockets that outlive this process; see keeper.h */
 	__u32 *used;	    /* of each cluster's slot: the if_id that it was steered to when it was adopted; 0: none */
 	size_t n_used;
+	bool moved; /* a slot has changed hands since: what leads to AUTO cannot stay until it is known where that is */
 	__u64 grants;	    /* session_record_grants() of the policy */
 	bool started;	    /* set by the daemon once it is ready: this run's end opens the way again */
 	struct node_interface underlay[NODE_INTERFACES_MAX];

@@ -96,6 +96,23 @@ use() {
 	say "the traffic goes through the link, encrypted"
 }
 
+# killed NAME: the client's daemon is killed, and the next one goes on with the session over the link.
+killed() {
+	local before
+	before=$(get client '[.clusters[].gateways[].session | select(.) | .spi_out] | join(" ")')
+	probe_udp "killed-$1" -i 50
+	must 20 "probes are answered" answered "killed-$1"
+	kill_daemon client
+	still_moving "killed-$1"
+	start_daemon client
+	still_moving "killed-$1"
+	must 20 "detected again" is client '.auto.interface' ppp0
+	[ "$(get client '[.clusters[].gateways[].session | select(.) | .spi_out] | join(" ")')" = "$before" ] ||
+		fail "not the same session: $before"
+	probe_end "killed-$1"
+	[ "$(sum "killed-$1" lost)" = 0 ] || fail "$(sum "killed-$1" lost) packets lost"
+}
+
 start_daemon client
 capture_start
 must 15 "no server yet" auto_is none none
@@ -108,6 +125,8 @@ sed -i 's/^Underlay = wan0/Underlay = wan0 ppp0/' "$work/g254.conf"
 start_daemon g254
 use g254
 must 15 "the server is in use" in_use AUTO 200.0.0.254
+killed server
+must 15 "the server is in use still" in_use AUTO 200.0.0.254
 hf client status | grep -q '^AUTO: server 200.0.0.254 on ppp0, leads to AUTO' || fail "status says: $(hf client status)"
 hf client events >"$work/events.log" 2>&1 &
 children+=($!)
@@ -141,6 +160,8 @@ printf '%s\n' 'route add 200.0.0.252 dev ppp0' | batch client
 use g253
 must 15 "the cluster's gateway is in use" in_use "Cluster 1" 200.0.0.252
 in_use AUTO none || fail "the server itself is in use"
+killed redirected
+must 15 "the cluster's gateway is in use still" in_use "Cluster 1" 200.0.0.252
 hang_up
 must 20 "no server at the end" auto_is none none
 shut "at the end"

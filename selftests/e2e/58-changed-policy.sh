@@ -1,0 +1,63 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+# A start after SIGKILL that reads another policy: what stays loses nothing, though its cluster is counted differently now;
+# what is gone is ended. A start that fails leaves all as it is. A gateway that takes no clients any more adopts none.
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/survive.inc"
+
+slot_name() { on client bpftool -j map dump pinned "$(pins client hf_slots)" | jq -r ".[] | select(.formatted.key == $1) | .formatted.value.name"; }
+spi_of() { get client ".clusters[].gateways[] | select(.address == \"$1\") | .session.spi_out"; }
+
+topology_up
+cluster_up cluster='200.0.0.252 200.0.0.253'
+serve t1 t2
+capture_start
+traffic
+[ "$(current_node)" = g252 ] || fail "$(current) is in use"
+spi=$(spi_of 200.0.0.252)
+[[ $(slot_name 0) == "Cluster 1"* ]] || fail "slot 0 is $(slot_name 0)"
+
+kill_daemon client
+cp "$work/client.conf" "$work/good.conf"
+sed -i 's|^Certificate = .*|Certificate = /nowhere.pem|' "$work/client.conf"
+on_background client client-daemon.log "$B/holdfastd" -p "$work/client.conf" -i client -v
+poll_until 60 gone "$background" || fail "it starts without a certificate"
+grep -q nowhere.pem "$work/client-daemon.log" || fail "not said"
+still_moving udp
+still_moving tcp
+
+# Another cluster comes first, a gateway and a tunnel are gone.
+sed -e 's|^Cluster 1 = .*|Cluster 2 = 200.0.0.254\nCluster 1 = 200.0.0.252|' \
+	-e 's|^Tunnel 1 = .*|Tunnel 1 = 10.0.0.1 Cluster 1\nTunnel 2 = 10.0.0.2 Cluster 2|' "$work/good.conf" >"$work/client.conf"
+restart client
+said client 'names no such gateway any more'
+[[ $(slot_name 0) == "Cluster 2"* ]] || fail "slot 0 is $(slot_name 0): the slots did not change hands, so this proves nothing"
+[ "$(spi_of 200.0.0.252)" = "$spi" ] || fail "not the same session"
+is client '.clusters[] | select(.name == "Cluster 1") | .current' 200.0.0.252 || fail "the current gateway changed"
+must 20 "the session that is gone has no states" states_are client 2
+! on client ip route show table 7546 | grep -q 10.0.0.3 || fail "the route of a tunnel that is gone stays"
+! on client ip route get 10.0.0.3 | grep -q hf0 || fail "10.0.0.3 is still tunnelled"
+still_moving udp
+on_background client other.log "$probe" udp "${address[t2]}" 7000 -c 1 -w 20000
+must 30 "the new tunnel carries" answered other
+is client '.clusters[] | select(.name == "Cluster 2") | .current' 200.0.0.254 || fail "not through its own cluster"
+nothing_lost
+stop_daemon client
+
+# The gateway takes nobody any more.
+cp "$work/good.conf" "$work/client.conf"
+start_daemon client
+probe_udp after
+must 30 "probes are answered" answered after
+must 30 "another stands by" standby_ready 1
+kill_daemon g252
+gateway_policy g252 extra='Accept = NO'
+restart g252
+said g252 'accepts no clients any more'
+must 10 "its states are gone" states_are g252 0
+is g252 '.clients | length' 0 || fail "it has clients"
+! on g252 ip neigh show proxy | grep -q 100.0.0.1 || fail "the claim stays"
+must 30 "the client left it" current_is_not g252
+still_moving after
+probe_end after
+capture_assert_encrypted
