@@ -533,7 +533,7 @@ static int adopt(struct daemon *daemon, char *error)
 static int finish_adoption(struct daemon *daemon, char *error)
 {
 	struct adopt_parts parts = adopt_parts(daemon);
-	struct node_config node = node_config(daemon);
+	struct node_config node = daemon_node_config(daemon);
 	int err = 0;
 
 	if (!daemon->node.adopted)

@@ -328,6 +328,8 @@ static void on_limit(void *context, const struct expire_notice *notice)
 
 	if (!notice)
 		look_at_limits(peers);
+	if (peer && peer->pending && notice->spi == peer->pending->spi_in)
+		peer->pending_spent = true;
 	if (!peer || !peer->up || (notice->spi != peer->spi_in && notice->spi != peer->spi_out))
 		return;
 	if (notice->hard)
@@ -399,6 +401,7 @@ int peers_install(struct peers *peers, struct peer *known, const struct kms_sess
 	peer->pending = copy;
 	peer->pending_id = session->id;
 	peer->pending_limits = limits;
+	peer->pending_spent = false;
 	if (!known) {
 		peer->local = session->local;
 		peer->remote = session->remote;
@@ -542,6 +545,8 @@ int peers_activate(struct peer *peer)
 	peers_record(peer);
 	if (before.up)
 		fade(&before);
+	if (peer->pending_spent)
+		expiry_after(peer, 0);
 	pending_clear(peer);
 	if (before.up && (before.port != peer->port || !addr_equal(&before.remote, &peer->remote)))
 		leave_outer(peer, &before.remote, before.port);

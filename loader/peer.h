@@ -56,6 +56,7 @@ struct peer {
 	__u64 pending_id;	     /* the KMS's session that waits for peers_activate(); 0: none */
 	struct kms_session *pending; /* with its outbound key */
 	struct xfrm_limits pending_limits;
+	bool pending_spent; /* the other end was quick: its inbound state has reached a limit already */
 	struct xfrm_limits limits; /* of each of the two states */
 	struct event *expiry;
 	struct peers *peers;

@@ -12,7 +12,7 @@ rekey_up 'RekeyPackets = 100' ''
 from=$(now_ms)
 until renewed "$wanted"; do
 	before=$(renewals)
-	poll_until 60 renewed $((before + 50 < wanted ? before + 50 : wanted)) || fail "$(renewals) renewals, $before a minute ago"
+	poll_until 120 renewed $((before + 10 < wanted ? before + 10 : wanted)) || fail "$(renewals) renewals, $before two minutes ago"
 	say "$(renewals) renewals in $((($(now_ms) - from) / 1000)) s, $(states client) states at the client"
 done
 rekey_over "$wanted"
