@@ -12,6 +12,7 @@
 #include "kms/exchange.h"
 #include "kms/wire.h"
 #include "lib/clock.h"
+#include "lib/secret.h"
 
 /*
  * How long we wait for the other end to close after we have said our last
@@ -105,10 +106,12 @@ static void stop_exchange(struct connection *c, int error, const char *text)
 static int derive_keys(struct connection *c, struct kms_session *session)
 {
 	const struct exchange_terms *terms = &c->exchange.terms;
-	__u8 context[WIRE_CONTEXT_LEN], bytes[2 * KMS_KEY_MAX];
+	__u8 context[WIRE_CONTEXT_LEN], *bytes = secret_alloc(2 * KMS_KEY_MAX);
 	size_t len = wire_key_len(terms->algorithm);
 	int ret;
 
+	if (!bytes)
+		return -ENOMEM;
 	wire_key_context(terms->spi_initiator, terms->spi_responder, terms->algorithm, terms->encapsulation, context);
 	ret = tls_export(c->tls, WIRE_EXPORTER_LABEL, context, sizeof(context), bytes, 2 * len);
 	if (!ret) {
@@ -116,7 +119,7 @@ static int derive_keys(struct connection *c, struct kms_session *session)
 		memcpy(c->dialled ? session->key_out : session->key_in, bytes, len);
 		memcpy(c->dialled ? session->key_in : session->key_out, bytes + len, len);
 	}
-	explicit_bzero(bytes, sizeof(bytes));
+	secret_free(bytes, 2 * KMS_KEY_MAX);
 	return ret;
 }
 
@@ -129,10 +132,12 @@ static bool remote_is_proven(const struct connection *c)
 	return false;
 }
 
-static void install(struct connection *c)
+/* What holdfastd needs to know of the session, but for its keys. */
+static void describe_session(struct connection *c, struct kms_session *session)
 {
 	const struct exchange_terms *terms = &c->exchange.terms;
-	struct kms_session session = {
+
+	*session = (struct kms_session){
 		.id = c->session = ++c->service->last_session,
 		.request = c->request,
 		.local = c->local,
@@ -149,21 +154,29 @@ static void install(struct connection *c)
 		.n_inner = (__u32)terms->n_inner,
 		.not_after = c->peer.not_after,
 	};
+	memcpy(session->inner, terms->inner, terms->n_inner * sizeof(session->inner[0]));
+	memcpy(session->name, c->peer.name, sizeof(session->name));
+}
+
+static void install(struct connection *c)
+{
+	struct kms_session *session;
 	int ret = c->calls->offered && !c->dialled ? c->calls->offered(c->context, &c->local) : 0;
 
 	if (ret) {
 		step(c, &(struct exchange_event){ .type = EXCHANGE_INSTALLED, .error = ret });
 		return;
 	}
-	memcpy(session.inner, terms->inner, terms->n_inner * sizeof(session.inner[0]));
-	memcpy(session.name, c->peer.name, sizeof(session.name));
-	ret = derive_keys(c, &session);
+	session = secret_alloc(sizeof(*session));
+	if (session)
+		describe_session(c, session);
+	ret = session ? derive_keys(c, session) : -ENOMEM;
 	if (!ret)
-		service_send(c->service, KMS_INSTALL, &session, sizeof(session));
-	explicit_bzero(&session, sizeof(session));
+		service_send(c->service, KMS_INSTALL, session, sizeof(*session));
+	secret_free(session, sizeof(*session));
 	if (ret) {
 		c->exchange.installing = false;
-		stop_exchange(c, ret, "TLS gave no keys");
+		stop_exchange(c, ret, ret == -ENOMEM ? "out of memory" : "TLS gave no keys");
 	}
 }
 

@@ -107,6 +107,16 @@ static void on_link_readable(evutil_socket_t fd, short what, void *context)
 		service_end(service, ret);
 }
 
+static bool seal(void)
+{
+	char error[256];
+
+	if (!sandbox_seal(error, sizeof(error)))
+		return true;
+	log_error("%s", error);
+	return false;
+}
+
 static int serve(void)
 {
 	struct event_base *base = event_base_new();
@@ -120,8 +130,11 @@ static int serve(void)
 		log_error("out of memory");
 		goto out;
 	}
+	if (!seal())
+		goto end;
 	event_base_dispatch(base);
 	ret = service->failed || service->link >= 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+end:
 	service->link = -1;
 	request_cancel_all(service);
 	acceptor_free(service->acceptor);
@@ -155,7 +168,7 @@ int main(int argc, char **argv)
 	enum log_level level = LOG_LEVEL_INFO;
 	const char *user = NULL;
 	char error[256];
-	int option;
+	int option, ret;
 
 	while ((option = getopt_long(argc, argv, "u:vhV", options, NULL)) != -1) {
 		switch (option) {
@@ -190,6 +203,13 @@ int main(int argc, char **argv)
 		log_error("%s", error);
 		return EXIT_FAILURE;
 	}
+	ret = tls_init();
+	if (ret < 0) {
+		log_error("OpenSSL: %s", strerror(-ret));
+		return EXIT_FAILURE;
+	}
+	if (ret)
+		log_warning("keys may be swapped out: the limit of locked memory is too low (RLIMIT_MEMLOCK)");
 	signal(SIGPIPE, SIG_IGN);
 	return serve();
 }

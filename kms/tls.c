@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "kms/wire.h"
+#include "lib/secret.h"
 
 #define PEM_MAX (1u << 20) /* of one file */
 
@@ -41,6 +42,29 @@ static const char *drain_errors(const char *fallback)
 
 	ERR_clear_error();
 	return reason ? reason : fallback;
+}
+
+/* ---- the process ---- */
+
+/*
+ * For the private keys of our certificate and of the handshakes' key exchanges. An allocation fails when it is full: it
+ * holds some thousand of the latter, more than there can be connections (kms/accept.h).
+ */
+#define SECURE_HEAP_BYTES (1u << 20)
+#define SECURE_HEAP_LEAST 32
+
+int tls_init(void)
+{
+	__u8 seed[8];
+	int heap = CRYPTO_secure_malloc_init(SECURE_HEAP_BYTES, SECURE_HEAP_LEAST);
+
+	tzset();
+	if (!heap || OPENSSL_init_ssl(OPENSSL_INIT_LOAD_SSL_STRINGS | OPENSSL_INIT_LOAD_CRYPTO_STRINGS, NULL) != 1 ||
+	    tls_random(seed, sizeof(seed)) < 0) {
+		ERR_clear_error();
+		return -ENOMEM;
+	}
+	return heap == 2;
 }
 
 /* ---- certificates ---- */
@@ -115,10 +139,10 @@ static size_t certificate_hosts(X509 *certificate, struct hf_addr *hosts, size_t
 
 /* ---- the identity ---- */
 
-/* The whole file as a BIO of its own memory; it may hold a key, so *ret_bytes is to be wiped with *ret_len. */
+/* The whole file; it may hold a key, so *ret_bytes is to be freed with secret_free(), as PEM_MAX bytes. */
 static int read_pem(int fd, char **ret_bytes, size_t *ret_len)
 {
-	char *bytes = malloc(PEM_MAX);
+	char *bytes = secret_alloc(PEM_MAX);
 	size_t len = 0;
 	ssize_t got;
 	int ret = 0;
@@ -136,8 +160,7 @@ static int read_pem(int fd, char **ret_bytes, size_t *ret_len)
 	if (!ret && len == PEM_MAX)
 		ret = -EFBIG;
 	if (ret) {
-		OPENSSL_cleanse(bytes, len);
-		free(bytes);
+		secret_free(bytes, PEM_MAX);
 		return ret;
 	}
 	*ret_bytes = bytes;
@@ -243,8 +266,7 @@ static int load_file(SSL_CTX *context, const struct identity_file *file, int fd,
 	}
 	ERR_clear_error(); /* the end of a PEM file is an error to OpenSSL */
 	BIO_free(pem);
-	OPENSSL_cleanse(bytes, len);
-	free(bytes);
+	secret_free(bytes, PEM_MAX);
 	return ret;
 }
 

@@ -15,6 +15,7 @@
 
 #include "lib/clock.h"
 #include "lib/log.h"
+#include "lib/secret.h"
 
 #define SESSION_LIFETIME_S 3600
 #define RESTART_FIRST_MS 100
@@ -33,6 +34,7 @@ struct keyservice {
 	void *context;
 	struct event *readable;
 	struct event *restart;
+	int program; /* the file: where it lies may be out of our reach when it is started again */
 	int link;
 	pid_t pid;
 	unsigned int restarts;
@@ -189,8 +191,12 @@ static void on_ready(struct keyservice *service, const void *body)
 
 static void on_install(struct keyservice *service, const void *body)
 {
-	struct kms_session session = *(const struct kms_session *)body;
-	struct kms_installed installed = { .session = session.id };
+	static struct kms_session session; /* wiped each time */
+	struct kms_installed installed;
+
+	secret_lock(&session, sizeof(session));
+	session = *(const struct kms_session *)body;
+	installed = (struct kms_installed){ .session = session.id };
 
 	installed.result = service->calls.install(service->context, &session);
 	if (!installed.result && session.role == KMS_RESPONDER && session.reversed) {
@@ -297,8 +303,10 @@ static void link_readable(evutil_socket_t fd, short what, void *context)
 	static struct kms_link_message message; /* holds keys for the time of one call: wiped each time */
 
 	for (;;) {
-		int got = kms_link_receive(service->link, &message);
+		int got;
 
+		secret_lock(&message, sizeof(message));
+		got = kms_link_receive(service->link, &message);
 		if (got == -EAGAIN || got == -EINTR)
 			return;
 		if (got <= 0) {
@@ -342,7 +350,7 @@ static void exec_program(struct keyservice *service, int link)
 		fcntl(link, F_SETFD, 0);
 	else if (dup2(link, KMS_LINK_FD) < 0)
 		_exit(127);
-	execv(service->config.program, args);
+	execveat(service->program, "", args, environ, AT_EMPTY_PATH);
 	_exit(127);
 }
 
@@ -401,7 +409,8 @@ int keyservice_start(struct event_base *base, const struct keyservice_config *co
 	service->link = -1;
 	service->restart = evtimer_new(base, restart_due, service);
 	err = open_listening(service, error, size);
-	if (!err && access(config->program, X_OK)) {
+	service->program = open(config->program, O_PATH | O_CLOEXEC);
+	if (!err && (service->program < 0 || access(config->program, X_OK))) {
 		err = -errno;
 		snprintf(error, size, "%s: %s", config->program, strerror(-err));
 	}
@@ -423,6 +432,8 @@ void keyservice_stop(struct keyservice *service)
 	event_free(service->restart);
 	for (size_t i = 0; i < service->n_listening; i++)
 		close(service->listening[i]);
+	if (service->program >= 0)
+		close(service->program);
 	free(service);
 }
 

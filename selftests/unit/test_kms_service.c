@@ -11,6 +11,8 @@
 
 #include <sys/stat.h>
 
+#include "lib/privilege.h"
+
 #define CLIENT "127.0.0.1"
 #define GATEWAY_1 "127.0.0.11"
 #define GATEWAY_2 "127.0.0.12"
@@ -970,31 +972,64 @@ static void ends_at_a_malformed_record(void **state)
 	free(node);
 }
 
+/* A line of /proc/PID/status: what stands behind its name. */
+static void read_status(pid_t pid, const char *name, char *ret_value, size_t size)
+{
+	char path[64], line[256];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	file = fopen(path, "re");
+	assert_non_null(file);
+	ret_value[0] = 0;
+	while (fgets(line, sizeof(line), file))
+		if (!strncmp(line, name, strlen(name)) && line[strlen(name)] == ':')
+			snprintf(ret_value, size, "%s", line + strlen(name) + 1 + strspn(line + strlen(name) + 1, " \t"));
+	fclose(file);
+	ret_value[strcspn(ret_value, "\n")] = 0;
+}
+
+/* Seen from outside, once it is ready: what it is, and what is left to it. */
 static void gives_up_its_privileges(void **state)
 {
+	static const struct {
+		const char *name;
+		const char *value;
+		bool sealed; /* not in a program with a sanitizer */
+	} lines[] = {
+		{ "Groups", "", false },
+		{ "CapInh", "0000000000000000", false },
+		{ "CapPrm", "0000000000000000", false },
+		{ "CapEff", "0000000000000000", false },
+		{ "CapBnd", "0000000000000000", false },
+		{ "CapAmb", "0000000000000000", false },
+		{ "NoNewPrivs", "1", false },
+		{ "Seccomp", "2", true },
+	};
 	struct node *client;
 	struct kms_ready ready;
-	char path[64], line[256];
-	unsigned int uid = 0, groups = 0, no_new_privs = 0;
-	FILE *file;
+	unsigned int ids[4] = { 0 };
+	char value[256];
 
 	if (geteuid() != 0)
 		skip();
 	client = node_start_as("nobody");
 	ready = node_identify(client, pki, "client", pki, &settings);
 	assert_int_equal(ready.result, 0);
-	snprintf(path, sizeof(path), "/proc/%d/status", (int)client->pid);
-	file = fopen(path, "re");
-	assert_non_null(file);
-	while (fgets(line, sizeof(line), file)) {
-		sscanf(line, "Uid: %u", &uid);
-		groups += !strncmp(line, "Groups:", 7) && strpbrk(line, "0123456789");
-		sscanf(line, "NoNewPrivs: %u", &no_new_privs);
+	for (size_t i = 0; i < 2; i++) {
+		read_status(client->pid, i ? "Gid" : "Uid", value, sizeof(value));
+		assert_int_equal(sscanf(value, "%u %u %u %u", &ids[0], &ids[1], &ids[2], &ids[3]), 4);
+		for (size_t j = 0; j < 4; j++)
+			assert_int_not_equal(ids[j], 0);
 	}
-	fclose(file);
-	assert_int_not_equal(uid, 0);
-	assert_int_equal(groups, 0);
-	assert_int_equal(no_new_privs, 1);
+	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+		if (lines[i].sealed && PRIVILEGE_SANITIZER)
+			continue;
+		read_status(client->pid, lines[i].name, value, sizeof(value));
+		value[strcspn(value, " ")] = 0;
+		if (strcmp(value, lines[i].value))
+			fail_msg("%s: %s instead of %s", lines[i].name, value, lines[i].value);
+	}
 	node_stop(client);
 }
 
