@@ -733,7 +733,7 @@ void clusters_rejected(struct clusters *all, __u64 request, int error)
 		if (!cluster->request || (request && cluster->request != request))
 			continue;
 		cluster->request = 0;
-		event.denied = request && !cluster->unreached;
+		event.denied = request && error != ECONNABORTED && !cluster->unreached;
 		if (error == EALREADY)
 			log_debug("%s: the gateway dials us itself", cluster->policy->name);
 		else

@@ -289,18 +289,16 @@ static void on_refused(void *context, const struct kms_failure *failure)
 		      "%s was refused: %s", addr_text(&failure->peer).s, failure->text);
 }
 
-static void on_died(void *context, const char *why)
+/* What was under way in it comes as abandoned and rejected. */
+static void on_died(void *context, const struct keyworker_death *death)
 {
 	struct daemon *daemon = context;
 
-	eventlog_emit(daemon->log, EVENT_KEY_SERVICE, json_pack("{s:s}", "why", why),
-		      "the key management service died (%s); it is started again", why);
-	for (struct peer *peer = peers_next(daemon->peers, NULL), *next; peer; peer = next) {
-		next = peers_next(daemon->peers, peer);
-		if (peer->pending)
-			abandon(daemon, peer);
-	}
-	clusters_rejected(daemon->clusters, 0, 0);
+	eventlog_emit(daemon->log, EVENT_KEY_SERVICE,
+		      json_pack("{s:s, s:i, s:i, s:i}", "why", death->why, "worker", (int)death->index + 1, "times",
+				(int)death->times, "again_ms", (int)death->again_ms),
+		      "key management service %zu died (%s)%s; it is started again in %u ms", death->index + 1, death->why,
+		      death->times > 1 ? ", as the one before it did" : "", death->again_ms);
 }
 
 static void on_expiry(void *context, struct peer *peer, bool renew)

@@ -22,7 +22,9 @@
 #define RESTART_DOUBLINGS 7
 /* A process that ran this long was healthy: the back-off starts anew. */
 #define RESTART_HEALTHY_NS (30 * CLOCK_NS_PER_S)
-#define REAP_TRIES 200 /* of 10 ms */
+#define REAP_TRIES 200 /* of 10 ms, at an end in order */
+#define REAP_TRIES_DEAD 20
+#define LINK_BUFFER_BYTES (8 << 20)
 
 struct keyworker {
 	struct keyworker_config config;
@@ -37,7 +39,7 @@ struct keyworker {
 };
 
 /* Ends it with the signal and waits for it. Its status, as of waitpid(); 0 when there was none. */
-static int reap(struct keyworker *worker, int signal)
+static int reap(struct keyworker *worker, int signal, int tries)
 {
 	int status = 0;
 
@@ -45,7 +47,7 @@ static int reap(struct keyworker *worker, int signal)
 		return 0;
 	kill(worker->pid, signal);
 	/* It ends at once when the link closes; one that hangs does not hold us up. */
-	for (int i = 0; i < REAP_TRIES; i++) {
+	for (int i = 0; i < tries; i++) {
 		struct timespec pause = { .tv_nsec = 10000000 };
 
 		if (waitpid(worker->pid, &status, WNOHANG) == worker->pid) {
@@ -91,7 +93,7 @@ static void fail(struct keyworker *worker, const char *why)
 
 	close_link(worker);
 	/* One that has just closed its end is on its way out: give it the moment to say how it died. */
-	status = reap(worker, 0);
+	status = reap(worker, 0, REAP_TRIES_DEAD);
 	if (WIFSIGNALED(status))
 		snprintf(text, sizeof(text), "%s, by signal %d (%s)", why, WTERMSIG(status), strsignal(WTERMSIG(status)));
 	else
@@ -148,6 +150,7 @@ static void exec_program(const struct keyworker *worker, int link)
 
 static int start(struct keyworker *worker, char *error, size_t size)
 {
+	static const int room = LINK_BUFFER_BYTES;
 	int pair[2], err;
 
 	worker->started_ns = clock_now_ns();
@@ -157,6 +160,8 @@ static int start(struct keyworker *worker, char *error, size_t size)
 		return err;
 	}
 	worker->link = pair[0];
+	/* Many sessions are told at once when it starts; without the privilege for it, fewer. */
+	setsockopt(worker->link, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room));
 	worker->pid = fork();
 	if (worker->pid == 0)
 		exec_program(worker, pair[1]);
@@ -215,7 +220,7 @@ void keyworker_free(struct keyworker *worker)
 	if (!worker)
 		return;
 	close_link(worker);
-	reap(worker, SIGTERM);
+	reap(worker, SIGTERM, REAP_TRIES);
 	if (worker->restart)
 		event_free(worker->restart);
 	free(worker);

@@ -1,0 +1,490 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * holdfastd's end of the key management service: real workers, started and told by loader/keyservice.c, in a network
+ * namespace of the test's own. Others dial from addresses of 127.0.0.0/8; the test runs the loop.
+ */
+#include "selftests/unit/kms_node.h"
+
+#include <event2/event.h>
+#include <sys/stat.h>
+
+#include "lib/log.h"
+#include "loader/keylisten.h"
+#include "loader/keyservice.h"
+#include "selftests/unit/space.h"
+
+#define GATEWAY "127.0.0.11"
+#define WORKERS 3
+#define PORT 7546
+#define WAIT_MS 20000
+
+static char pki[] = "/tmp/holdfast-keyservice-XXXXXX";
+static const struct kms_identity settings = { .lifetime_s = 3600, .encapsulation = KMS_ENCAP_AUTO, .exchange_ms = 10000 };
+
+/* holdfastd in short: what it was told. */
+struct told {
+	unsigned int ready;
+	struct kms_ready last_ready;
+	unsigned int deaths;
+	struct keyworker_death death;
+	unsigned int installed, activated, abandoned, rejected, revoked;
+	struct kms_session session; /* the last one */
+	__u64 last_rejected;
+	int last_error;
+	struct kms_certificate last_revoked;
+	struct kms_known known[4];
+	size_t n_known;
+};
+
+static struct told told;
+static struct event_base *base;
+
+static void on_ready(void *context, const struct kms_ready *ready)
+{
+	told.ready++;
+	told.last_ready = *ready;
+}
+
+static int on_install(void *context, struct kms_session *session)
+{
+	told.installed++;
+	told.session = *session;
+	return 0;
+}
+
+static void on_activate(void *context, __u64 session)
+{
+	assert_int_equal(session, told.session.id);
+	told.activated++;
+}
+
+static void on_abandon(void *context, __u64 session)
+{
+	told.abandoned++;
+}
+
+static void on_attempt_failed(void *context, const struct kms_failure *failure)
+{
+}
+
+static void on_rejected(void *context, const struct kms_failure *failure)
+{
+	told.rejected++;
+	told.last_rejected = failure->request;
+	told.last_error = failure->error;
+}
+
+static void on_refused(void *context, const struct kms_failure *failure)
+{
+}
+
+static void on_died(void *context, const struct keyworker_death *death)
+{
+	told.deaths++;
+	told.death = *death;
+	told.death.why = strstr(death->why, "signal 9") ? "killed" : "otherwise";
+}
+
+static size_t on_known(void *context, size_t from, struct kms_known *ret_known, size_t max)
+{
+	size_t n = 0;
+
+	while (from + n < told.n_known && n < max) {
+		ret_known[n] = told.known[from + n];
+		n++;
+	}
+	return n;
+}
+
+static void on_revoked(void *context, const struct kms_certificate *certificate)
+{
+	told.revoked++;
+	told.last_revoked = *certificate;
+}
+
+static const struct keyservice_calls calls = {
+	.ready = on_ready, .install = on_install, .activate = on_activate, .abandon = on_abandon,
+	.attempt_failed = on_attempt_failed, .rejected = on_rejected, .refused = on_refused, .died = on_died,
+	.known = on_known, .revoked = on_revoked,
+};
+
+static __u64 now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (__u64)ts.tv_sec * 1000 + (__u64)ts.tv_nsec / 1000000;
+}
+
+/* One turn of the loop: what is ready now, or 10 ms. */
+static void turn(void)
+{
+	struct timeval tv = { .tv_usec = 10000 };
+
+	event_base_loopexit(base, &tv);
+	event_base_loop(base, EVLOOP_ONCE);
+}
+
+#define until(condition)                                                                  \
+	do {                                                                              \
+		__u64 deadline = now_ms() + WAIT_MS;                                      \
+		while (!(condition)) {                                                    \
+			if (now_ms() > deadline)                                          \
+				fail_msg("not within %d ms: %s", WAIT_MS, #condition);    \
+			turn();                                                           \
+		}                                                                         \
+	} while (0)
+
+static bool has_something(int fd)
+{
+	struct pollfd pollfd = { .fd = fd, .events = POLLIN };
+
+	return poll(&pollfd, 1, 0) > 0;
+}
+
+/* As node_expect(), with the loop of the service turning meanwhile. */
+static const void *await(struct node *node, __u32 type)
+{
+	until(has_something(node->link));
+	return node_expect(node, type);
+}
+
+/* ---- scenery ---- */
+
+static void issue(const char *name, const char *address, int days)
+{
+	struct hf_addr addr = node_addr(address);
+	char error[PKI_ERROR_MAX];
+
+	if (pki_issue(pki, name, &addr, 1, days, error))
+		fail_msg("%s", error);
+}
+
+/* In a namespace of its own, with its CA, the gateway's certificate, and one for each client. */
+static int set_up(void **state)
+{
+	char error[PKI_ERROR_MAX];
+
+	if (geteuid() || unshare(CLONE_NEWNET))
+		return 0;
+	space_run("ip link set lo up");
+	assert_non_null(mkdtemp(pki));
+	if (pki_init(pki, error))
+		fail_msg("%s", error);
+	issue("gateway", GATEWAY, 30);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	char command[64];
+
+	snprintf(command, sizeof(command), "rm -rf %s", pki);
+	return system(command);
+}
+
+static struct policy *make_policy(const char *name, unsigned int workers)
+{
+	struct policy_report report = { 0 };
+	struct policy *policy = NULL;
+	char text[512];
+
+	snprintf(text, sizeof(text), "[IDENTITY]\nCertificate=%s.pem\nPrivateKey=%s.key\nTrustAnchors=ca.pem\n"
+				     "RevocationList=crl.pem\n[INTERFACE]\nKeyServiceWorkers=%u", name, name, workers);
+	assert_int_equal(policy_parse(text, strlen(text), &report, &policy), 0);
+	policy_report_clear(&report);
+	return policy;
+}
+
+struct scene {
+	struct policy *policy;
+	struct keyservice *service;
+};
+
+static struct scene scene_make(unsigned int workers)
+{
+	static const char lo[1][POLICY_IFACE_MAX] = { "lo" };
+	struct scene scene = { .policy = make_policy("gateway", workers) };
+	struct keyservice_config config = { .program = node_program(), .policy = scene.policy, .policy_folder = pki,
+					    .listen = lo, .n_listen = 1 };
+	char error[512] = "";
+
+	if (geteuid())
+		skip();
+	memset(&told, 0, sizeof(told));
+	base = event_base_new();
+	if (keyservice_start(base, &config, &calls, NULL, error, sizeof(error), &scene.service))
+		fail_msg("%s", error);
+	until(told.ready);
+	if (told.last_ready.result)
+		fail_msg("%s", told.last_ready.text);
+	return scene;
+}
+
+static void scene_end(struct scene *scene)
+{
+	keyservice_stop(scene->service);
+	policy_free(scene->policy);
+	event_base_free(base);
+}
+
+/* The n-th address of 127.0.3.0/24 whose connections belong to this worker. */
+static const char *source_of(size_t worker, unsigned int n)
+{
+	static char text[32];
+
+	for (unsigned int i = 1; i < 255; i++) {
+		struct hf_addr addr;
+
+		snprintf(text, sizeof(text), "127.0.3.%u", i);
+		addr = node_addr(text);
+		if (keylisten_worker_of(&addr, WORKERS) == worker && n-- == 0)
+			return text;
+	}
+	fail_msg("no such address");
+	return NULL;
+}
+
+/* Named after its address. */
+static void need_certificate(const char *address)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/%s.pem", pki, address);
+	if (access(path, F_OK))
+		issue(address, address, 30);
+}
+
+/* A client of its own at that address: a session with the service, from beginning to end. */
+static void make_session(const char *source, struct kms_session *ret_session)
+{
+	struct node *client = node_start_as(NULL);
+	struct kms_request request = { .id = 1, .timeout_ms = 10000, .patience_ms = 5000, .port = PORT };
+	struct kms_ready ready;
+	const char *gateways[] = { GATEWAY };
+	unsigned int activated = told.activated;
+	struct kms_session session;
+
+	need_certificate(source);
+	ready = node_identify(client, pki, source, pki, &settings);
+	assert_int_equal(ready.result, 0);
+	node_request(client, &request, source, gateways, 1);
+	session = *(const struct kms_session *)await(client, KMS_INSTALL);
+	node_installed(client, session.id, 0);
+	await(client, KMS_ACTIVATE);
+	until(told.activated > activated);
+	assert_int_equal(told.session.spi_in, session.spi_out);
+	if (ret_session)
+		*ret_session = told.session;
+	node_stop(client);
+}
+
+/* A TCP connection that says nothing. */
+static int connect_from(const char *source)
+{
+	int fd = node_socket(source, 0, false);
+	struct hf_addr addr = node_addr(GATEWAY);
+	struct sockaddr_storage sa;
+	socklen_t len = addr_to_sockaddr(&addr, PORT, &sa);
+
+	assert_true(connect(fd, (struct sockaddr *)&sa, len) == 0 || errno == EINPROGRESS);
+	return fd;
+}
+
+static void kill_worker(struct scene *scene, size_t worker)
+{
+	unsigned int deaths = told.deaths;
+	pid_t pid;
+
+	until((pid = keyservice_pid(scene->service, worker)) > 0);
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	until(told.deaths > deaths);
+	assert_int_equal(told.death.index, worker);
+	assert_string_equal(told.death.why, "killed");
+}
+
+/* ---- tests ---- */
+
+static void chooses_a_worker_by_the_source(void **state)
+{
+	struct hf_addr a = node_addr("2001:db8:1:2::1"), b = node_addr("2001:db8:1:2:ffff::"), c;
+	unsigned int count[WORKERS] = { 0 };
+	char text[40];
+
+	assert_int_equal(keylisten_worker_of(&a, WORKERS), keylisten_worker_of(&b, WORKERS));
+	for (unsigned int i = 0; i < 300; i++) {
+		snprintf(text, sizeof(text), "10.1.%u.%u", i / 200, i % 200);
+		c = node_addr(text);
+		count[keylisten_worker_of(&c, WORKERS)]++;
+		assert_int_equal(keylisten_worker_of(&c, 1), 0);
+	}
+	for (size_t i = 0; i < WORKERS; i++)
+		assert_in_range(count[i], 60, 140);
+}
+
+/* The kernel chooses the worker that we say: seen by stopping all the others. */
+static void shares_the_port(void **state)
+{
+	struct scene scene = scene_make(WORKERS);
+
+	for (size_t worker = 0; worker < WORKERS; worker++) {
+		const char *source = source_of(worker, 0);
+
+		for (size_t other = 0; other < WORKERS; other++)
+			if (other != worker)
+				kill(keyservice_pid(scene.service, other), SIGSTOP);
+		make_session(source, NULL);
+		for (size_t other = 0; other < WORKERS; other++)
+			kill(keyservice_pid(scene.service, other), SIGCONT);
+	}
+	assert_int_equal(told.installed, WORKERS);
+	assert_int_equal(told.deaths, 0);
+	scene_end(&scene);
+}
+
+static bool is_closed(int fd)
+{
+	char byte;
+
+	return recv(fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK) == 0 || (errno != EAGAIN && errno != EINTR);
+}
+
+/* In the worker when its first byte was read: so a byte that is no TLS is sent, but not enough to be refused. */
+static void begin_handshake(int fd)
+{
+	until(send(fd, "\x16", 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1);
+}
+
+static void a_crash_costs_its_own_handshakes(void **state)
+{
+	struct scene scene = scene_make(WORKERS);
+	int fds[WORKERS];
+	pid_t pids[WORKERS];
+
+	for (size_t i = 0; i < WORKERS; i++) {
+		pids[i] = keyservice_pid(scene.service, i);
+		fds[i] = connect_from(source_of(i, 0));
+		begin_handshake(fds[i]);
+	}
+	/* Whoever has made a session has accepted all that came before. */
+	for (size_t i = 0; i < WORKERS; i++) {
+		make_session(source_of(i, 1), NULL);
+	}
+	kill_worker(&scene, 1);
+	until(is_closed(fds[1]));
+	assert_false(is_closed(fds[0]));
+	assert_false(is_closed(fds[2]));
+	assert_int_equal(keyservice_pid(scene.service, 0), pids[0]);
+	assert_int_equal(keyservice_pid(scene.service, 2), pids[2]);
+	/* It is started again, and serves. */
+	until(keyservice_pid(scene.service, 1) > 0 && told.ready == 2);
+	make_session(source_of(2, 1), NULL);
+	make_session(source_of(1, 2), NULL);
+	for (size_t i = 0; i < WORKERS; i++)
+		close(fds[i]);
+	scene_end(&scene);
+}
+
+static void backs_off_in_a_crash_loop(void **state)
+{
+	struct scene scene = scene_make(WORKERS);
+	unsigned int expected = 100;
+	__u64 begun;
+
+	for (unsigned int times = 1; times <= 5; times++) {
+		kill_worker(&scene, 2);
+		assert_int_equal(told.death.times, times);
+		assert_int_equal(told.death.again_ms, expected);
+		begun = now_ms();
+		if (times == 5)
+			break;
+		until(keyservice_pid(scene.service, 2) > 0);
+		assert_true(now_ms() - begun + 20 >= expected);
+		expected *= 2;
+	}
+	/* Meanwhile another stands in for it. */
+	make_session(source_of(2, 0), NULL);
+	if (now_ms() - begun < 1600)
+		assert_int_equal(keyservice_pid(scene.service, 2), 0);
+	scene_end(&scene);
+}
+
+/* An address behind a link that swallows everything, and that belongs to this worker. */
+static struct hf_addr silent_address(size_t worker)
+{
+	struct hf_addr addr;
+	unsigned int i = 0;
+	char text[32];
+
+	do {
+		snprintf(text, sizeof(text), "10.77.1.%u", ++i);
+		addr = node_addr(text);
+	} while (keylisten_worker_of(&addr, WORKERS) != worker);
+	return addr;
+}
+
+static void rejects_what_the_dead_had(void **state)
+{
+	struct scene scene = scene_make(WORKERS);
+	struct hf_addr gateways[2];
+	__u64 ids[2];
+
+	space_make_link("hole", "10.77.0.1/16");
+	for (size_t i = 0; i < 2; i++) {
+		gateways[i] = silent_address(i);
+		assert_int_equal(keyservice_request(scene.service, &gateways[i], 1, &ids[i]), 0);
+	}
+	assert_int_not_equal(ids[0], ids[1]);
+	kill_worker(&scene, 0);
+	until(told.rejected);
+	assert_int_equal(told.rejected, 1);
+	assert_int_equal(told.last_rejected, ids[0]);
+	assert_int_equal(told.last_error, ECONNABORTED);
+	/* The other one is under way still: it can be cancelled, and then nothing comes of it. */
+	keyservice_cancel(scene.service, ids[1]);
+	kill_worker(&scene, 1);
+	assert_int_equal(told.rejected, 1);
+	scene_end(&scene);
+}
+
+static void does_not_share_with_others(void **state)
+{
+	static const char lo[1][POLICY_IFACE_MAX] = { "lo" };
+	struct policy *policy = make_policy("gateway", WORKERS);
+	struct keyservice_config config = { .program = node_program(), .policy = policy, .policy_folder = pki,
+					    .listen = lo, .n_listen = 1 };
+	struct keyservice *service;
+	char error[512] = "";
+	int one = 1, fd;
+
+	if (geteuid())
+		skip();
+	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	assert_int_equal(bind(fd, (struct sockaddr *)&(struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons(PORT) },
+			      sizeof(struct sockaddr_in)), 0);
+	assert_int_equal(listen(fd, 1), 0);
+	base = event_base_new();
+	assert_int_equal(keyservice_start(base, &config, &calls, NULL, error, sizeof(error), &service), -EADDRINUSE);
+	assert_non_null(strstr(error, "cannot listen on lo, TCP port 7546"));
+	close(fd);
+	event_base_free(base);
+	policy_free(policy);
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(chooses_a_worker_by_the_source),
+		cmocka_unit_test(shares_the_port),
+		cmocka_unit_test(a_crash_costs_its_own_handshakes),
+		cmocka_unit_test(backs_off_in_a_crash_loop),
+		cmocka_unit_test(rejects_what_the_dead_had),
+		cmocka_unit_test(does_not_share_with_others),
+	};
+
+	signal(SIGPIPE, SIG_IGN);
+	log_init("test", LOG_LEVEL_ERROR);
+	return cmocka_run_group_tests_name("keyservice", tests, set_up, tear_down);
+}
