@@ -408,7 +408,7 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
 
 /* ---- from outside ---- */
 
-static int connection_new(struct service *service, int fd, const struct hf_addr *remote, bool dialled,
+static int connection_new(struct service *service, int fd, const struct hf_addr *remote, bool dialled, bool first,
 			  const struct connection_calls *calls, void *context, struct connection **ret_connection)
 {
 	struct connection *c = calloc(1, sizeof(*c));
@@ -431,6 +431,8 @@ static int connection_new(struct service *service, int fd, const struct hf_addr 
 		connection_free(c);
 		return -ENOMEM;
 	}
+	event_priority_set(c->readable, first ? SERVICE_FIRST : SERVICE_AFTER);
+	event_priority_set(c->writable, first ? SERVICE_FIRST : SERVICE_AFTER);
 	*ret_connection = c;
 	return 0;
 }
@@ -442,7 +444,7 @@ int connection_dial(struct service *service, int fd, const struct hf_addr *gatew
 	struct connection *c;
 	struct sockaddr_storage sa;
 	socklen_t len = addr_to_sockaddr(gateway, port, &sa);
-	int ret = connection_new(service, fd, gateway, true, calls, context, &c);
+	int ret = connection_new(service, fd, gateway, true, true, calls, context, &c);
 
 	if (ret < 0)
 		goto out;
@@ -459,11 +461,11 @@ out:
 	return ret;
 }
 
-int connection_accept(struct service *service, int fd, const struct hf_addr *remote,
+int connection_accept(struct service *service, int fd, const struct hf_addr *remote, bool first,
 		      const struct connection_calls *calls, void *context, struct connection **ret_connection)
 {
 	struct connection *c;
-	int ret = connection_new(service, fd, remote, false, calls, context, &c);
+	int ret = connection_new(service, fd, remote, false, first, calls, context, &c);
 
 	if (ret < 0)
 		return ret;

@@ -75,9 +75,18 @@ static void on_installed(struct service *service, struct kms_link_message *messa
 	connection_installed(service, installed);
 }
 
+static void on_known(struct service *service, struct kms_link_message *message)
+{
+	const struct kms_knowns *knowns = message->body;
+
+	for (__u32 i = 0; i < knowns->n; i++)
+		acceptor_know(service->acceptor, &knowns->known[i].remote);
+}
+
 static void (*const handlers[])(struct service *service, struct kms_link_message *message) = {
 	[KMS_IDENTITY] = on_identity, [KMS_PEERS] = on_peers,	[KMS_LISTEN] = on_listen,
 	[KMS_REQUEST] = on_request,   [KMS_CANCEL] = on_cancel, [KMS_INSTALLED] = on_installed,
+	[KMS_KNOWN] = on_known,
 };
 
 /* Takes one message. Returns as kms_link_receive(). */
@@ -117,14 +126,31 @@ static bool seal(void)
 	return false;
 }
 
+static struct event_base *make_base(void)
+{
+	struct event_config *config = event_config_new();
+	struct event_base *base = NULL;
+
+	if (!config)
+		return NULL;
+	event_config_set_max_dispatch_interval(config, NULL, SERVICE_AT_ONCE, SERVICE_AFTER);
+	base = event_base_new_with_config(config);
+	event_config_free(config);
+	if (base)
+		event_base_priority_init(base, SERVICE_PRIORITIES);
+	return base;
+}
+
 static int serve(void)
 {
-	struct event_base *base = event_base_new();
+	struct event_base *base = make_base();
 	struct service *service = calloc(1, sizeof(*service));
 	struct event *readable =
 		base && service ? event_new(base, KMS_LINK_FD, EV_READ | EV_PERSIST, on_link_readable, service) : NULL;
 	int ret = EXIT_FAILURE;
 
+	if (readable)
+		event_priority_set(readable, SERVICE_FIRST);
 	if (!readable || service_init(service, base, KMS_LINK_FD) < 0 ||
 	    acceptor_new(service, &service->acceptor) < 0 || event_add(readable, NULL) < 0) {
 		log_error("out of memory");

@@ -17,6 +17,7 @@
 #include "lib/secret.h"
 
 #define PEM_MAX (1u << 20) /* of one file */
+#define HANDSHAKE_BYTES_MAX (64u << 10) /* of the other end, before it has authenticated; OpenSSL bounds each message */
 
 struct tls_identity {
 	SSL_CTX *context;
@@ -591,6 +592,10 @@ int tls_handshake(struct tls *tls, struct tls_peer *ret_peer)
 		return check_peer(tls, ret_peer);
 	}
 	ret = take_result(tls, result, errno);
+	if (ret == -EAGAIN && BIO_number_read(SSL_get_rbio(tls->ssl)) > HANDSHAKE_BYTES_MAX) {
+		snprintf(tls->text, sizeof(tls->text), "%s says too much before it authenticates", addr_text(&tls->remote).s);
+		return -EMSGSIZE;
+	}
 	return ret == 0 ? -ECONNRESET : ret;
 }
 

@@ -12,6 +12,7 @@
 #include "bpf/contract.h"
 
 #define LISTEN_BACKLOG 512
+#define BUFFER_BYTES (32 << 10) /* the kernel takes twice as much (socket(7)) */
 #define SPREAD 2654435761u /* odd, and far from a fraction with small terms: neighbours go apart */
 #define SPREAD_SHIFT 16
 
@@ -73,12 +74,15 @@ static int listen_on(const char *interface, __u16 port, bool shared)
 {
 	struct sockaddr_in sin = { .sin_family = AF_INET, .sin_port = htons(port) };
 	int fd = keylisten_dialling();
-	int one = 1;
+	int one = 1, buffer = BUFFER_BYTES;
 	int err;
 
 	if (fd < 0)
 		return fd;
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	/* Of accepted ones too: what a stranger can have the kernel hold for him. An exchange is a few kB. */
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &buffer, sizeof(buffer));
+	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof(buffer));
 	if ((!shared || !setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one))) &&
 	    !setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, interface, (socklen_t)strlen(interface)) &&
 	    !bind(fd, (struct sockaddr *)&sin, sizeof(sin)) && !listen(fd, LISTEN_BACKLOG))
