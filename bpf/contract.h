@@ -50,7 +50,7 @@ enum hf_control_type {
 	HF_CONTROL_ANSWER = 2, /* the same nonce back */
 	HF_CONTROL_LEAVE = 3,  /* client: I have left you; give up the claim */
 	HF_CONTROL_DRAIN = 4,  /* gateway: leave me for another (gate closed) */
-	HF_CONTROL_BYE = 5,    /* client: I go down in order; end our session */
+	HF_CONTROL_BYE = 5,    /* client: I go down in order; end our session. Gateway: our session is over */
 	HF_CONTROL_START = 6,  /* gateway: traffic for you came here before we had a session; use me */
 };
 

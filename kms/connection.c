@@ -153,6 +153,7 @@ static void describe_session(struct connection *c, struct kms_session *session)
 		.reversed = terms->reversed,
 		.n_inner = (__u32)terms->n_inner,
 		.not_after = c->peer.not_after,
+		.certificate = c->peer.certificate,
 	};
 	memcpy(session->inner, terms->inner, terms->n_inner * sizeof(session->inner[0]));
 	memcpy(session->name, c->peer.name, sizeof(session->name));
@@ -163,6 +164,9 @@ static void install(struct connection *c)
 	struct kms_session *session;
 	int ret = c->calls->offered && !c->dialled ? c->calls->offered(c->context, &c->local) : 0;
 
+	/* The lists may be newer than the handshake. */
+	if (!ret && tls_identity_revokes(c->service->identity, &c->peer.certificate))
+		ret = -EKEYREVOKED;
 	if (ret) {
 		step(c, &(struct exchange_event){ .type = EXCHANGE_INSTALLED, .error = ret });
 		return;

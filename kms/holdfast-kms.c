@@ -41,6 +41,8 @@ static void on_identity(struct service *service, struct kms_link_message *messag
 		service->settings = *settings;
 		snprintf(ready.name, sizeof(ready.name), "%s", tls_identity_name(identity));
 		ready.not_after = tls_identity_not_after(identity);
+		ready.n_anchors = (__u32)tls_identity_anchors(identity);
+		ready.n_revoked = (__u32)tls_identity_revoked(identity);
 	}
 	service_send(service, KMS_READY, &ready, sizeof(ready));
 }
@@ -79,8 +81,13 @@ static void on_known(struct service *service, struct kms_link_message *message)
 {
 	const struct kms_knowns *knowns = message->body;
 
-	for (__u32 i = 0; i < knowns->n; i++)
-		acceptor_know(service->acceptor, &knowns->known[i].remote);
+	for (__u32 i = 0; i < knowns->n; i++) {
+		const struct kms_known *known = &knowns->known[i];
+
+		acceptor_know(service->acceptor, &known->remote);
+		if (service->identity && tls_identity_revokes(service->identity, &known->certificate))
+			service_send(service, KMS_REVOKED, &known->certificate, sizeof(known->certificate));
+	}
 }
 
 static void (*const handlers[])(struct service *service, struct kms_link_message *message) = {

@@ -574,6 +574,11 @@ void clusters_say_goodbye(struct clusters *all)
 			send_control(all, peer, HF_CONTROL_BYE, 0);
 }
 
+void clusters_say_goodbye_to(struct clusters *all, const struct peer *peer)
+{
+	send_control(all, peer, HF_CONTROL_BYE, 0);
+}
+
 /* We were first with our own dial, or it would have started the session itself: that makes no difference. */
 static void start_by_gateway(struct cluster *cluster, int g)
 {
@@ -583,6 +588,10 @@ static void start_by_gateway(struct cluster *cluster, int g)
 
 void clusters_control(struct clusters *all, struct peer *gateway, const struct hf_event *control)
 {
+	if (control->control == HF_CONTROL_BYE) {
+		clusters_session_end(all, gateway, "the gateway has ended it");
+		return;
+	}
 	/* A gateway that tunnels to us asks whether we live. */
 	if (control->control == HF_CONTROL_PROBE)
 		send_control(all, gateway, HF_CONTROL_ANSWER, control->nonce);

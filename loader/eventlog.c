@@ -34,6 +34,7 @@ static const struct {
 	[EVENT_GATE] = { "gate", false },
 	[EVENT_AUTO] = { "auto", false },
 	[EVENT_KEY_SERVICE] = { "key-service", false },
+	[EVENT_CERTIFICATE] = { "certificate", false },
 };
 
 struct eventlog {

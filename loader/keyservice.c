@@ -17,6 +17,8 @@
 
 #define LISTEN_MAX 16
 #define PATIENCE_MS 500
+/* What is shorter would be renewed faster than it is made. */
+#define LEAST_LIFETIME_S 5
 #define KNOWN_AT_ONCE KMS_MAX_KNOWN
 
 /* What a worker has under way. */
@@ -367,7 +369,7 @@ static int limit_lifetime(const struct keyservice *service, struct kms_session *
 	__s64 ends = session->not_after < service->not_after ? session->not_after : service->not_after;
 	__s64 left = ends - (__s64)time(NULL);
 
-	if (left <= 0)
+	if (left < LEAST_LIFETIME_S)
 		return -EKEYEXPIRED;
 	if (!session->lifetime_s || session->lifetime_s > left)
 		session->lifetime_s = (__u32)left;

@@ -320,6 +320,8 @@ static void peer_adopt(struct peer *peer, const struct kms_session *session)
 	peer->spi_out = session->spi_out;
 	peer->algorithm = session->algorithm;
 	peer->lifetime_s = session->lifetime_s;
+	peer->not_after = session->not_after;
+	peer->certificate = session->certificate;
 	peer->established_ns = clock_now_ns();
 	peer->up = true;
 	if (session->lifetime_s)

@@ -37,6 +37,8 @@ struct peer {
 	enum kms_algorithm algorithm;
 	__u64 established_ns;
 	__u32 lifetime_s;
+	__s64 not_after; /* of the peer's certificate, seconds since 1970 */
+	struct kms_certificate certificate;
 
 	/* Private to peer.c. */
 	__u64 pending_id;	     /* the KMS's session that waits for peers_activate(); 0: none */

@@ -21,7 +21,7 @@ mapfile -t first < <(services)
 [ ${#first[@]} = 3 ] || fail "${#first[@]} key management services instead of 3"
 
 # died N: N deaths have been told.
-died() { [ "$(grep -c '"event": "key-service"' "$work/events.log")" -ge "$1" ]; }
+died() { [ "$(grep -c '"event":"key-service"' "$work/events.log")" -ge "$1" ]; }
 three() { [ "$(services | wc -l)" = 3 ]; }
 newest() { services | tail -n 1; }
 victim=${first[1]}

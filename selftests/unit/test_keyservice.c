@@ -6,6 +6,7 @@
 #include "selftests/unit/kms_node.h"
 
 #include <event2/event.h>
+#include <openssl/pem.h>
 #include <sys/stat.h>
 
 #include "lib/log.h"
@@ -473,6 +474,150 @@ static void does_not_share_with_others(void **state)
 	policy_free(policy);
 }
 
+/* ---- the identity ---- */
+
+static void reload(struct scene *scene, struct policy *policy)
+{
+	unsigned int ready = told.ready;
+	char error[512] = "";
+
+	if (keyservice_reload(scene->service, policy, pki, error, sizeof(error)))
+		fail_msg("%s", error);
+	assert_int_equal(keyservice_reload(scene->service, policy, pki, error, sizeof(error)), -EBUSY);
+	until(told.ready > ready);
+}
+
+/* The session's other end is what holdfastd knows; it is told which of them is revoked, and of no other. */
+static void names_the_sessions_of_a_revoked_certificate(void **state)
+{
+	struct scene scene = scene_make(WORKERS);
+	struct policy *again = make_policy("gateway", WORKERS);
+	const char *sources[2] = { "127.0.4.1", "127.0.4.2" };
+	struct kms_session sessions[2];
+	char error[PKI_ERROR_MAX];
+
+	for (size_t i = 0; i < 2; i++) {
+		make_session(sources[i], &sessions[i]);
+		assert_in_range(sessions[i].certificate.serial_len, 1, KMS_SERIAL_MAX);
+		told.known[i] = (struct kms_known){ .remote = sessions[i].remote, .certificate = sessions[i].certificate };
+	}
+	told.n_known = 2;
+	assert_memory_not_equal(&sessions[0].certificate, &sessions[1].certificate, sizeof(struct kms_certificate));
+	reload(&scene, again);
+	assert_int_equal(told.last_ready.result, 0);
+	assert_int_equal(told.last_ready.n_anchors, 1);
+	assert_int_equal(told.last_ready.n_revoked, 0);
+	if (pki_revoke(pki, sources[1], error))
+		fail_msg("%s", error);
+	assert_int_equal(told.revoked, 0);
+	reload(&scene, scene.policy);
+	assert_int_equal(told.last_ready.n_revoked, 1);
+	until(told.revoked);
+	assert_int_equal(told.revoked, 1);
+	assert_memory_equal(&told.last_revoked, &sessions[1].certificate, sizeof(struct kms_certificate));
+	/* A worker that is started again is told who has sessions, and looks at once: after a crash of ours, too. */
+	kill_worker(&scene, 0);
+	until(told.revoked == 2);
+	scene_end(&scene);
+	policy_free(again);
+}
+
+static void keeps_the_identity_before(void **state)
+{
+	struct scene scene = scene_make(WORKERS);
+	struct policy *missing = make_policy("nobody", WORKERS), *wrong = make_policy("gateway", WORKERS);
+	char error[512] = "";
+
+	assert_int_equal(keyservice_reload(scene.service, missing, pki, error, sizeof(error)), -ENOENT);
+	assert_non_null(strstr(error, "nobody.pem: No such file"));
+	need_certificate("127.0.4.3");
+	free(wrong->identity.private_key);
+	wrong->identity.private_key = strdup("127.0.4.3.key");
+	reload(&scene, wrong);
+	assert_int_equal(told.last_ready.result, -EINVAL);
+	assert_string_equal(told.last_ready.text, "private key: does not belong to the certificate");
+	policy_free(wrong);
+	policy_free(missing);
+	for (size_t i = 0; i < WORKERS; i++)
+		make_session(source_of(i, 1), NULL);
+	kill_worker(&scene, 1);
+	make_session(source_of(1, 1), NULL);
+	scene_end(&scene);
+}
+
+/* Another certificate, another name: sessions go on, new ones have it; also of a worker that is started again. */
+static void takes_a_new_certificate(void **state)
+{
+	struct scene scene = scene_make(WORKERS);
+	struct policy *renewed;
+
+	make_session(source_of(0, 1), NULL);
+	issue("renewed", GATEWAY, 30);
+	renewed = make_policy("renewed", WORKERS);
+	reload(&scene, renewed);
+	assert_int_equal(told.last_ready.result, 0);
+	assert_string_equal(told.last_ready.name, "renewed");
+	assert_int_equal(told.abandoned, 0);
+	make_session(source_of(2, 1), NULL);
+	kill_worker(&scene, 2);
+	until(told.ready == 3);
+	assert_string_equal(told.last_ready.name, "renewed");
+	scene_end(&scene);
+	policy_free(renewed);
+}
+
+/* The certificate of that name anew, but ending in so many seconds. */
+static void shorten(const char *name, int seconds)
+{
+	char path[128];
+	FILE *file;
+	X509 *certificate;
+	EVP_PKEY *key;
+
+	snprintf(path, sizeof(path), "%s/ca.key", pki);
+	file = fopen(path, "re");
+	assert_non_null(file);
+	key = PEM_read_PrivateKey(file, NULL, NULL, NULL);
+	fclose(file);
+	snprintf(path, sizeof(path), "%s/%s.pem", pki, name);
+	file = fopen(path, "r+e");
+	assert_non_null(file);
+	certificate = PEM_read_X509(file, NULL, NULL, NULL);
+	assert_non_null(certificate);
+	assert_non_null(X509_gmtime_adj(X509_getm_notAfter(certificate), seconds));
+	assert_true(X509_sign(certificate, key, EVP_sha256()) > 0);
+	rewind(file);
+	assert_int_equal(ftruncate(fileno(file), 0), 0);
+	assert_int_equal(PEM_write_X509(file, certificate), 1);
+	fclose(file);
+	X509_free(certificate);
+	EVP_PKEY_free(key);
+}
+
+/* A certificate that ends takes its sessions with it: their lifetime is no longer than its own. */
+static void no_session_outlives_a_certificate(void **state)
+{
+	struct scene scene = scene_make(1);
+	struct kms_session session;
+	struct policy *ending;
+
+	need_certificate("127.0.4.4");
+	make_session("127.0.4.4", &session);
+	assert_int_equal(session.lifetime_s, 3600);
+	shorten("127.0.4.4", 1000);
+	make_session("127.0.4.4", &session);
+	assert_in_range(session.lifetime_s, 900, 1000);
+	/* Our own just the same. */
+	issue("ending", GATEWAY, 30);
+	shorten("ending", 500);
+	ending = make_policy("ending", 1);
+	reload(&scene, ending);
+	make_session("127.0.4.4", &session);
+	assert_in_range(session.lifetime_s, 400, 500);
+	scene_end(&scene);
+	policy_free(ending);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -482,6 +627,10 @@ int main(void)
 		cmocka_unit_test(backs_off_in_a_crash_loop),
 		cmocka_unit_test(rejects_what_the_dead_had),
 		cmocka_unit_test(does_not_share_with_others),
+		cmocka_unit_test(names_the_sessions_of_a_revoked_certificate),
+		cmocka_unit_test(keeps_the_identity_before),
+		cmocka_unit_test(takes_a_new_certificate),
+		cmocka_unit_test(no_session_outlives_a_certificate),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
