@@ -95,6 +95,11 @@ static __u32 exchange_ms(const struct acceptor *acceptor)
 	return ms ? ms : EXCHANGE_MS;
 }
 
+static __u32 handshake_ms(const struct acceptor *acceptor)
+{
+	return exchange_ms(acceptor) < ACCEPT_HANDSHAKE_MS ? exchange_ms(acceptor) : ACCEPT_HANDSHAKE_MS;
+}
+
 void acceptor_know(struct acceptor *acceptor, const struct hf_addr *remote)
 {
 	__u64 now = clock_now_ns();
@@ -187,7 +192,7 @@ static bool pass_knock(struct acceptor *acceptor, const struct hf_addr *source, 
 static void take_visitor(struct acceptor *acceptor, int fd, const struct sockaddr *sa)
 {
 	struct service *service = acceptor->service;
-	struct visitor *visitor;
+	struct visitor *visitor = NULL;
 	struct hf_addr source;
 	bool familiar;
 
@@ -196,7 +201,8 @@ static void take_visitor(struct acceptor *acceptor, int fd, const struct sockadd
 		return;
 	}
 	make_room(acceptor, &source, familiar);
-	visitor = acceptor->n_unknown + acceptor->n_familiar + acceptor->n_known < ACCEPT_ALL_MAX ? calloc(1, sizeof(*visitor)) : NULL;
+	if (acceptor->n_unknown + acceptor->n_familiar + acceptor->n_known < ACCEPT_ALL_MAX)
+		visitor = calloc(1, sizeof(*visitor));
 	if (!visitor) {
 		close(fd);
 		tell_refused(acceptor, &source, -EUSERS, "too many connections");
@@ -214,8 +220,7 @@ static void take_visitor(struct acceptor *acceptor, int fd, const struct sockadd
 		acceptor->n_familiar++;
 	else
 		acceptor->n_unknown++;
-	connection_set_deadline(visitor->connection, exchange_ms(acceptor) < ACCEPT_HANDSHAKE_MS ? exchange_ms(acceptor) :
-												   ACCEPT_HANDSHAKE_MS);
+	connection_set_deadline(visitor->connection, handshake_ms(acceptor));
 }
 
 static void set_listening(struct acceptor *acceptor, bool on)

@@ -668,7 +668,8 @@ int tls_handshake(struct tls *tls, struct tls_peer *ret_peer)
 	}
 	ret = take_result(tls, result, errno);
 	if (ret == -EAGAIN && BIO_number_read(SSL_get_rbio(tls->ssl)) > HANDSHAKE_BYTES_MAX) {
-		snprintf(tls->text, sizeof(tls->text), "%s says too much before it authenticates", addr_text(&tls->remote).s);
+		snprintf(tls->text, sizeof(tls->text), "%s says too much before it authenticates",
+			 addr_text(&tls->remote).s);
 		return -EMSGSIZE;
 	}
 	return ret == 0 ? -ECONNRESET : ret;

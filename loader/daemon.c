@@ -104,7 +104,7 @@ static void on_ready(void *context, const struct kms_ready *ready)
 				      "%s: the identity before stays", ready->text);
 		return;
 	}
-	log_info("this is %s", ready->name);
+	log_info("this is %s (trust anchors: %u, revoked certificates: %u)", ready->name, ready->n_anchors, ready->n_revoked);
 	certwatch_set(daemon->certwatch, ready->not_after);
 	clusters_start(daemon->clusters, daemon->service);
 	if (daemon->ready)
@@ -363,7 +363,8 @@ static void on_certificate_ends(void *context, int days, __s64 left_s)
 		eventlog_emit(daemon->log, EVENT_CERTIFICATE, fields, "our certificate ends within %d day%s", days,
 			      days == 1 ? "" : "s");
 	else
-		eventlog_emit(daemon->log, EVENT_CERTIFICATE, fields, "our certificate has ended: no session is made with it");
+		eventlog_emit(daemon->log, EVENT_CERTIFICATE, fields,
+			      "our certificate has ended: no session is made with it");
 }
 
 static void on_expiry(void *context, struct peer *peer, bool renew)
