@@ -84,6 +84,7 @@ static unsigned int back_off(struct keyworker *worker)
 	return wait < RESTART_MAX_MS ? wait : RESTART_MAX_MS;
 }
 
+/* why NULL: it has ended by itself. Otherwise it is killed. */
 static void fail(struct keyworker *worker, const char *why)
 {
 	struct keyworker_death death = { .index = worker->config.index };
@@ -92,12 +93,14 @@ static void fail(struct keyworker *worker, const char *why)
 	int status;
 
 	close_link(worker);
-	/* One that has just closed its end is on its way out: give it the moment to say how it died. */
-	status = reap(worker, 0, REAP_TRIES_DEAD);
-	if (WIFSIGNALED(status))
-		snprintf(text, sizeof(text), "%s, by signal %d (%s)", why, WTERMSIG(status), strsignal(WTERMSIG(status)));
-	else
+	/* One that has just closed its end is on its way out: it has a moment to say how it died. */
+	status = reap(worker, why ? SIGKILL : 0, REAP_TRIES_DEAD);
+	if (why)
 		snprintf(text, sizeof(text), "%s", why);
+	else if (WIFSIGNALED(status))
+		snprintf(text, sizeof(text), "signal %d, %s", WTERMSIG(status), strsignal(WTERMSIG(status)));
+	else
+		snprintf(text, sizeof(text), "it ended with status %d", WEXITSTATUS(status));
 	death.why = text;
 	death.again_ms = back_off(worker);
 	death.times = worker->deaths;
@@ -120,15 +123,12 @@ static void link_readable(evutil_socket_t fd, short what, void *context)
 		if (got == -EAGAIN || got == -EINTR)
 			return;
 		if (got <= 0) {
-			if (got)
-				kill(worker->pid, SIGKILL);
-			fail(worker, got ? "it sent something that is not well-formed" : "it ended");
+			fail(worker, got ? "it sent something that is not well-formed" : NULL);
 			return;
 		}
 		right = worker->calls.message(worker->context, worker, &message);
 		kms_link_message_clear(&message);
 	}
-	kill(worker->pid, SIGKILL);
 	fail(worker, "it sent a message of the wrong kind");
 }
 
@@ -187,8 +187,6 @@ static void restart_due(evutil_socket_t fd, short what, void *context)
 
 	if (!start(worker, error, sizeof(error)))
 		return;
-	if (worker->pid)
-		kill(worker->pid, SIGKILL);
 	fail(worker, error);
 }
 
