@@ -400,22 +400,23 @@ static int take_session(struct keyservice *service, struct keyworker *worker, st
 	return err;
 }
 
+/* The session that is being installed, with its keys; wiped each time. */
+static struct kms_session incoming;
+
 static void on_install(struct keyservice *service, struct keyworker *worker, const void *body)
 {
-	static struct kms_session session; /* wiped each time */
 	struct kms_installed installed;
 	struct owed *owed;
 
-	secret_lock(&session, sizeof(session));
-	session = *(const struct kms_session *)body;
-	installed = (struct kms_installed){ .session = session.id };
-	installed.result = take_session(service, worker, &session);
-	if (!installed.result && session.role == KMS_RESPONDER && session.reversed) {
+	incoming = *(const struct kms_session *)body;
+	installed = (struct kms_installed){ .session = incoming.id };
+	installed.result = take_session(service, worker, &incoming);
+	if (!installed.result && incoming.role == KMS_RESPONDER && incoming.reversed) {
 		installed.reversed = 1;
-		installed.n_inner = session.n_inner;
-		memcpy(installed.inner, session.inner, sizeof(installed.inner));
+		installed.n_inner = incoming.n_inner;
+		memcpy(installed.inner, incoming.inner, sizeof(installed.inner));
 	}
-	explicit_bzero(&session, sizeof(session));
+	explicit_bzero(&incoming, sizeof(incoming));
 	if (!keyworker_send(worker, KMS_INSTALLED, &installed, sizeof(installed), NULL, 0) || installed.result)
 		return;
 	owed = find_session(service, worker, installed.session);
@@ -562,6 +563,7 @@ int keyservice_start(struct event_base *base, const struct keyservice_config *co
 
 	if (!service)
 		return -ENOMEM;
+	secret_lock(&incoming, sizeof(incoming));
 	service->base = base;
 	service->config = *config;
 	service->calls = *calls;
@@ -690,11 +692,6 @@ void keyservice_cancel(struct keyservice *service, __u64 id)
 		return;
 	keyworker_send(service->workers[owed->worker], KMS_CANCEL, &cancel, sizeof(cancel), NULL, 0);
 	settle(service, owed);
-}
-
-size_t keyservice_workers(const struct keyservice *service)
-{
-	return service->n_workers;
 }
 
 pid_t keyservice_pid(const struct keyservice *service, size_t worker)

@@ -98,8 +98,7 @@ size_t keyservice_inner(const struct policy *policy, struct hf_prefix *ret_inner
 
 void keyservice_cancel(struct keyservice *service, __u64 id);
 
-/* How many workers there are, and the process id of one of them; 0 while it is not running. */
-size_t keyservice_workers(const struct keyservice *service);
+/* The process id of a worker; 0 while it is not running. */
 pid_t keyservice_pid(const struct keyservice *service, size_t worker);
 
 #endif

@@ -38,6 +38,9 @@ struct keyworker {
 	__u64 started_ns;
 };
 
+/* The message that is being handled: it holds keys for the time of one call, and is wiped each time. */
+static struct kms_link_message inbox;
+
 /* Ends it with the signal and waits for it. Its status, as of waitpid(); 0 when there was none. */
 static int reap(struct keyworker *worker, int signal, int tries)
 {
@@ -112,13 +115,11 @@ static void fail(struct keyworker *worker, const char *why)
 
 static void link_readable(evutil_socket_t fd, short what, void *context)
 {
-	static struct kms_link_message message; /* holds keys for the time of one call: wiped each time */
 	struct keyworker *worker = context;
 	bool right = true;
 
-	secret_lock(&message, sizeof(message));
 	while (right) {
-		int got = kms_link_receive(worker->link, &message);
+		int got = kms_link_receive(worker->link, &inbox);
 
 		if (got == -EAGAIN || got == -EINTR)
 			return;
@@ -126,8 +127,8 @@ static void link_readable(evutil_socket_t fd, short what, void *context)
 			fail(worker, got ? "it sent something that is not well-formed" : NULL);
 			return;
 		}
-		right = worker->calls.message(worker->context, worker, &message);
-		kms_link_message_clear(&message);
+		right = worker->calls.message(worker->context, worker, &inbox);
+		kms_link_message_clear(&inbox);
 	}
 	fail(worker, "it sent a message of the wrong kind");
 }
@@ -199,6 +200,7 @@ int keyworker_new(const struct keyworker_config *config, const struct keyworker_
 	snprintf(error, size, "out of memory");
 	if (!worker)
 		return err;
+	secret_lock(&inbox, sizeof(inbox));
 	worker->config = *config;
 	worker->calls = *calls;
 	worker->context = context;
