@@ -40,7 +40,7 @@ all: $(PROGRAMS)
 $(B)/holdfastd: $(DAEMON_O) $(LINK_O) $(POLICY_O) $(LIB_O)
 $(B)/holdfastd: LDLIBS = -lxdp -lbpf -lelf -lmnl -levent -ljansson -lsystemd
 $(B)/holdfast-kms: $(filter-out $(PKI_O),$(KMS_O)) $(LIB_O)
-$(B)/holdfast-kms: LDLIBS = -lssl -lcrypto -levent_openssl -levent
+$(B)/holdfast-kms: LDLIBS = -lssl -lcrypto -levent_openssl -levent -lseccomp
 $(B)/holdfast: $(CLI_O) $(PKI_O) $(POLICY_O) $(LIB_O)
 $(B)/holdfast: LDLIBS = -lcrypto -ljansson
 
@@ -68,7 +68,8 @@ PROG_BIN  := $(patsubst %.c,$(B)/%,$(PROG_SRC))
 # Everything but main() functions.
 TESTED_O  := $(filter-out $(B)/loader/holdfastd.o $(B)/kms/holdfast-kms.o,$(LIB_O) $(POLICY_O) $(KMS_O) $(DAEMON_O))
 $(UNIT_BIN): $(B)/%: $(B)/%.o $(TESTED_O)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka -lxdp -lbpf -lelf -lmnl -lssl -lcrypto -levent_openssl -levent -ljansson -lsystemd
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka -lxdp -lbpf -lelf -lmnl -lssl -lcrypto -levent_openssl -levent -ljansson -lsystemd \
+		-lseccomp
 $(UNIT_BIN:=.o): | $(B)/bpf/holdfast.skel.h
 
 # The BPF programs by BPF_PROG_RUN: the facade, what the tests share, and a BPF program that plays a peer.

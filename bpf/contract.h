@@ -50,7 +50,7 @@ enum hf_control_type {
 	HF_CONTROL_ANSWER = 2, /* the same nonce back */
 	HF_CONTROL_LEAVE = 3,  /* client: I have left you; give up the claim */
 	HF_CONTROL_DRAIN = 4,  /* gateway: leave me for another (gate closed) */
-	HF_CONTROL_BYE = 5,    /* client: I go down in order; end our session */
+	HF_CONTROL_BYE = 5,    /* client: I go down in order; end our session. Gateway: our session is over */
 	HF_CONTROL_START = 6,  /* gateway: traffic for you came here before we had a session; use me */
 	HF_CONTROL_REKEY = 7,  /* gateway: our keys have been used enough; dial me for new ones */
 };
@@ -146,6 +146,8 @@ struct hf_claim {
  */
 #define HF_PROTECTED_MAX 64u
 
+#define HF_CERTIFICATE_LEN 56
+
 /*
  * hf_sessions: hash, if_id -> what holdfastd must know to go on with a session
  * that an earlier run of it made. Never keys: those are in the kernel's XFRM
@@ -172,6 +174,7 @@ struct hf_session {
 	__u8 proven;  /* remote is an address of its certificate */
 	__u8 n_inner;
 	__u8 pad[5];
+	__u8 certificate[HF_CERTIFICATE_LEN]; /* struct kms_certificate: which one it is, for revocation */
 	char name[HF_NAME_MAX]; /* of the peer's certificate */
 	struct hf_tunnel_key inner[HF_INNER_MAX];
 };
@@ -263,7 +266,7 @@ _Static_assert(sizeof(struct hf_peer) == 64, "contract");
 _Static_assert(sizeof(struct hf_live) == 56, "contract");
 _Static_assert(sizeof(struct hf_outer_key) == 20, "contract");
 _Static_assert(sizeof(struct hf_beat) == 16, "contract");
-_Static_assert(sizeof(struct hf_session) == 472, "contract");
+_Static_assert(sizeof(struct hf_session) == 528, "contract");
 _Static_assert(sizeof(struct hf_event) == 56, "contract");
 _Static_assert(sizeof(struct hf_drops) == HF_DROP_MAX * sizeof(__u64), "contract");
 

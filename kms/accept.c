@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "kms/connection.h"
+#include "kms/knock.h"
 #include "kms/request.h"
 #include "lib/clock.h"
 
@@ -27,6 +28,7 @@ struct visitor {
 	struct connection *connection;
 	struct hf_addr source;
 	bool known; /* authenticated */
+	bool familiar; /* has a session with us already */
 };
 
 struct acceptor {
@@ -36,22 +38,32 @@ struct acceptor {
 	struct event *pause;
 	TAILQ_HEAD(visitors, visitor) unknown; /* oldest first */
 	struct visitors known;
-	size_t n_unknown;
+	size_t n_unknown; /* the strangers among them, */
+	size_t n_familiar; /* and the others */
 	size_t n_known;
+	struct knock *knock;
 	__u64 tell_ns; /* until when the refusals told so far are paid for */
 	unsigned int untold;
 };
 
-static void visitor_free(struct visitor *visitor)
+static void leave_unknown(struct visitor *visitor)
 {
 	struct acceptor *acceptor = visitor->acceptor;
 
-	if (visitor->known) {
-		TAILQ_REMOVE(&acceptor->known, visitor, entry);
-		acceptor->n_known--;
-	} else {
-		TAILQ_REMOVE(&acceptor->unknown, visitor, entry);
+	TAILQ_REMOVE(&acceptor->unknown, visitor, entry);
+	if (visitor->familiar)
+		acceptor->n_familiar--;
+	else
 		acceptor->n_unknown--;
+}
+
+static void visitor_free(struct visitor *visitor)
+{
+	if (visitor->known) {
+		TAILQ_REMOVE(&visitor->acceptor->known, visitor, entry);
+		visitor->acceptor->n_known--;
+	} else {
+		leave_unknown(visitor);
 	}
 	free(visitor);
 }
@@ -76,16 +88,36 @@ static void tell_refused(struct acceptor *acceptor, const struct hf_addr *source
 	service_send_failure(acceptor->service, KMS_REFUSED, 0, source, error, more);
 }
 
+static __u32 exchange_ms(const struct acceptor *acceptor)
+{
+	__u32 ms = acceptor->service->settings.exchange_ms;
+
+	return ms ? ms : EXCHANGE_MS;
+}
+
+static __u32 handshake_ms(const struct acceptor *acceptor)
+{
+	return exchange_ms(acceptor) < ACCEPT_HANDSHAKE_MS ? exchange_ms(acceptor) : ACCEPT_HANDSHAKE_MS;
+}
+
+void acceptor_know(struct acceptor *acceptor, const struct hf_addr *remote)
+{
+	__u64 now = clock_now_ns();
+
+	knock_know(acceptor->knock, remote, now, now + acceptor->service->settings.lifetime_s * CLOCK_NS_PER_S);
+}
+
 static void on_authenticated(void *context)
 {
 	struct visitor *visitor = context;
 	struct acceptor *acceptor = visitor->acceptor;
 
-	TAILQ_REMOVE(&acceptor->unknown, visitor, entry);
-	acceptor->n_unknown--;
+	leave_unknown(visitor);
 	TAILQ_INSERT_TAIL(&acceptor->known, visitor, entry);
 	acceptor->n_known++;
 	visitor->known = true;
+	if (exchange_ms(acceptor) > ACCEPT_HANDSHAKE_MS)
+		connection_set_deadline(visitor->connection, exchange_ms(acceptor) - ACCEPT_HANDSHAKE_MS);
 }
 
 static int on_offered(void *context, const struct hf_addr *local)
@@ -101,6 +133,8 @@ static void on_ended(void *context, int error, const char *text)
 
 	if (error)
 		tell_refused(visitor->acceptor, &visitor->source, error, text);
+	else
+		acceptor_know(visitor->acceptor, &visitor->source);
 }
 
 static void on_gone(void *context)
@@ -122,40 +156,53 @@ static void push_out(struct visitor *visitor, const char *why)
 	visitor_free(visitor);
 }
 
-/* Whoever has a whole IPv6 /64 has it for nothing: it counts as one source. */
-static bool same_source(const struct hf_addr *a, const struct hf_addr *b)
+static void make_room(struct acceptor *acceptor, const struct hf_addr *source, bool familiar)
 {
-	return addr_is_v4(a) ? addr_equal(a, b) : !memcmp(a->b, b->b, 8);
-}
-
-static void make_room(struct acceptor *acceptor, const struct hf_addr *source)
-{
-	struct visitor *visitor, *oldest = NULL;
+	struct visitor *visitor, *oldest_of_source = NULL, *oldest_of_kind = NULL;
 	size_t n = 0;
 
-	TAILQ_FOREACH(visitor, &acceptor->unknown, entry)
-		if (same_source(&visitor->source, source)) {
-			oldest = oldest ? oldest : visitor;
-			n++;
-		}
+	TAILQ_FOREACH(visitor, &acceptor->unknown, entry) {
+		if (!oldest_of_kind && visitor->familiar == familiar)
+			oldest_of_kind = visitor;
+		if (!knock_same_source(&visitor->source, source))
+			continue;
+		oldest_of_source = oldest_of_source ? oldest_of_source : visitor;
+		n++;
+	}
 	if (n >= ACCEPT_PER_SOURCE_MAX)
-		push_out(oldest, "too many connections of this address without authentication");
-	else if (acceptor->n_unknown >= ACCEPT_UNKNOWN_MAX)
-		push_out(TAILQ_FIRST(&acceptor->unknown), "too many connections without authentication");
+		push_out(oldest_of_source, "too many connections of this address without authentication");
+	else if (familiar ? acceptor->n_familiar >= ACCEPT_RESERVE : acceptor->n_unknown >= ACCEPT_UNKNOWN_MAX)
+		push_out(oldest_of_kind, "too many connections without authentication");
+}
+
+/* Whether he may come in now; says so where he may not. */
+static bool pass_knock(struct acceptor *acceptor, const struct hf_addr *source, bool *ret_familiar)
+{
+	static const char *const words[] = {
+		[KNOCK_SOURCE_TOO_OFTEN] = "this address comes too often",
+		[KNOCK_STRANGERS_TOO_OFTEN] = "too many come who have no session with us",
+	};
+	enum knock_verdict verdict = knock_at(acceptor->knock, source, clock_now_ns(), ret_familiar);
+
+	if (verdict != KNOCK_OPEN)
+		tell_refused(acceptor, source, -EUSERS, words[verdict]);
+	return verdict == KNOCK_OPEN;
 }
 
 static void take_visitor(struct acceptor *acceptor, int fd, const struct sockaddr *sa)
 {
 	struct service *service = acceptor->service;
-	struct visitor *visitor;
+	struct visitor *visitor = NULL;
 	struct hf_addr source;
+	bool familiar;
 
-	if (!service->identity || addr_from_sockaddr(sa, &source) < 0) {
+	if (!service->identity || addr_from_sockaddr(sa, &source) < 0 || !pass_knock(acceptor, &source, &familiar)) {
 		close(fd);
 		return;
 	}
-	make_room(acceptor, &source);
-	visitor = acceptor->n_unknown + acceptor->n_known < ACCEPT_ALL_MAX ? calloc(1, sizeof(*visitor)) : NULL;
+	make_room(acceptor, &source, familiar);
+	if (acceptor->n_unknown + acceptor->n_familiar + acceptor->n_known < ACCEPT_ALL_MAX)
+		visitor = calloc(1, sizeof(*visitor));
 	if (!visitor) {
 		close(fd);
 		tell_refused(acceptor, &source, -EUSERS, "too many connections");
@@ -163,14 +210,17 @@ static void take_visitor(struct acceptor *acceptor, int fd, const struct sockadd
 	}
 	visitor->acceptor = acceptor;
 	visitor->source = source;
-	if (connection_accept(service, fd, &source, &calls, visitor, &visitor->connection) < 0) {
+	visitor->familiar = familiar;
+	if (connection_accept(service, fd, &source, familiar, &calls, visitor, &visitor->connection) < 0) {
 		free(visitor);
 		return;
 	}
 	TAILQ_INSERT_TAIL(&acceptor->unknown, visitor, entry);
-	acceptor->n_unknown++;
-	connection_set_deadline(visitor->connection,
-				service->settings.exchange_ms ? service->settings.exchange_ms : EXCHANGE_MS);
+	if (familiar)
+		acceptor->n_familiar++;
+	else
+		acceptor->n_unknown++;
+	connection_set_deadline(visitor->connection, handshake_ms(acceptor));
 }
 
 static void set_listening(struct acceptor *acceptor, bool on)
@@ -254,14 +304,18 @@ void acceptor_listen(struct acceptor *acceptor, const int *fds, size_t n)
 int acceptor_new(struct service *service, struct acceptor **ret_acceptor)
 {
 	struct acceptor *acceptor = calloc(1, sizeof(*acceptor));
+	__u64 seed;
 
-	if (!acceptor)
+	if (!acceptor || tls_random(&seed, sizeof(seed)) < 0 || knock_new(seed, &acceptor->knock) < 0) {
+		free(acceptor);
 		return -ENOMEM;
+	}
 	acceptor->service = service;
 	TAILQ_INIT(&acceptor->unknown);
 	TAILQ_INIT(&acceptor->known);
 	acceptor->pause = evtimer_new(service->base, on_pause_over, acceptor);
 	if (!acceptor->pause) {
+		knock_free(acceptor->knock);
 		free(acceptor);
 		return -ENOMEM;
 	}
@@ -287,5 +341,6 @@ void acceptor_free(struct acceptor *acceptor)
 	dismiss(&acceptor->unknown);
 	dismiss(&acceptor->known);
 	event_free(acceptor->pause);
+	knock_free(acceptor->knock);
 	free(acceptor);
 }

@@ -12,6 +12,7 @@
 #include "kms/exchange.h"
 #include "kms/wire.h"
 #include "lib/clock.h"
+#include "lib/secret.h"
 
 /*
  * How long we wait for the other end to close after we have said our last
@@ -105,10 +106,12 @@ static void stop_exchange(struct connection *c, int error, const char *text)
 static int derive_keys(struct connection *c, struct kms_session *session)
 {
 	const struct exchange_terms *terms = &c->exchange.terms;
-	__u8 context[WIRE_CONTEXT_LEN], bytes[2 * KMS_KEY_MAX];
+	__u8 context[WIRE_CONTEXT_LEN], *bytes = secret_alloc(2 * KMS_KEY_MAX);
 	size_t len = wire_key_len(terms->algorithm);
 	int ret;
 
+	if (!bytes)
+		return -ENOMEM;
 	wire_key_context(terms->spi_initiator, terms->spi_responder, terms->algorithm, terms->encapsulation, context);
 	ret = tls_export(c->tls, WIRE_EXPORTER_LABEL, context, sizeof(context), bytes, 2 * len);
 	if (!ret) {
@@ -116,7 +119,7 @@ static int derive_keys(struct connection *c, struct kms_session *session)
 		memcpy(c->dialled ? session->key_out : session->key_in, bytes, len);
 		memcpy(c->dialled ? session->key_in : session->key_out, bytes + len, len);
 	}
-	explicit_bzero(bytes, sizeof(bytes));
+	secret_free(bytes, 2 * KMS_KEY_MAX);
 	return ret;
 }
 
@@ -129,10 +132,12 @@ static bool remote_is_proven(const struct connection *c)
 	return false;
 }
 
-static void install(struct connection *c)
+/* What holdfastd needs to know of the session, but for its keys. */
+static void describe_session(struct connection *c, struct kms_session *session)
 {
 	const struct exchange_terms *terms = &c->exchange.terms;
-	struct kms_session session = {
+
+	*session = (struct kms_session){
 		.id = c->session = ++c->service->last_session,
 		.request = c->request,
 		.local = c->local,
@@ -148,22 +153,34 @@ static void install(struct connection *c)
 		.reversed = terms->reversed,
 		.n_inner = (__u32)terms->n_inner,
 		.not_after = c->peer.not_after,
+		.certificate = c->peer.certificate,
 	};
+	memcpy(session->inner, terms->inner, terms->n_inner * sizeof(session->inner[0]));
+	memcpy(session->name, c->peer.name, sizeof(session->name));
+}
+
+static void install(struct connection *c)
+{
+	struct kms_session *session;
 	int ret = c->calls->offered && !c->dialled ? c->calls->offered(c->context, &c->local) : 0;
 
+	/* The lists may be newer than the handshake. */
+	if (!ret && tls_identity_revokes(c->service->identity, &c->peer.certificate))
+		ret = -EKEYREVOKED;
 	if (ret) {
 		step(c, &(struct exchange_event){ .type = EXCHANGE_INSTALLED, .error = ret });
 		return;
 	}
-	memcpy(session.inner, terms->inner, terms->n_inner * sizeof(session.inner[0]));
-	memcpy(session.name, c->peer.name, sizeof(session.name));
-	ret = derive_keys(c, &session);
+	session = secret_alloc(sizeof(*session));
+	if (session)
+		describe_session(c, session);
+	ret = session ? derive_keys(c, session) : -ENOMEM;
 	if (!ret)
-		service_send(c->service, KMS_INSTALL, &session, sizeof(session));
-	explicit_bzero(&session, sizeof(session));
+		service_send(c->service, KMS_INSTALL, session, sizeof(*session));
+	secret_free(session, sizeof(*session));
 	if (ret) {
 		c->exchange.installing = false;
-		stop_exchange(c, ret, "TLS gave no keys");
+		stop_exchange(c, ret, ret == -ENOMEM ? "out of memory" : "TLS gave no keys");
 	}
 }
 
@@ -395,7 +412,7 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
 
 /* ---- from outside ---- */
 
-static int connection_new(struct service *service, int fd, const struct hf_addr *remote, bool dialled,
+static int connection_new(struct service *service, int fd, const struct hf_addr *remote, bool dialled, bool first,
 			  const struct connection_calls *calls, void *context, struct connection **ret_connection)
 {
 	struct connection *c = calloc(1, sizeof(*c));
@@ -418,6 +435,8 @@ static int connection_new(struct service *service, int fd, const struct hf_addr 
 		connection_free(c);
 		return -ENOMEM;
 	}
+	event_priority_set(c->readable, first ? SERVICE_FIRST : SERVICE_AFTER);
+	event_priority_set(c->writable, first ? SERVICE_FIRST : SERVICE_AFTER);
 	*ret_connection = c;
 	return 0;
 }
@@ -429,7 +448,7 @@ int connection_dial(struct service *service, int fd, const struct hf_addr *gatew
 	struct connection *c;
 	struct sockaddr_storage sa;
 	socklen_t len = addr_to_sockaddr(gateway, port, &sa);
-	int ret = connection_new(service, fd, gateway, true, calls, context, &c);
+	int ret = connection_new(service, fd, gateway, true, true, calls, context, &c);
 
 	if (ret < 0)
 		goto out;
@@ -446,11 +465,11 @@ out:
 	return ret;
 }
 
-int connection_accept(struct service *service, int fd, const struct hf_addr *remote,
+int connection_accept(struct service *service, int fd, const struct hf_addr *remote, bool first,
 		      const struct connection_calls *calls, void *context, struct connection **ret_connection)
 {
 	struct connection *c;
-	int ret = connection_new(service, fd, remote, false, calls, context, &c);
+	int ret = connection_new(service, fd, remote, false, first, calls, context, &c);
 
 	if (ret < 0)
 		return ret;

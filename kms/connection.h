@@ -35,8 +35,8 @@ int connection_dial(struct service *service, int fd, const struct hf_addr *gatew
 		    const struct connection_calls *calls, void *context, struct connection **ret_connection,
 		    char ret_text[KMS_TEXT_MAX]);
 
-/* Takes an accepted, non-blocking socket, also on failure. Returns 0 or -errno. */
-int connection_accept(struct service *service, int fd, const struct hf_addr *remote,
+/* Takes an accepted, non-blocking socket, also on failure. first: it goes before others. Returns 0 or -errno. */
+int connection_accept(struct service *service, int fd, const struct hf_addr *remote, bool first,
 		      const struct connection_calls *calls, void *context, struct connection **ret_connection);
 
 /* Initiator, after authenticated(): begins the exchange for this request. */

@@ -41,6 +41,8 @@ static void on_identity(struct service *service, struct kms_link_message *messag
 		service->settings = *settings;
 		snprintf(ready.name, sizeof(ready.name), "%s", tls_identity_name(identity));
 		ready.not_after = tls_identity_not_after(identity);
+		ready.n_anchors = (__u32)tls_identity_anchors(identity);
+		ready.n_revoked = (__u32)tls_identity_revoked(identity);
 	}
 	service_send(service, KMS_READY, &ready, sizeof(ready));
 }
@@ -75,9 +77,23 @@ static void on_installed(struct service *service, struct kms_link_message *messa
 	connection_installed(service, installed);
 }
 
+static void on_known(struct service *service, struct kms_link_message *message)
+{
+	const struct kms_knowns *knowns = message->body;
+
+	for (__u32 i = 0; i < knowns->n; i++) {
+		const struct kms_known *known = &knowns->known[i];
+
+		acceptor_know(service->acceptor, &known->remote);
+		if (service->identity && tls_identity_revokes(service->identity, &known->certificate))
+			service_send(service, KMS_REVOKED, &known->certificate, sizeof(known->certificate));
+	}
+}
+
 static void (*const handlers[])(struct service *service, struct kms_link_message *message) = {
 	[KMS_IDENTITY] = on_identity, [KMS_PEERS] = on_peers,	[KMS_LISTEN] = on_listen,
 	[KMS_REQUEST] = on_request,   [KMS_CANCEL] = on_cancel, [KMS_INSTALLED] = on_installed,
+	[KMS_KNOWN] = on_known,
 };
 
 /* Takes one message. Returns as kms_link_receive(). */
@@ -107,21 +123,51 @@ static void on_link_readable(evutil_socket_t fd, short what, void *context)
 		service_end(service, ret);
 }
 
+static bool seal(void)
+{
+	char error[256];
+
+	if (!sandbox_seal(error, sizeof(error)))
+		return true;
+	log_error("%s", error);
+	return false;
+}
+
+static struct event_base *make_base(void)
+{
+	struct event_config *config = event_config_new();
+	struct event_base *base = NULL;
+
+	if (!config)
+		return NULL;
+	event_config_set_max_dispatch_interval(config, NULL, SERVICE_AT_ONCE, SERVICE_AFTER);
+	base = event_base_new_with_config(config);
+	event_config_free(config);
+	if (base)
+		event_base_priority_init(base, SERVICE_PRIORITIES);
+	return base;
+}
+
 static int serve(void)
 {
-	struct event_base *base = event_base_new();
+	struct event_base *base = make_base();
 	struct service *service = calloc(1, sizeof(*service));
 	struct event *readable =
 		base && service ? event_new(base, KMS_LINK_FD, EV_READ | EV_PERSIST, on_link_readable, service) : NULL;
 	int ret = EXIT_FAILURE;
 
+	if (readable)
+		event_priority_set(readable, SERVICE_FIRST);
 	if (!readable || service_init(service, base, KMS_LINK_FD) < 0 ||
 	    acceptor_new(service, &service->acceptor) < 0 || event_add(readable, NULL) < 0) {
 		log_error("out of memory");
 		goto out;
 	}
+	if (!seal())
+		goto end;
 	event_base_dispatch(base);
 	ret = service->failed || service->link >= 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+end:
 	service->link = -1;
 	request_cancel_all(service);
 	acceptor_free(service->acceptor);
@@ -155,7 +201,7 @@ int main(int argc, char **argv)
 	enum log_level level = LOG_LEVEL_INFO;
 	const char *user = NULL;
 	char error[256];
-	int option;
+	int option, ret;
 
 	while ((option = getopt_long(argc, argv, "u:vhV", options, NULL)) != -1) {
 		switch (option) {
@@ -190,6 +236,13 @@ int main(int argc, char **argv)
 		log_error("%s", error);
 		return EXIT_FAILURE;
 	}
+	ret = tls_init();
+	if (ret < 0) {
+		log_error("OpenSSL: %s", strerror(-ret));
+		return EXIT_FAILURE;
+	}
+	if (ret)
+		log_warning("keys may be swapped out: the limit of locked memory is too low (RLIMIT_MEMLOCK)");
 	signal(SIGPIPE, SIG_IGN);
 	return serve();
 }

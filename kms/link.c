@@ -41,6 +41,25 @@ static bool peers_is_sound(const void *body, size_t len, size_t n_fds)
 	return true;
 }
 
+static bool knowns_is_sound(const void *body, size_t len, size_t n_fds)
+{
+	const struct kms_knowns *knowns = body;
+
+	if (knowns->n > KMS_MAX_KNOWN)
+		return false;
+	for (__u32 i = 0; i < knowns->n; i++)
+		if (knowns->known[i].certificate.serial_len > KMS_SERIAL_MAX)
+			return false;
+	return true;
+}
+
+static bool certificate_is_sound(const void *body, size_t len, size_t n_fds)
+{
+	const struct kms_certificate *certificate = body;
+
+	return certificate->serial_len >= 1 && certificate->serial_len <= KMS_SERIAL_MAX;
+}
+
 static bool request_is_sound(const void *body, size_t len, size_t n_fds)
 {
 	const struct kms_request *request = body;
@@ -70,7 +89,7 @@ static bool session_is_sound(const void *body, size_t len, size_t n_fds)
 	const struct kms_session *session = body;
 
 	return session->n_inner <= KMS_MAX_INNER && session->key_len <= KMS_KEY_MAX && session->proven <= 1 &&
-	       session->reversed <= 1 &&
+	       session->reversed <= 1 && session->certificate.serial_len <= KMS_SERIAL_MAX &&
 	       text_ends(session->name, sizeof(session->name));
 }
 
@@ -117,6 +136,7 @@ static const struct link_rule {
 			  .is_sound = request_is_sound },
 	[KMS_CANCEL] = { FIXED(struct kms_cancel) },
 	[KMS_INSTALLED] = { FIXED(struct kms_installed), .is_sound = installed_is_sound },
+	[KMS_KNOWN] = { FIXED(struct kms_knowns), .is_sound = knowns_is_sound },
 	[KMS_READY] = { FIXED(struct kms_ready), .is_sound = ready_is_sound, .clean = clean_ready },
 	[KMS_INSTALL] = { FIXED(struct kms_session), .is_sound = session_is_sound },
 	[KMS_ACTIVATE] = { FIXED(struct kms_session_ref) },
@@ -124,10 +144,12 @@ static const struct link_rule {
 	[KMS_ATTEMPT_FAILED] = { FIXED(struct kms_failure), .is_sound = failure_is_sound, .clean = clean_failure },
 	[KMS_REJECTED] = { FIXED(struct kms_failure), .is_sound = failure_is_sound, .clean = clean_failure },
 	[KMS_REFUSED] = { FIXED(struct kms_failure), .is_sound = failure_is_sound, .clean = clean_failure },
+	[KMS_REVOKED] = { FIXED(struct kms_certificate), .is_sound = certificate_is_sound },
 #undef FIXED
 };
 
-_Static_assert(sizeof(struct kms_request) <= BODY_MAX && sizeof(struct kms_session) <= BODY_MAX,
+_Static_assert(sizeof(struct kms_request) <= BODY_MAX && sizeof(struct kms_session) <= BODY_MAX &&
+	       sizeof(struct kms_knowns) <= BODY_MAX,
 	       "kms_link_message's buffer holds every type");
 
 static bool record_is_sound(__u32 type, const void *body, size_t len, size_t n_fds)

@@ -30,12 +30,13 @@
 
 #include "lib/addr.h"
 
-#define KMS_LINK_VERSION 2
+#define KMS_LINK_VERSION 3
 #define KMS_LINK_FD 3 /* the link's descriptor in a holdfast-kms that holdfastd started */
 
 #define KMS_MAX_GATEWAYS 64
 #define KMS_MAX_INNER 16
 #define KMS_MAX_PEERS 256 /* [PEER] ranges in one KMS_PEERS message */
+#define KMS_MAX_KNOWN 128 /* in one KMS_KNOWN message */
 #define KMS_NAME_MAX 64
 #define KMS_TEXT_MAX 192
 #define KMS_KEY_MAX 36 /* AES-256-GCM or ChaCha20-Poly1305: 32 bytes of key, 4 of salt (RFC 4106, 8.1; RFC 7634, 2) */
@@ -48,6 +49,7 @@ enum kms_link_type {
 	KMS_REQUEST,	  /* struct kms_request; descriptors: per gateway, one unconnected non-blocking TCP socket */
 	KMS_CANCEL,	  /* struct kms_cancel */
 	KMS_INSTALLED,	  /* struct kms_installed */
+	KMS_KNOWN,	  /* struct kms_knowns: other ends of sessions; added to those told before */
 
 	/* holdfast-kms -> holdfastd */
 	KMS_READY,	    /* struct kms_ready: the answer to KMS_IDENTITY */
@@ -57,6 +59,7 @@ enum kms_link_type {
 	KMS_ATTEMPT_FAILED, /* struct kms_failure: one gateway of a request */
 	KMS_REJECTED,	    /* struct kms_failure: the whole request; nothing of it is under way any more */
 	KMS_REFUSED,	    /* struct kms_failure: somebody dialled us and was not let in */
+	KMS_REVOKED,	    /* struct kms_certificate: of a KMS_KNOWN, and on the revocation list */
 };
 
 struct kms_link_head {
@@ -125,10 +128,36 @@ struct kms_installed {
 	struct hf_prefix inner[KMS_MAX_INNER];
 };
 
+/* Which certificate: what a revocation list has of it (RFC 5280, 5.1). */
+#define KMS_SERIAL_MAX 20 /* RFC 5280, 4.1.2.2 */
+
+struct kms_certificate {
+	__u8 issuer[32];   /* SHA-256 of the issuer's name in DER */
+	__u8 serial_len;   /* 0: none is known */
+	__u8 serial[KMS_SERIAL_MAX]; /* most significant byte first; zero beyond serial_len */
+	__u8 pad[3];
+};
+
+/*
+ * Who has a session with us: comes before strangers when it dials, and is told
+ * of in a KMS_REVOKED if its certificate is revoked.
+ */
+struct kms_known {
+	struct hf_addr remote;
+	struct kms_certificate certificate;
+};
+
+struct kms_knowns {
+	__u32 n;
+	struct kms_known known[KMS_MAX_KNOWN];
+};
+
 struct kms_ready {
 	__s32 result; /* 0, or -errno: then text says which file and why; the identity before stays */
 	char name[KMS_NAME_MAX];
 	__s64 not_after; /* of our certificate, seconds since 1970 */
+	__u32 n_anchors; /* trust anchors that were read, */
+	__u32 n_revoked; /* and certificates on revocation lists */
 	char text[KMS_TEXT_MAX];
 };
 
@@ -151,6 +180,7 @@ struct kms_session {
 	struct hf_prefix inner[KMS_MAX_INNER]; /* what the client of the two uses inside: granted */
 	char name[KMS_NAME_MAX];	       /* of the peer's certificate */
 	__s64 not_after;		       /* of the peer's certificate */
+	struct kms_certificate certificate;    /* the peer's */
 	__u8 key_in[KMS_KEY_MAX];
 	__u8 key_out[KMS_KEY_MAX];
 };

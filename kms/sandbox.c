@@ -6,9 +6,12 @@
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
+
+#include "lib/log.h"
+#include "lib/privilege.h"
 
 static int become(const char *user, char *error, size_t size)
 {
@@ -35,24 +38,86 @@ static int become(const char *user, char *error, size_t size)
 	return 0;
 }
 
+/*
+ * All of our memory, as it comes to be used: TLS has keys in many places. holdfastd lifts the limit (RLIMIT_MEMLOCK) where
+ * it may. With a limit, allocations would fail at it: then only what is made for keys is locked (lib/secret, OpenSSL's
+ * secure heap).
+ */
+static void lock_memory(void)
+{
+	struct rlimit limit;
+
+	if (PRIVILEGE_SANITIZER || getrlimit(RLIMIT_MEMLOCK, &limit) || limit.rlim_cur != RLIM_INFINITY)
+		return;
+	if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) < 0)
+		log_debug("not all of the memory is locked: %s", strerror(errno));
+}
+
+static void raise_descriptors(void)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files))
+		return;
+	files.rlim_cur = files.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &files);
+}
+
+/* The bounding set while we may still reduce it, the others when the user has changed. */
+static int give_up_capabilities(const char *user, char *error, size_t size)
+{
+	int ret = privilege_bound(NULL, 0);
+
+	if (ret == -EPERM) {
+		log_debug("the bounding set stays as it is: started without CAP_SETPCAP");
+		ret = 0;
+	}
+	if (!ret && user) {
+		ret = become(user, error, size);
+		if (ret < 0)
+			return ret;
+	}
+	if (!ret)
+		ret = privilege_keep(NULL, 0);
+	if (ret)
+		snprintf(error, size, "cannot give up capabilities: %s", strerror(-ret));
+	return ret;
+}
+
 int sandbox_enter(const char *user, char *error, size_t size)
 {
-	struct rlimit none = { 0, 0 };
-	struct rlimit files;
-	int ret = user ? become(user, error, size) : 0;
+	int ret;
 
+	raise_descriptors();
+	lock_memory();
+	ret = give_up_capabilities(user, error, size);
 	if (ret < 0)
 		return ret;
-	if (!getrlimit(RLIMIT_NOFILE, &files)) {
-		files.rlim_cur = files.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &files);
-	}
-	/* After the change of user, which would have set it anew (prctl(2)). */
-	if (setrlimit(RLIMIT_CORE, &none) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ||
-	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) {
-		ret = -errno;
+	ret = privilege_hide_memory();
+	if (!ret)
+		ret = privilege_forbid_new();
+	if (ret < 0)
 		snprintf(error, size, "cannot give up privileges: %s", strerror(-ret));
+	return ret;
+}
+
+int sandbox_seal(char *error, size_t size)
+{
+	int ret;
+
+	if (PRIVILEGE_SANITIZER) {
+		log_warning("built with a sanitizer, which needs files and processes: neither Landlock nor seccomp");
+		return 0;
+	}
+	ret = sandbox_close_files();
+	if (ret == -EOPNOTSUPP)
+		log_warning("this kernel has no Landlock: seccomp alone keeps files away from this process");
+	else if (ret < 0) {
+		snprintf(error, size, "Landlock: %s", strerror(-ret));
 		return ret;
 	}
-	return 0;
+	ret = sandbox_close_syscalls();
+	if (ret < 0)
+		snprintf(error, size, "seccomp: %s", strerror(-ret));
+	return ret;
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "lib/log.h"
+#include "lib/secret.h"
 
 /* How many messages may wait before strangers' failures are no longer told. */
 #define LETTERS_ENOUGH 64
@@ -22,8 +23,7 @@ static void letter_free(struct service *service, struct service_letter *letter)
 {
 	TAILQ_REMOVE(&service->letters, letter, entry);
 	service->n_letters--;
-	explicit_bzero(letter->body, letter->len);
-	free(letter);
+	secret_free(letter, sizeof(*letter) + letter->len);
 }
 
 void service_end(struct service *service, int error)
@@ -64,7 +64,7 @@ static void keep_letter(struct service *service, __u32 type, const void *body, s
 
 	if (type == KMS_REFUSED && service->n_letters > LETTERS_ENOUGH)
 		return;
-	letter = malloc(sizeof(*letter) + len);
+	letter = secret_alloc(sizeof(*letter) + len);
 	if (!letter) {
 		/* Sessions that holdfastd does not hear about are worse than a restart. */
 		service_end(service, -ENOMEM);

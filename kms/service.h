@@ -19,6 +19,12 @@ struct connection;
 struct request;
 struct service_letter;
 
+/* Priorities of the loop's events; without another word, an event is of the second kind. */
+#define SERVICE_FIRST 0 /* holdfastd, whom we dial, and who has a session with us */
+#define SERVICE_AFTER 1 /* strangers, and that somebody comes */
+#define SERVICE_PRIORITIES 2
+#define SERVICE_AT_ONCE 8 /* events of the second kind, before it is looked for some of the first again */
+
 struct service {
 	struct event_base *base;
 	int link;    /* -1: we are ending */

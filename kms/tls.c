@@ -14,8 +14,10 @@
 #include <unistd.h>
 
 #include "kms/wire.h"
+#include "lib/secret.h"
 
 #define PEM_MAX (1u << 20) /* of one file */
+#define HANDSHAKE_BYTES_MAX (64u << 10) /* of the other end, before it has authenticated; OpenSSL bounds each message */
 
 struct tls_identity {
 	SSL_CTX *context;
@@ -41,6 +43,29 @@ static const char *drain_errors(const char *fallback)
 
 	ERR_clear_error();
 	return reason ? reason : fallback;
+}
+
+/* ---- the process ---- */
+
+/*
+ * For the private keys of our certificate and of the handshakes' key exchanges. An allocation fails when it is full: it
+ * holds some thousand of the latter, more than there can be connections (kms/accept.h).
+ */
+#define SECURE_HEAP_BYTES (1u << 20)
+#define SECURE_HEAP_LEAST 32
+
+int tls_init(void)
+{
+	__u8 seed[8];
+	int heap = CRYPTO_secure_malloc_init(SECURE_HEAP_BYTES, SECURE_HEAP_LEAST);
+
+	tzset();
+	if (!heap || OPENSSL_init_ssl(OPENSSL_INIT_LOAD_SSL_STRINGS | OPENSSL_INIT_LOAD_CRYPTO_STRINGS, NULL) != 1 ||
+	    tls_random(seed, sizeof(seed)) < 0) {
+		ERR_clear_error();
+		return -ENOMEM;
+	}
+	return heap == 2;
 }
 
 /* ---- certificates ---- */
@@ -85,6 +110,20 @@ static __s64 certificate_not_after(X509 *certificate)
 	return (__s64)timegm(&tm);
 }
 
+/* What a revocation list would name it by. A serial number longer than the standard has is not known: serial_len 0. */
+static void certificate_describe(X509 *certificate, struct kms_certificate *ret_certificate)
+{
+	const ASN1_INTEGER *serial = X509_get0_serialNumber(certificate);
+	int len = ASN1_STRING_length(serial);
+
+	memset(ret_certificate, 0, sizeof(*ret_certificate));
+	if (len < 1 || len > KMS_SERIAL_MAX ||
+	    X509_NAME_digest(X509_get_issuer_name(certificate), EVP_sha256(), ret_certificate->issuer, NULL) != 1)
+		return;
+	memcpy(ret_certificate->serial, ASN1_STRING_get0_data(serial), (size_t)len);
+	ret_certificate->serial_len = (__u8)len;
+}
+
 static size_t certificate_hosts(X509 *certificate, struct hf_addr *hosts, size_t max)
 {
 	GENERAL_NAMES *names = X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
@@ -115,10 +154,10 @@ static size_t certificate_hosts(X509 *certificate, struct hf_addr *hosts, size_t
 
 /* ---- the identity ---- */
 
-/* The whole file as a BIO of its own memory; it may hold a key, so *ret_bytes is to be wiped with *ret_len. */
+/* The whole file; it may hold a key, so *ret_bytes is to be freed with secret_free(), as PEM_MAX bytes. */
 static int read_pem(int fd, char **ret_bytes, size_t *ret_len)
 {
-	char *bytes = malloc(PEM_MAX);
+	char *bytes = secret_alloc(PEM_MAX);
 	size_t len = 0;
 	ssize_t got;
 	int ret = 0;
@@ -136,8 +175,7 @@ static int read_pem(int fd, char **ret_bytes, size_t *ret_len)
 	if (!ret && len == PEM_MAX)
 		ret = -EFBIG;
 	if (ret) {
-		OPENSSL_cleanse(bytes, len);
-		free(bytes);
+		secret_free(bytes, PEM_MAX);
 		return ret;
 	}
 	*ret_bytes = bytes;
@@ -243,8 +281,7 @@ static int load_file(SSL_CTX *context, const struct identity_file *file, int fd,
 	}
 	ERR_clear_error(); /* the end of a PEM file is an error to OpenSSL */
 	BIO_free(pem);
-	OPENSSL_cleanse(bytes, len);
-	free(bytes);
+	secret_free(bytes, PEM_MAX);
 	return ret;
 }
 
@@ -332,6 +369,66 @@ const char *tls_identity_name(const struct tls_identity *identity)
 __s64 tls_identity_not_after(const struct tls_identity *identity)
 {
 	return identity->not_after;
+}
+
+/* ---- what it trusts ---- */
+
+static X509_CRL *crl_of(const struct tls_identity *identity, int i)
+{
+	STACK_OF(X509_OBJECT) *objects = X509_STORE_get0_objects(SSL_CTX_get_cert_store(identity->context));
+
+	return X509_OBJECT_get0_X509_CRL(sk_X509_OBJECT_value(objects, i));
+}
+
+static int count_objects(const struct tls_identity *identity)
+{
+	return sk_X509_OBJECT_num(X509_STORE_get0_objects(SSL_CTX_get_cert_store(identity->context)));
+}
+
+size_t tls_identity_anchors(const struct tls_identity *identity)
+{
+	size_t n = 0;
+
+	for (int i = 0; i < count_objects(identity); i++)
+		n += !crl_of(identity, i);
+	return n;
+}
+
+size_t tls_identity_revoked(const struct tls_identity *identity)
+{
+	size_t n = 0;
+
+	for (int i = 0; i < count_objects(identity); i++) {
+		X509_CRL *crl = crl_of(identity, i);
+		STACK_OF(X509_REVOKED) *revoked = crl ? X509_CRL_get_REVOKED(crl) : NULL;
+
+		n += revoked ? (size_t)sk_X509_REVOKED_num(revoked) : 0;
+	}
+	return n;
+}
+
+bool tls_identity_revokes(const struct tls_identity *identity, const struct kms_certificate *certificate)
+{
+	ASN1_INTEGER *serial = ASN1_INTEGER_new();
+	bool revoked = false;
+
+	if (!serial || !certificate->serial_len ||
+	    ASN1_STRING_set(serial, certificate->serial, certificate->serial_len) != 1)
+		goto out;
+	for (int i = 0; i < count_objects(identity) && !revoked; i++) {
+		X509_CRL *crl = crl_of(identity, i);
+		X509_REVOKED *entry;
+		__u8 issuer[sizeof(certificate->issuer)];
+
+		/* 2 would be an entry that takes one back (removeFromCRL; RFC 5280, 5.3.1). */
+		revoked = crl && X509_NAME_digest(X509_CRL_get_issuer(crl), EVP_sha256(), issuer, NULL) == 1 &&
+			  !memcmp(issuer, certificate->issuer, sizeof(issuer)) &&
+			  X509_CRL_get0_by_serial(crl, &entry, serial) == 1;
+	}
+out:
+	ASN1_INTEGER_free(serial);
+	ERR_clear_error();
+	return revoked;
 }
 
 /* ---- verification ---- */
@@ -552,6 +649,7 @@ static int check_peer(struct tls *tls, struct tls_peer *ret_peer)
 		return -EACCES;
 	}
 	peer.not_after = certificate_not_after(certificate);
+	certificate_describe(certificate, &peer.certificate);
 	peer.n_hosts = certificate_hosts(certificate, peer.hosts, TLS_HOSTS_MAX);
 	*ret_peer = peer;
 	return 0;
@@ -569,6 +667,11 @@ int tls_handshake(struct tls *tls, struct tls_peer *ret_peer)
 		return check_peer(tls, ret_peer);
 	}
 	ret = take_result(tls, result, errno);
+	if (ret == -EAGAIN && BIO_number_read(SSL_get_rbio(tls->ssl)) > HANDSHAKE_BYTES_MAX) {
+		snprintf(tls->text, sizeof(tls->text), "%s says too much before it authenticates",
+			 addr_text(&tls->remote).s);
+		return -EMSGSIZE;
+	}
 	return ret == 0 ? -ECONNRESET : ret;
 }
 

@@ -18,6 +18,12 @@
 
 #define TLS_HOSTS_MAX 64 /* addresses read from one certificate */
 
+/*
+ * Once, before anything else: makes OpenSSL's heap for keys, which is locked in memory and wiped, and has OpenSSL
+ * and the C library read now whatever files they want. Returns 0, 1 where the heap cannot be locked, or -errno.
+ */
+int tls_init(void);
+
 /* A certificate with its key, the trust anchors and revocation lists. */
 struct tls_identity;
 
@@ -35,10 +41,18 @@ void tls_identity_free(struct tls_identity *identity);
 const char *tls_identity_name(const struct tls_identity *identity);
 __s64 tls_identity_not_after(const struct tls_identity *identity);
 
+/* How many trust anchors it has, and how many certificates its revocation lists name. */
+size_t tls_identity_anchors(const struct tls_identity *identity);
+size_t tls_identity_revoked(const struct tls_identity *identity);
+
+/* Whether a revocation list names this certificate. */
+bool tls_identity_revokes(const struct tls_identity *identity, const struct kms_certificate *certificate);
+
 /* Who the other end has proved to be. */
 struct tls_peer {
 	char name[KMS_NAME_MAX]; /* subject common name */
 	__s64 not_after;
+	struct kms_certificate certificate;
 	size_t n_hosts;
 	struct hf_addr hosts[TLS_HOSTS_MAX]; /* subjectAltName IPs */
 };

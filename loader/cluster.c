@@ -380,6 +380,11 @@ void clusters_say_goodbye(struct clusters *all)
 			clusters_send_control(all, peer, HF_CONTROL_BYE, 0);
 }
 
+void clusters_say_goodbye_to(struct clusters *all, const struct peer *peer)
+{
+	clusters_send_control(all, peer, HF_CONTROL_BYE, 0);
+}
+
 /* We were first with our own dial, or it would have started the session itself: that makes no difference. */
 static void start_by_gateway(struct cluster *cluster, int g)
 {
@@ -389,6 +394,10 @@ static void start_by_gateway(struct cluster *cluster, int g)
 
 void clusters_control(struct clusters *all, struct peer *gateway, const struct hf_event *control)
 {
+	if (control->control == HF_CONTROL_BYE) {
+		clusters_session_end(all, gateway, "the gateway has ended it");
+		return;
+	}
 	if (control->control == HF_CONTROL_REKEY && clock_now_ns() - gateway->established_ns > REKEY_PACE_NS)
 		clusters_renew(all, gateway);
 	/* A gateway that tunnels to us asks whether we live. */
@@ -567,7 +576,7 @@ void clusters_rejected(struct clusters *all, __u64 request, int error)
 		if (!cluster->request || (request && cluster->request != request))
 			continue;
 		cluster->request = 0;
-		event.denied = request && !cluster->unreached;
+		event.denied = request && error != ECONNABORTED && !cluster->unreached;
 		if (error == EALREADY)
 			log_debug("%s: the gateway dials us itself", cluster->policy->name);
 		else

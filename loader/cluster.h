@@ -86,6 +86,9 @@ void clusters_address_lost(struct clusters *clusters, const struct hf_addr *loca
 /* Tells every gateway, through its SA, that this client goes down. */
 void clusters_say_goodbye(struct clusters *clusters);
 
+/* Tells one peer, gateway or client, through its SA, that its session is over. */
+void clusters_say_goodbye_to(struct clusters *clusters, const struct peer *peer);
+
 /* A control packet came through the SA of a gateway. */
 void clusters_control(struct clusters *clusters, struct peer *gateway, const struct hf_event *event);
 

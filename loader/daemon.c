@@ -6,9 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "lib/log.h"
 #include "loader/adopt.h"
+#include "loader/certwatch.h"
 #include "loader/daemon_internal.h"
 #include "loader/link.h"
 #include "loader/reload.h"
@@ -79,10 +81,12 @@ static void on_ready(void *context, const struct kms_ready *ready)
 			daemon->config.failed(daemon->config.context, ready->text);
 		}
 		else
-			log_error("%s", ready->text);
+			eventlog_emit(daemon->log, EVENT_CERTIFICATE, json_pack("{s:s}", "error", ready->text),
+				      "%s: the identity before stays", ready->text);
 		return;
 	}
-	log_info("this is %s", ready->name);
+	log_info("this is %s (trust anchors: %u, revoked certificates: %u)", ready->name, ready->n_anchors, ready->n_revoked);
+	certwatch_set(daemon->certwatch, ready->not_after);
 	clusters_start(daemon->clusters, daemon->service);
 	if (daemon->ready)
 		return;
@@ -310,26 +314,87 @@ static void on_refused(void *context, const struct kms_failure *failure)
 		      "%s was refused: %s", addr_text(&failure->peer).s, failure->text);
 }
 
-static void on_died(void *context, const char *why)
+/* What was under way in it comes as abandoned and rejected. */
+static void on_died(void *context, const struct keyworker_death *death)
 {
 	struct daemon *daemon = context;
 
-	eventlog_emit(daemon->log, EVENT_KEY_SERVICE, json_pack("{s:s}", "why", why),
-		      "the key management service died (%s); it is started again", why);
-	for (struct peer *peer = peers_next(daemon->peers, NULL), *next; peer; peer = next) {
-		next = peers_next(daemon->peers, peer);
-		if (peer->pending)
-			abandon(daemon, peer);
+	eventlog_emit(daemon->log, EVENT_KEY_SERVICE,
+		      json_pack("{s:s, s:i, s:i, s:i}", "why", death->why, "worker", (int)death->index + 1, "times",
+				(int)death->times, "again_ms", (int)death->again_ms),
+		      "key management service %zu died (%s)%s; it is started again in %u ms", death->index + 1, death->why,
+		      death->times > 1 ? ", as the one before it did" : "", death->again_ms);
+}
+
+/* Whom the key management service is to know: live sessions, and those that are about to be. */
+static size_t on_known(void *context, size_t from, struct kms_known *ret_known, size_t max)
+{
+	struct daemon *daemon = context;
+	size_t at = 0, n = 0;
+
+	for (struct peer *peer = peers_next(daemon->peers, NULL); peer && n < max; peer = peers_next(daemon->peers, peer)) {
+		if (peer->up && at++ >= from)
+			ret_known[n++] = (struct kms_known){ .remote = peer->remote, .certificate = peer->certificate };
+		if (peer->pending && n < max && at++ >= from)
+			ret_known[n++] = (struct kms_known){ .remote = peer->pending->remote,
+							     .certificate = peer->pending->certificate };
 	}
-	clusters_rejected(daemon->clusters, 0, 0);
-	if (daemon->reload)
-		reload_fail(daemon, "the key management service died");
+	return n;
+}
+
+static bool is_of(const struct kms_certificate *one, const struct kms_certificate *other)
+{
+	return one->serial_len && !memcmp(one, other, sizeof(*one));
+}
+
+static void end_session(struct daemon *daemon, struct peer *peer, const char *why)
+{
+	if (peer->role == HF_ROLE_GATEWAY)
+		clusters_session_end(daemon->clusters, peer, why);
+	else
+		clients_session_end(daemon->clients, peer, why);
+}
+
+static void on_revoked(void *context, const struct kms_certificate *certificate)
+{
+	struct daemon *daemon = context;
+	struct peer *peer = peers_next(daemon->peers, NULL);
+
+	while (peer) {
+		if (peer->up && is_of(&peer->certificate, certificate)) {
+			clusters_say_goodbye_to(daemon->clusters, peer);
+			end_session(daemon, peer, "its certificate has been revoked");
+		} else if (peer->pending && is_of(&peer->pending->certificate, certificate)) {
+			abandon(daemon, peer);
+		} else {
+			peer = peers_next(daemon->peers, peer);
+			continue;
+		}
+		peer = peers_next(daemon->peers, NULL); /* the end of one may be that of others */
+	}
+}
+
+static void on_certificate_ends(void *context, int days, __s64 left_s)
+{
+	struct daemon *daemon = context;
+	json_t *fields = json_pack("{s:i, s:I}", "days", days, "left_s", (json_int_t)left_s);
+
+	if (days)
+		eventlog_emit(daemon->log, EVENT_CERTIFICATE, fields, "our certificate ends within %d day%s", days,
+			      days == 1 ? "" : "s");
+	else
+		eventlog_emit(daemon->log, EVENT_CERTIFICATE, fields,
+			      "our certificate has ended: no session is made with it");
 }
 
 static void on_expiry(void *context, struct peer *peer, bool renew)
 {
 	struct daemon *daemon = context;
 
+	if (!renew && peer->not_after && peer->not_after <= (__s64)time(NULL)) {
+		end_session(daemon, peer, "its certificate has ended");
+		return;
+	}
 	if (renew && peer->role == HF_ROLE_GATEWAY)
 		clusters_renew(daemon->clusters, peer);
 	else if (renew)
@@ -494,6 +559,8 @@ static int make_parts(struct event_base *base, struct daemon *daemon, char *erro
 	if (!err)
 		err = clients_new(&clients, &daemon->clients);
 	if (!err)
+		err = certwatch_new(base, on_certificate_ends, daemon, &daemon->certwatch);
+	if (!err)
 		err = gate_new(base, &daemon->node, daemon->log, on_gate_closed, daemon, &daemon->gate);
 	if (!err) {
 		datapath_on_event(daemon->node.dp, on_datapath, daemon);
@@ -579,6 +646,7 @@ static int start_key_service(struct event_base *base, struct daemon *daemon, cha
 		.ready = on_ready, .is_own = is_own_address, .inadmissible = on_inadmissible,
 		.install = on_install, .activate = on_activate, .abandon = on_abandon,
 		.attempt_failed = on_attempt_failed, .rejected = on_rejected, .refused = on_refused, .died = on_died,
+		.known = on_known, .revoked = on_revoked,
 	};
 	char names[NODE_INTERFACES_MAX][POLICY_IFACE_MAX];
 	struct keyservice_config config = { .program = daemon->config.key_service, .policy = daemon->policy,
@@ -660,6 +728,7 @@ void daemon_stop(struct daemon *daemon)
 	reload_free(daemon);
 	auto_free(daemon->watch);
 	keyservice_stop(daemon->service);
+	certwatch_free(daemon->certwatch);
 	gate_free(daemon->gate);
 	if (daemon->datapath_readable)
 		event_free(daemon->datapath_readable);

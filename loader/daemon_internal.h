@@ -8,6 +8,7 @@
 
 #include "loader/adopt.h"
 #include "loader/auto.h"
+#include "loader/certwatch.h"
 #include "loader/client.h"
 #include "loader/cluster.h"
 #include "loader/daemon.h"
@@ -32,6 +33,7 @@ struct daemon {
 	struct clients *clients;
 	struct gate *gate;
 	struct keyservice *service;
+	struct certwatch *certwatch;
 	struct event *datapath_readable;
 	struct reconcile *reconcile;
 	struct adopt_result adopted;

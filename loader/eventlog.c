@@ -41,6 +41,7 @@ static const struct {
 	[EVENT_KEY_SERVICE] = { "key-service", false },
 	[EVENT_INADMISSIBLE] = { "inadmissible", false },
 	[EVENT_RELOAD] = { "reload", false },
+	[EVENT_CERTIFICATE] = { "certificate", false },
 };
 
 struct eventlog {

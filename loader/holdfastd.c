@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "lib/log.h"
+#include "loader/confine.h"
 #include "loader/control.h"
 #include "loader/daemon.h"
 #include "loader/keeper.h"
@@ -196,7 +197,9 @@ static int run(struct program *program)
 		program->status = EXIT_FAILURE;
 		goto out;
 	}
-	err = control_open(program->base, program->control_path, on_command, program, &program->control);
+	err = confine_run();
+	if (!err)
+		err = control_open(program->base, program->control_path, on_command, program, &program->control);
 	if (err) {
 		log_error("control socket %s: %s", program->control_path, strerror(-err));
 		program->status = EXIT_FAILURE;
@@ -247,7 +250,7 @@ int main(int argc, char **argv)
 					       .answer = on_answer } };
 	char key_service[4200], run_dir[96];
 	bool only_check = false;
-	int option, lock, status;
+	int option, lock, status, err;
 
 	if (argc && !strcmp(argv[0], KEEPER_NAME))
 		return keeper_main();
@@ -271,6 +274,11 @@ int main(int argc, char **argv)
 		return check_policy(program.config.policy_path);
 	if (geteuid()) {
 		log_error("needs root (CAP_NET_ADMIN, CAP_BPF, CAP_NET_RAW): start it with sudo; nothing was changed");
+		return EXIT_FAILURE;
+	}
+	err = confine_start();
+	if (err) {
+		log_error("cannot give up privileges: %s; nothing was changed", strerror(-err));
 		return EXIT_FAILURE;
 	}
 	signal(SIGPIPE, SIG_IGN);

@@ -3,191 +3,214 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pwd.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
+#include <sys/queue.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "lib/clock.h"
 #include "lib/log.h"
+#include "lib/secret.h"
 #include "loader/admission.h"
+#include "loader/keyidentity.h"
+#include "loader/keylisten.h"
 
-#define RESTART_FIRST_MS 100
-#define RESTART_MAX_MS 10000
-/* A process that ran this long was healthy: the back-off starts anew. */
-#define RESTART_HEALTHY_NS (30 * CLOCK_NS_PER_S)
-#define LISTEN_BACKLOG 512
 #define LISTEN_MAX 16
-#define LISTEN_TRIES 40 /* of 50 ms */
-#define REAP_TRIES 200 /* of 10 ms */
 #define PATIENCE_MS 500
-#define MESSAGES_AT_ONCE 32
+/* What is shorter would be renewed faster than it is made. */
+#define LEAST_LIFETIME_S 5
+#define KNOWN_AT_ONCE KMS_MAX_KNOWN
+
+/* What a worker has under way. */
+struct owed {
+	TAILQ_ENTRY(owed) entry;
+	size_t worker;
+	__u64 request; /* its id; 0: this is a session */
+	__u64 session; /* ours */
+	__u64 kms;     /* the worker's own number of the session: no two workers' need differ */
+	__u64 answers; /* the request that the session answers, or 0 */
+};
+TAILQ_HEAD(owed_list, owed);
 
 struct keyservice {
 	struct event_base *base;
 	struct keyservice_config config;
 	struct keyservice_calls calls;
 	void *context;
-	struct event *readable;
-	struct event *restart;
-	int link;
-	pid_t pid;
-	unsigned int restarts;
-	__u64 started_ns;
-	__u64 last_request;
+	int program; /* the file: where it lies may be out of our reach when it is started again */
+	struct keyworker *workers[KEYLISTEN_WORKERS_MAX];
+	size_t n_workers;
+	struct keyidentity identity;
+	__s64 not_after; /* of our certificate */
+	/* A reading that is under way: the first one, or a reload. */
+	struct keyidentity next;
+	bool reading;
+	__u32 awaited;		  /* the workers whose KMS_READY is to come, as bits */
+	struct kms_ready verdict; /* the first answer, or the first bad one */
+	bool heard;
 	struct admission *admission;
-	unsigned int identities; /* handed over and not answered */
-	int listening[LISTEN_MAX + 1]; /* with also, at the end */
+	struct owed_list owed;
+	__u64 last_request;
+	__u64 last_session;
+	int listening[LISTEN_MAX + 1][KEYLISTEN_WORKERS_MAX]; /* with also, at the end */
 	size_t n_listening;
 	bool also;
 };
 
-static int process_start(struct keyservice *service, char *error, size_t size);
+/* ---- what is under way ---- */
 
-static int set_mark(int fd)
+static struct owed *owe(struct keyservice *service, size_t worker)
 {
-	__u32 mark = HF_MARK;
+	struct owed *owed = calloc(1, sizeof(*owed));
 
-	return setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof(mark)) ? -errno : 0;
+	if (!owed)
+		return NULL;
+	owed->worker = worker;
+	TAILQ_INSERT_TAIL(&service->owed, owed, entry);
+	return owed;
 }
 
-static int tcp_socket(void)
+static void settle(struct keyservice *service, struct owed *owed)
 {
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	int err;
-
-	if (fd < 0)
-		return -errno;
-	err = set_mark(fd);
-	if (!err)
-		return fd;
-	close(fd);
-	return err;
+	if (!owed)
+		return;
+	if (owed->request)
+		admission_settled(service->admission, owed->request);
+	TAILQ_REMOVE(&service->owed, owed, entry);
+	free(owed);
 }
 
-/* The key service of a holdfastd that was killed a moment ago may still be ending: its port is free soon. */
-static int bind_and_listen(int fd, const struct sockaddr_in *sin)
+static struct owed *find_request(struct keyservice *service, __u64 id)
 {
-	static const struct timespec pause = { .tv_nsec = 50000000 };
-	bool bound = false;
+	struct owed *owed;
 
-	for (int tries = 0;; tries++) {
-		bound = bound || !bind(fd, (const struct sockaddr *)sin, sizeof(*sin));
-		if (bound && !listen(fd, LISTEN_BACKLOG))
-			return 0;
-		if (errno != EADDRINUSE || tries == LISTEN_TRIES)
-			return -errno;
-		nanosleep(&pause, NULL);
+	TAILQ_FOREACH(owed, &service->owed, entry)
+		if (id && owed->request == id)
+			return owed;
+	return NULL;
+}
+
+/* Of this worker: a request that another has is none of its business. */
+static struct owed *find_own_request(struct keyservice *service, const struct keyworker *worker, __u64 id)
+{
+	struct owed *owed = find_request(service, id);
+
+	return owed && owed->worker == keyworker_index(worker) ? owed : NULL;
+}
+
+static struct owed *find_session(struct keyservice *service, const struct keyworker *worker, __u64 kms)
+{
+	struct owed *owed;
+
+	TAILQ_FOREACH(owed, &service->owed, entry)
+		if (!owed->request && owed->kms == kms && owed->worker == keyworker_index(worker))
+			return owed;
+	return NULL;
+}
+
+/* All that a dead worker had: first out of the list, for the calls may ask for something new. */
+static void give_up(struct keyservice *service, size_t worker)
+{
+	struct owed_list lost = TAILQ_HEAD_INITIALIZER(lost);
+	struct kms_failure failure = { .error = ECONNABORTED, .text = "the key management service died" };
+	struct owed *owed, *next;
+
+	for (owed = TAILQ_FIRST(&service->owed); owed; owed = next) {
+		next = TAILQ_NEXT(owed, entry);
+		if (owed->worker != worker)
+			continue;
+		if (owed->request)
+			admission_settled(service->admission, owed->request);
+		TAILQ_REMOVE(&service->owed, owed, entry);
+		if (owed->request)
+			TAILQ_INSERT_TAIL(&lost, owed, entry);
+		else
+			TAILQ_INSERT_HEAD(&lost, owed, entry); /* the half that is there goes before a new one comes */
+	}
+	while ((owed = TAILQ_FIRST(&lost))) {
+		TAILQ_REMOVE(&lost, owed, entry);
+		failure.request = owed->request;
+		if (owed->request)
+			service->calls.rejected(service->context, &failure);
+		else
+			service->calls.abandon(service->context, owed->session);
+		free(owed);
 	}
 }
 
-/* The accepted sockets inherit mark and device from the listening one (inet_csk_clone_lock()). */
-static int listen_on(const char *interface, __u16 port, char *error, size_t size)
-{
-	struct sockaddr_in sin = { .sin_family = AF_INET, .sin_port = htons(port) };
-	int fd = tcp_socket();
-	int one = 1;
-	int err;
+/* ---- who does what ---- */
 
-	if (fd < 0) {
-		snprintf(error, size, "socket: %s", strerror(-fd));
-		return fd;
+/* The worker itself, or while it is dead the next one that lives: NULL when none does. */
+static struct keyworker *stand_in(const struct keyservice *service, size_t worker)
+{
+	for (size_t i = 0; i < service->n_workers; i++) {
+		struct keyworker *candidate = service->workers[(worker + i) % service->n_workers];
+
+		if (keyworker_is_up(candidate))
+			return candidate;
 	}
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	err = setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, interface, (socklen_t)strlen(interface)) ? -errno :
-												  bind_and_listen(fd, &sin);
-	if (!err)
-		return fd;
-	snprintf(error, size, "cannot listen on %s, TCP port %u: %s", interface, port, strerror(-err));
-	close(fd);
-	return err;
+	return NULL;
+}
+
+/* A worker's own sockets, and those of the dead for whom it stands in. */
+static int send_listening(struct keyservice *service, struct keyworker *worker)
+{
+	int fds[KMS_LINK_FDS_MAX];
+	size_t n = 0;
+
+	for (size_t of = 0; of < service->n_workers; of++)
+		for (size_t i = 0; i < service->n_listening && n < KMS_LINK_FDS_MAX; i++)
+			if (stand_in(service, of) == worker)
+				fds[n++] = service->listening[i][of];
+	return keyworker_send(worker, KMS_LISTEN, NULL, 0, fds, n);
+}
+
+static void send_listening_to_all(struct keyservice *service)
+{
+	for (size_t i = 0; i < service->n_workers; i++)
+		if (keyworker_is_up(service->workers[i]) && send_listening(service, service->workers[i]))
+			log_warning("the key management service does not take its sockets");
 }
 
 static int open_listening(struct keyservice *service, char *error, size_t size)
 {
 	for (size_t i = 0; i < service->config.n_listen && i < LISTEN_MAX; i++) {
-		int fd = listen_on(service->config.listen[i], service->config.policy->interface.key_service_port,
-				   error, size);
+		int err = keylisten_open(service->config.listen[i], service->config.policy->interface.key_service_port,
+					 service->n_workers, service->listening[service->n_listening], error, size);
 
-		if (fd < 0)
-			return fd;
-		service->listening[service->n_listening++] = fd;
+		if (err)
+			return err;
+		service->n_listening++;
 	}
 	return 0;
 }
 
-static int open_identity(const struct keyservice *service, const char *keyword, const char *path, char *error,
-			 size_t size)
+static void close_sockets(const struct keyservice *service, const int *fds)
 {
-	char full[4096];
-	int fd, err;
-
-	if (!path) {
-		snprintf(error, size, "the policy says no %s in [IDENTITY]", keyword);
-		return -EINVAL;
-	}
-	if (path[0] == '/')
-		snprintf(full, sizeof(full), "%s", path);
-	else
-		snprintf(full, sizeof(full), "%s/%s", service->config.policy_folder, path);
-	fd = open(full, O_RDONLY | O_CLOEXEC);
-	if (fd >= 0)
-		return fd;
-	err = -errno;
-	snprintf(error, size, "%s %s: %s", keyword, full, strerror(-err));
-	return err;
+	for (size_t i = 0; i < service->n_workers; i++)
+		close(fds[i]);
 }
 
-static int send_identity(struct keyservice *service, const struct policy *policy, char *error, size_t size)
+static void close_last_listening(struct keyservice *service)
 {
-	const struct policy_identity *paths = &policy->identity;
-	const struct {
-		const char *keyword;
-		const char *path;
-	} files[] = { { "Certificate", paths->certificate },
-		      { "PrivateKey", paths->private_key },
-		      { "TrustAnchors", paths->trust_anchors },
-		      { "RevocationList", paths->revocation_list } };
-	size_t n = paths->revocation_list ? 4 : 3;
-	struct kms_identity identity = { .lifetime_s = policy_session_lifetime_s(&policy->general),
-					 .encapsulation = (__u8)policy->interface.encapsulation,
-					 .has_crl = n == 4,
-					 .exchange_ms = policy->general.key_request_ms * 2 };
-	int fds[4] = { -1, -1, -1, -1 };
-	int err = 0;
-
-	for (size_t i = 0; i < n && !err; i++) {
-		fds[i] = open_identity(service, files[i].keyword, files[i].path, error, size);
-		err = fds[i] < 0 ? fds[i] : 0;
-	}
-	if (!err) {
-		err = kms_link_send(service->link, KMS_IDENTITY, &identity, sizeof(identity), fds, n);
-		service->identities += !err;
-		if (err)
-			snprintf(error, size, "key management service: %s", strerror(-err));
-	}
-	for (size_t i = 0; i < n; i++)
-		if (fds[i] >= 0)
-			close(fds[i]);
-	return err;
+	close_sockets(service, service->listening[--service->n_listening]);
 }
 
-static int send_peers(struct keyservice *service, char *error, size_t size)
+/* ---- what a worker is told ---- */
+
+static int send_identity(struct keyworker *worker, const struct keyidentity *identity)
 {
-	const struct policy *policy = service->config.policy;
-	struct kms_peers *peers;
+	return keyworker_send(worker, KMS_IDENTITY, &identity->settings, sizeof(identity->settings), identity->fds,
+			      identity->n);
+}
+
+static int send_peers(struct keyworker *worker, const struct policy *policy)
+{
+	struct kms_peers *peers = calloc(1, sizeof(*peers));
 	int err;
 
-	if (policy->n_peers > KMS_MAX_PEERS) {
-		snprintf(error, size, "more than %d Peer statements", KMS_MAX_PEERS);
-		return -E2BIG;
-	}
-	peers = calloc(1, sizeof(*peers));
 	if (!peers)
 		return -ENOMEM;
 	peers->n = (__u32)policy->n_peers;
@@ -196,17 +219,166 @@ static int send_peers(struct keyservice *service, char *error, size_t size)
 		peers->peers[i].last = policy->peers[i].range.last;
 		memcpy(peers->peers[i].name, policy->peers[i].name, KMS_NAME_MAX);
 	}
-	err = kms_link_send(service->link, KMS_PEERS, peers, sizeof(*peers), NULL, 0);
-	if (err)
-		snprintf(error, size, "key management service: %s", strerror(-err));
+	err = keyworker_send(worker, KMS_PEERS, peers, sizeof(*peers), NULL, 0);
 	free(peers);
 	return err;
 }
 
-static void on_ready(struct keyservice *service, const void *body)
+/* Who has sessions: whose addresses come first with this worker, and whose certificates it may know to be revoked. */
+static int send_known(struct keyservice *service, struct keyworker *worker)
 {
-	service->identities -= service->identities > 0;
-	service->calls.ready(service->context, body);
+	struct kms_knowns *knowns;
+	size_t from = 0, got;
+	int err = 0;
+
+	if (!service->calls.known)
+		return 0;
+	knowns = calloc(1, sizeof(*knowns));
+	if (!knowns)
+		return -ENOMEM;
+	do {
+		got = service->calls.known(service->context, from, knowns->known, KNOWN_AT_ONCE);
+		from += got;
+		knowns->n = (__u32)got;
+		if (got)
+			err = keyworker_send(worker, KMS_KNOWN, knowns, sizeof(*knowns), NULL, 0);
+	} while (!err && got == KNOWN_AT_ONCE);
+	free(knowns);
+	return err;
+}
+
+static int worker_started(void *context, struct keyworker *worker, char *error, size_t size)
+{
+	struct keyservice *service = context;
+	int err = send_identity(worker, service->reading ? &service->next : &service->identity);
+
+	if (!err)
+		err = send_peers(worker, service->config.policy);
+	if (!err)
+		err = send_known(service, worker);
+	if (err)
+		snprintf(error, size, "key management service: %s", strerror(-err));
+	return err;
+}
+
+/* ---- the identity ---- */
+
+/* Revoked now, and live all the same? Every worker has the same list: one is asked. */
+static void ask_for_revoked(struct keyservice *service)
+{
+	struct keyworker *worker = stand_in(service, 0);
+
+	if (worker && send_known(service, worker))
+		log_warning("the key management service cannot be asked for revoked certificates");
+}
+
+/* All have answered. Those that took a new identity which another refused take the one before again. */
+static void conclude(struct keyservice *service)
+{
+	struct kms_ready verdict = service->verdict;
+	bool first = !service->identity.n;
+
+	if (!verdict.result) {
+		keyidentity_close(&service->identity);
+		service->identity = service->next;
+		service->not_after = verdict.not_after;
+	} else {
+		keyidentity_close(&service->next);
+	}
+	service->next = KEYIDENTITY_NONE;
+	service->reading = false;
+	for (size_t i = 0; verdict.result && !first && i < service->n_workers; i++)
+		if (keyworker_is_up(service->workers[i]))
+			send_identity(service->workers[i], &service->identity);
+	service->calls.ready(service->context, &verdict);
+	if (!verdict.result && !first)
+		ask_for_revoked(service);
+}
+
+static void note_answer(struct keyservice *service, size_t worker, const struct kms_ready *ready)
+{
+	service->awaited &= ~(1u << worker);
+	if (ready && (!service->heard || ready->result)) {
+		service->verdict = *ready;
+		service->heard = true;
+	}
+	if (!service->awaited)
+		conclude(service);
+}
+
+static void on_ready(struct keyservice *service, struct keyworker *worker, const void *body)
+{
+	const struct kms_ready *ready = body;
+
+	if (service->awaited & 1u << keyworker_index(worker)) {
+		note_answer(service, keyworker_index(worker), ready);
+		return;
+	}
+	/* It was started again, or took back a new identity. */
+	if (!service->reading && ready->result)
+		log_error("key management service: %s", ready->text);
+	send_listening_to_all(service);
+	if (!service->reading && !ready->result)
+		service->calls.ready(service->context, ready);
+}
+
+static void begin_reading(struct keyservice *service)
+{
+	service->reading = true;
+	service->heard = false;
+	service->verdict = (struct kms_ready){ .result = -ENOTCONN, .text = "no key management service is running" };
+}
+
+int keyservice_offer_identity(struct keyservice *service, const struct policy *policy, char *error, size_t size)
+{
+	int err;
+
+	if (service->reading) {
+		snprintf(error, size, "the key management service is still reading the identity: try again");
+		return -EAGAIN;
+	}
+	err = keyidentity_open(policy, service->config.policy_folder, error, size, &service->next);
+	if (err)
+		return err;
+	begin_reading(service);
+	for (size_t i = 0; i < service->n_workers; i++) {
+		if (!keyworker_is_up(service->workers[i]))
+			continue; /* it is given the new one when it is started again */
+		service->awaited |= 1u << i;
+		err = send_identity(service->workers[i], &service->next);
+		if (err)
+			log_warning("key management service %zu: %s", i + 1, strerror(-err));
+	}
+	if (service->awaited)
+		return 0;
+	snprintf(error, size, "%s", service->verdict.text);
+	keyidentity_close(&service->next);
+	service->reading = false;
+	return -ENOTCONN;
+}
+
+void keyservice_take_policy(struct keyservice *service, const struct policy *policy)
+{
+	service->config.policy = policy;
+	/* One that is being started again is told then. */
+	for (size_t i = 0; i < service->n_workers; i++)
+		if (keyworker_is_up(service->workers[i]) && send_peers(service->workers[i], policy))
+			log_warning("key management service %zu does not take the [PEER] statements", i + 1);
+}
+
+/* ---- what the workers say ---- */
+
+/* Nothing outlives a certificate: neither ours nor the peer's. Returns 0 or -EKEYEXPIRED. */
+static int limit_lifetime(const struct keyservice *service, struct kms_session *session)
+{
+	__s64 ends = session->not_after < service->not_after ? session->not_after : service->not_after;
+	__s64 left = ends - (__s64)time(NULL);
+
+	if (left < LEAST_LIFETIME_S)
+		return -EKEYEXPIRED;
+	if (!session->lifetime_s || session->lifetime_s > left)
+		session->lifetime_s = (__u32)left;
+	return 0;
 }
 
 /* -errno for one that is not to be looked at any further. */
@@ -228,60 +400,115 @@ static int admit(struct keyservice *service, const struct kms_session *session)
 	return err;
 }
 
-static void on_install(struct keyservice *service, const void *body)
+static int take_session(struct keyservice *service, struct keyworker *worker, struct kms_session *session)
 {
-	struct kms_session session = *(const struct kms_session *)body;
-	struct kms_installed installed = { .session = session.id };
+	struct owed *owed;
+	int err = admit(service, session);
 
-	installed.result = admit(service, &session);
-	if (!installed.result)
-		installed.result = service->calls.install(service->context, &session);
-	if (!installed.result)
-		admission_installed(service->admission, &session);
-	if (!installed.result && session.role == KMS_RESPONDER && session.reversed) {
-		installed.reversed = 1;
-		installed.n_inner = session.n_inner;
-		memcpy(installed.inner, session.inner, sizeof(installed.inner));
-	}
-	explicit_bzero(&session, sizeof(session));
-	if (kms_link_send(service->link, KMS_INSTALLED, &installed, sizeof(installed), NULL, 0))
-		service->calls.abandon(service->context, installed.session);
+	if (!err)
+		err = limit_lifetime(service, session);
+	if (err)
+		return err;
+	/* One that answers a request answers its own. */
+	if ((session->role == KMS_INITIATOR) != (find_own_request(service, worker, session->request) != NULL))
+		return -ENOENT;
+	if (find_session(service, worker, session->id))
+		return -EEXIST;
+	owed = owe(service, keyworker_index(worker));
+	if (!owed)
+		return -ENOMEM;
+	owed->kms = session->id;
+	owed->answers = session->request;
+	session->id = owed->session = ++service->last_session;
+	err = service->calls.install(service->context, session);
+	if (err)
+		settle(service, find_session(service, worker, owed->kms));
+	else
+		admission_installed(service->admission, session);
+	return err;
 }
 
-static void on_activate(struct keyservice *service, const void *body)
-{
-	__u64 session = ((const struct kms_session_ref *)body)->session;
+/* The session that is being installed, with its keys; wiped each time. */
+static struct kms_session incoming;
 
+static void on_install(struct keyservice *service, struct keyworker *worker, const void *body)
+{
+	struct kms_installed installed;
+	struct owed *owed;
+
+	incoming = *(const struct kms_session *)body;
+	installed = (struct kms_installed){ .session = incoming.id };
+	installed.result = take_session(service, worker, &incoming);
+	if (!installed.result && incoming.role == KMS_RESPONDER && incoming.reversed) {
+		installed.reversed = 1;
+		installed.n_inner = incoming.n_inner;
+		memcpy(installed.inner, incoming.inner, sizeof(installed.inner));
+	}
+	explicit_bzero(&incoming, sizeof(incoming));
+	if (!keyworker_send(worker, KMS_INSTALLED, &installed, sizeof(installed), NULL, 0) || installed.result)
+		return;
+	owed = find_session(service, worker, installed.session);
+	service->calls.abandon(service->context, owed->session);
+	settle(service, owed);
+}
+
+static void on_activate(struct keyservice *service, struct keyworker *worker, const void *body)
+{
+	struct owed *owed = find_session(service, worker, ((const struct kms_session_ref *)body)->session);
+	__u64 session;
+
+	if (!owed)
+		return;
+	session = owed->session;
 	admission_activated(service->admission, session);
+	settle(service, find_own_request(service, worker, owed->answers));
+	settle(service, owed);
 	service->calls.activate(service->context, session);
 }
 
-static void on_abandon(struct keyservice *service, const void *body)
+static void on_abandon(struct keyservice *service, struct keyworker *worker, const void *body)
 {
-	service->calls.abandon(service->context, ((const struct kms_session_ref *)body)->session);
+	struct owed *owed = find_session(service, worker, ((const struct kms_session_ref *)body)->session);
+	__u64 session;
+
+	if (!owed)
+		return;
+	session = owed->session;
+	settle(service, owed);
+	service->calls.abandon(service->context, session);
 }
 
-static void on_attempt_failed(struct keyservice *service, const void *body)
-{
-	service->calls.attempt_failed(service->context, body);
-}
-
-static void on_rejected(struct keyservice *service, const void *body)
+static void on_attempt_failed(struct keyservice *service, struct keyworker *worker, const void *body)
 {
 	const struct kms_failure *failure = body;
 
-	if (!failure->request)
-		return; /* that would be all of them */
-	admission_settled(service->admission, failure->request);
+	if (find_own_request(service, worker, failure->request))
+		service->calls.attempt_failed(service->context, failure);
+}
+
+static void on_rejected(struct keyservice *service, struct keyworker *worker, const void *body)
+{
+	const struct kms_failure *failure = body;
+	struct owed *owed = find_own_request(service, worker, failure->request);
+
+	if (!owed)
+		return;
+	settle(service, owed);
 	service->calls.rejected(service->context, failure);
 }
 
-static void on_refused(struct keyservice *service, const void *body)
+static void on_refused(struct keyservice *service, struct keyworker *worker, const void *body)
 {
 	service->calls.refused(service->context, body);
 }
 
-static void (*const handlers[])(struct keyservice *, const void *) = {
+static void on_revoked(struct keyservice *service, struct keyworker *worker, const void *body)
+{
+	if (service->calls.revoked)
+		service->calls.revoked(service->context, body);
+}
+
+static void (*const handlers[])(struct keyservice *, struct keyworker *, const void *) = {
 	[KMS_READY] = on_ready,
 	[KMS_INSTALL] = on_install,
 	[KMS_ACTIVATE] = on_activate,
@@ -289,156 +516,71 @@ static void (*const handlers[])(struct keyservice *, const void *) = {
 	[KMS_ATTEMPT_FAILED] = on_attempt_failed,
 	[KMS_REJECTED] = on_rejected,
 	[KMS_REFUSED] = on_refused,
+	[KMS_REVOKED] = on_revoked,
 };
 
-static void process_reap(struct keyservice *service, int signal)
+static bool worker_message(void *context, struct keyworker *worker, const struct kms_link_message *message)
 {
-	if (!service->pid)
-		return;
-	kill(service->pid, signal);
-	/* It ends at once when the link closes; one that hangs does not hold us up. */
-	for (int i = 0; i < REAP_TRIES; i++) {
-		struct timespec pause = { .tv_nsec = 10000000 };
-
-		if (waitpid(service->pid, NULL, WNOHANG) == service->pid) {
-			service->pid = 0;
-			return;
-		}
-		nanosleep(&pause, NULL);
-	}
-	kill(service->pid, SIGKILL);
-	waitpid(service->pid, NULL, 0);
-	service->pid = 0;
+	if (message->type >= sizeof(handlers) / sizeof(*handlers) || !handlers[message->type])
+		return false;
+	handlers[message->type](context, worker, message->body);
+	return true;
 }
 
-static void link_close(struct keyservice *service)
-{
-	if (service->readable)
-		event_free(service->readable);
-	service->readable = NULL;
-	if (service->link >= 0)
-		close(service->link);
-	service->link = -1;
-}
-
-static void restart_later(struct keyservice *service)
-{
-	unsigned int wait = RESTART_FIRST_MS << (service->restarts < 7 ? service->restarts : 7);
-	struct timeval tv;
-
-	if (clock_now_ns() - service->started_ns > RESTART_HEALTHY_NS)
-		service->restarts = 0;
-	service->restarts++;
-	if (wait > RESTART_MAX_MS)
-		wait = RESTART_MAX_MS;
-	tv.tv_sec = wait / 1000;
-	tv.tv_usec = (wait % 1000) * 1000;
-	event_add(service->restart, &tv);
-}
-
-static void process_failed(struct keyservice *service, const char *why)
-{
-	link_close(service);
-	process_reap(service, SIGKILL);
-	admission_settled(service->admission, 0);
-	service->calls.died(service->context, why);
-	restart_later(service);
-}
-
-static void link_readable(evutil_socket_t fd, short what, void *context)
+static void worker_died(void *context, struct keyworker *worker, const struct keyworker_death *death)
 {
 	struct keyservice *service = context;
-	static struct kms_link_message message; /* holds keys for the time of one call: wiped each time */
 
-	/* Then whatever else waits has its turn: one that says no end of things holds up no heartbeat. */
-	for (int i = 0; i < MESSAGES_AT_ONCE; i++) {
-		int got = kms_link_receive(service->link, &message);
+	service->calls.died(service->context, death);
+	send_listening_to_all(service); /* another stands in for it */
+	if (service->awaited & 1u << death->index)
+		note_answer(service, death->index, NULL);
+	give_up(service, death->index);
+}
 
-		if (got == -EAGAIN || got == -EINTR)
-			return;
-		if (got <= 0) {
-			process_failed(service, got ? "it sent something that is not well-formed" : "it ended");
-			return;
-		}
-		if (message.type < sizeof(handlers) / sizeof(*handlers) && handlers[message.type])
-			handlers[message.type](service, message.body);
-		else
-			got = 0;
-		kms_link_message_clear(&message);
-		if (!got) {
-			process_failed(service, "it sent a message of the wrong kind");
-			return;
-		}
+/* ---- start and stop ---- */
+
+static int start_workers(struct keyservice *service, char *error, size_t size)
+{
+	static const struct keyworker_calls calls = { .started = worker_started, .message = worker_message,
+						      .died = worker_died };
+	struct keyworker_config config = { .base = service->base, .program = service->program,
+					   .verbose = service->config.verbose };
+	int err = 0;
+
+	begin_reading(service);
+	for (size_t i = 0; i < service->n_workers && !err; i++) {
+		config.index = i;
+		service->awaited |= 1u << i;
+		err = keyworker_new(&config, &calls, service, error, size, &service->workers[i]);
 	}
-}
-
-static void restart_due(evutil_socket_t fd, short what, void *context)
-{
-	struct keyservice *service = context;
-	char error[512];
-
-	if (!process_start(service, error, sizeof(error)))
-		return;
-	log_error("key management service: %s", error);
-	link_close(service);
-	process_reap(service, SIGKILL);
-	restart_later(service);
-}
-
-static void exec_program(struct keyservice *service, int link)
-{
-	/* A user of its own where the package made one. */
-	const char *user = getpwnam("holdfast") ? "holdfast" : "nobody";
-	char *const args[] = { (char *)"holdfast-kms", (char *)"--user", (char *)user,
-			       service->config.verbose ? (char *)"-v" : NULL, NULL };
-
-	/* Nothing but stdin, stdout, stderr and the link goes along: all else is close-on-exec. */
-	if (link == KMS_LINK_FD)
-		fcntl(link, F_SETFD, 0);
-	else if (dup2(link, KMS_LINK_FD) < 0)
-		_exit(127);
-	execv(service->config.program, args);
-	_exit(127);
-}
-
-static int send_listening(struct keyservice *service)
-{
-	return kms_link_send(service->link, KMS_LISTEN, NULL, 0, service->listening, service->n_listening);
-}
-
-static int process_start(struct keyservice *service, char *error, size_t size)
-{
-	int pair[2], err;
-
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair)) {
-		err = -errno;
-		snprintf(error, size, "socketpair: %s", strerror(-err));
-		return err;
-	}
-	service->link = pair[0];
-	service->started_ns = clock_now_ns();
-	service->pid = fork();
-	if (service->pid == 0)
-		exec_program(service, pair[1]);
-	err = service->pid < 0 ? -errno : 0;
-	close(pair[1]);
-	if (err) {
-		service->pid = 0;
-		snprintf(error, size, "fork: %s", strerror(-err));
-		return err;
-	}
-	service->readable = event_new(service->base, service->link, EV_READ | EV_PERSIST, link_readable, service);
-	event_add(service->readable, NULL);
-	service->identities = 0;
-	err = send_identity(service, service->config.policy, error, size);
-	if (!err)
-		err = send_peers(service, error, size);
-	if (!err) {
-		err = send_listening(service);
+	for (size_t i = 0; i < service->n_workers && !err; i++) {
+		err = send_listening(service, service->workers[i]);
 		if (err)
 			snprintf(error, size, "key management service: %s", strerror(-err));
 	}
 	return err;
+}
+
+static int prepare(struct keyservice *service, char *error, size_t size)
+{
+	const char *program = service->config.program;
+	int err;
+
+	if (service->config.policy->n_peers > KMS_MAX_PEERS) {
+		snprintf(error, size, "more than %d Peer statements", KMS_MAX_PEERS);
+		return -E2BIG;
+	}
+	err = open_listening(service, error, size);
+	if (err)
+		return err;
+	service->program = open(program, O_PATH | O_CLOEXEC);
+	if (service->program < 0 || access(program, X_OK)) {
+		err = -errno;
+		snprintf(error, size, "%s: %s", program, strerror(-err));
+		return err;
+	}
+	return keyidentity_open(service->config.policy, service->config.policy_folder, error, size, &service->next);
 }
 
 int keyservice_start(struct event_base *base, const struct keyservice_config *config,
@@ -450,21 +592,20 @@ int keyservice_start(struct event_base *base, const struct keyservice_config *co
 
 	if (!service)
 		return -ENOMEM;
+	secret_lock(&incoming, sizeof(incoming));
 	service->base = base;
 	service->config = *config;
 	service->calls = *calls;
 	service->context = context;
-	service->link = -1;
-	service->restart = evtimer_new(base, restart_due, service);
+	service->program = -1;
+	service->identity = service->next = KEYIDENTITY_NONE;
+	TAILQ_INIT(&service->owed);
+	service->n_workers = policy_key_service_workers(config->policy, (size_t)sysconf(_SC_NPROCESSORS_ONLN));
 	err = admission_new(&service->admission);
 	if (!err)
-		err = open_listening(service, error, size);
-	if (!err && access(config->program, X_OK)) {
-		err = -errno;
-		snprintf(error, size, "%s: %s", config->program, strerror(-err));
-	}
+		err = prepare(service, error, size);
 	if (!err)
-		err = process_start(service, error, size);
+		err = start_workers(service, error, size);
 	if (err)
 		keyservice_stop(service);
 	else
@@ -472,92 +613,75 @@ int keyservice_start(struct event_base *base, const struct keyservice_config *co
 	return err;
 }
 
-int keyservice_offer_identity(struct keyservice *service, const struct policy *policy, char *error, size_t size)
+void keyservice_stop(struct keyservice *service)
 {
-	if (service->link < 0 || service->identities) {
-		snprintf(error, size, "the key management service is only just being started: try again");
-		return -EAGAIN;
-	}
-	return send_identity(service, policy, error, size);
+	if (!service)
+		return;
+	for (size_t i = 0; i < service->n_workers; i++)
+		keyworker_free(service->workers[i]);
+	while (service->n_listening)
+		close_last_listening(service);
+	while (!TAILQ_EMPTY(&service->owed))
+		settle(service, TAILQ_FIRST(&service->owed));
+	admission_free(service->admission);
+	keyidentity_close(&service->identity);
+	keyidentity_close(&service->next);
+	if (service->program >= 0)
+		close(service->program);
+	free(service);
 }
 
-void keyservice_take_policy(struct keyservice *service, const struct policy *policy)
-{
-	char error[256];
-
-	service->config.policy = policy;
-	/* One that is being started again is told then. */
-	if (service->link >= 0 && send_peers(service, error, sizeof(error)))
-		log_warning("%s", error);
-}
+/* ---- from outside ---- */
 
 int keyservice_listen(struct keyservice *service, const char (*interfaces)[POLICY_IFACE_MAX], size_t n, char *error,
 		      size_t size)
 {
-	size_t kept = service->also ? service->n_listening - 1 : service->n_listening;
-	int fds[LISTEN_MAX];
-	size_t opened = 0;
+	size_t kept = service->n_listening - service->also, opened = 0;
+	int fds[LISTEN_MAX][KEYLISTEN_WORKERS_MAX];
 	int err = n > LISTEN_MAX ? -E2BIG : 0;
 
 	/* Two sockets cannot listen at one place: what is there already stays. */
 	if (kept && n)
 		return 0;
 	while (opened < n && !err) {
-		fds[opened] = listen_on(interfaces[opened], service->config.policy->interface.key_service_port, error, size);
-		err = fds[opened] < 0 ? fds[opened] : 0;
+		err = keylisten_open(interfaces[opened], service->config.policy->interface.key_service_port,
+				     service->n_workers, fds[opened], error, size);
 		opened += !err;
 	}
 	if (err) {
-		while (opened)
-			close(fds[--opened]);
+		while (opened--)
+			close_sockets(service, fds[opened]);
 		return err;
 	}
 	for (size_t i = 0; i < kept; i++)
-		close(service->listening[i]);
+		close_sockets(service, service->listening[i]);
 	if (service->also)
-		service->listening[n] = service->listening[kept];
+		memmove(service->listening[n], service->listening[kept], sizeof(*fds));
 	memcpy(service->listening, fds, n * sizeof(*fds));
 	service->n_listening = n + service->also;
-	if (service->link >= 0 && send_listening(service))
-		log_warning("the key management service does not take its sockets");
+	send_listening_to_all(service);
 	return 0;
-}
-
-void keyservice_stop(struct keyservice *service)
-{
-	if (!service)
-		return;
-	link_close(service);
-	process_reap(service, SIGTERM);
-	event_free(service->restart);
-	for (size_t i = 0; i < service->n_listening; i++)
-		close(service->listening[i]);
-	admission_free(service->admission);
-	free(service);
 }
 
 int keyservice_listen_also(struct keyservice *service, const char *interface)
 {
 	char error[256];
-	int fd = 0;
+	int err = 0;
 
 	if (!interface && !service->also)
 		return 0;
 	if (service->also)
-		close(service->listening[--service->n_listening]);
+		close_last_listening(service);
 	service->also = false;
-	if (interface) {
-		fd = listen_on(interface, service->config.policy->interface.key_service_port, error, sizeof(error));
-		service->also = fd >= 0;
-	}
-	if (service->also)
-		service->listening[service->n_listening++] = fd;
-	else if (fd < 0)
+	if (interface)
+		err = keylisten_open(interface, service->config.policy->interface.key_service_port, service->n_workers,
+				     service->listening[service->n_listening], error, sizeof(error));
+	if (err)
 		log_warning("%s", error);
-	/* One that is being started again is told then. */
-	if (service->link >= 0 && send_listening(service))
-		log_warning("the key management service does not take its sockets");
-	return fd < 0 ? fd : 0;
+	service->also = interface && !err;
+	service->n_listening += service->also;
+	send_listening_to_all(service);
+	return err;
 }
 
 size_t keyservice_inner(const struct policy *policy, struct hf_prefix *ret_inner)
@@ -571,6 +695,26 @@ size_t keyservice_inner(const struct policy *policy, struct hf_prefix *ret_inner
 	return n;
 }
 
+static int send_request(struct keyworker *worker, const struct kms_request *request)
+{
+	int fds[KMS_MAX_GATEWAYS];
+	size_t opened = 0;
+	int err = 0;
+
+	while (opened < request->n_gateways && !err) {
+		fds[opened] = keylisten_dialling();
+		if (fds[opened] < 0)
+			err = fds[opened];
+		else
+			opened++;
+	}
+	if (!err)
+		err = keyworker_send(worker, KMS_REQUEST, request, sizeof(*request), fds, opened);
+	while (opened)
+		close(fds[--opened]);
+	return err;
+}
+
 int keyservice_request(struct keyservice *service, const struct hf_addr *gateways, size_t n, __u64 *ret_id)
 {
 	const struct policy *policy = service->config.policy;
@@ -580,31 +724,25 @@ int keyservice_request(struct keyservice *service, const struct hf_addr *gateway
 				       .port = policy->interface.key_service_port,
 				       .encapsulation = (__u8)policy->interface.encapsulation,
 				       .n_gateways = (__u8)n };
-	int fds[KMS_MAX_GATEWAYS];
-	size_t opened = 0;
-	int err = 0;
+	/* With whom it may dial at once, in the other direction: one process must see both. */
+	struct keyworker *worker = stand_in(service, keylisten_worker_of(gateways, service->n_workers));
+	struct owed *owed;
+	int err;
 
-	if (service->link < 0)
+	if (!worker)
 		return -ENOTCONN;
 	request.n_inner = (__u32)keyservice_inner(policy, request.inner);
 	memcpy(request.gateways, gateways, n * sizeof(*gateways));
-	while (opened < n && !err) {
-		fds[opened] = tcp_socket();
-		if (fds[opened] < 0)
-			err = fds[opened];
-		else
-			opened++;
-	}
+	owed = owe(service, keyworker_index(worker));
+	if (!owed)
+		return -ENOMEM;
+	owed->request = request.id;
+	err = admission_asked(service->admission, request.id, gateways, n);
 	if (!err)
-		err = admission_asked(service->admission, request.id, gateways, n);
-	if (!err) {
-		err = kms_link_send(service->link, KMS_REQUEST, &request, sizeof(request), fds, opened);
-		if (err)
-			admission_settled(service->admission, request.id);
-	}
-	while (opened)
-		close(fds[--opened]);
-	if (!err)
+		err = send_request(worker, &request);
+	if (err)
+		settle(service, owed);
+	else
 		*ret_id = service->last_request = request.id;
 	return err;
 }
@@ -612,14 +750,15 @@ int keyservice_request(struct keyservice *service, const struct hf_addr *gateway
 void keyservice_cancel(struct keyservice *service, __u64 id)
 {
 	struct kms_cancel cancel = { .id = id };
+	struct owed *owed = find_request(service, id);
 
-	if (id)
-		admission_settled(service->admission, id);
-	if (service->link >= 0)
-		kms_link_send(service->link, KMS_CANCEL, &cancel, sizeof(cancel), NULL, 0);
+	if (!owed)
+		return;
+	keyworker_send(service->workers[owed->worker], KMS_CANCEL, &cancel, sizeof(cancel), NULL, 0);
+	settle(service, owed);
 }
 
-pid_t keyservice_pid(const struct keyservice *service)
+pid_t keyservice_pid(const struct keyservice *service, size_t worker)
 {
-	return service->pid;
+	return keyworker_pid(service->workers[worker]);
 }

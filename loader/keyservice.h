@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * holdfastd's end of the link to holdfast-kms: starts that process, gives it
- * its identity and its sockets, and turns its messages into calls. A key
- * management service that dies is started again with back-off; what it had
- * under way is reported as rejected. Knows no sessions and no clusters.
+ * The key management service as holdfastd sees it: one or several holdfast-kms
+ * processes (workers) that share the work by the address which it concerns. Gives
+ * them identity and sockets, turns their messages into calls, and keeps the
+ * account of what each has under way: of one that dies, that is reported as
+ * rejected or abandoned, the others go on, and one of them takes its place until
+ * it is started again. Knows no sessions and no clusters.
  */
 #ifndef HF_LOADER_KEYSERVICE_H
 #define HF_LOADER_KEYSERVICE_H
@@ -11,6 +13,7 @@
 #include <event2/event.h>
 
 #include "kms/link.h"
+#include "loader/keyworker.h"
 #include "policy/policy.h"
 
 struct keyservice;
@@ -26,7 +29,11 @@ struct keyservice_config {
 
 /* Each call gets the context; what they are given is good within the call only. */
 struct keyservice_calls {
-	/* The identity was read (result 0), or why not. */
+	/*
+	 * The identity was read by all workers (result 0), or why not by one of them: then the identity before, if there is
+	 * one, is the one still. Comes after keyservice_start(), keyservice_offer_identity(), and for each worker that was
+	 * started again.
+	 */
 	void (*ready)(void *context, const struct kms_ready *ready);
 	/* Whether an address is this machine's. */
 	bool (*is_own)(void *context, const struct hf_addr *addr);
@@ -38,37 +45,51 @@ struct keyservice_calls {
 	/*
 	 * Install a session, which was found admissible (admission.h); 0 or -errno goes back to the
 	 * KMS. Wiped after the call. A responder's may be reversed in it, with the inner prefixes
-	 * that we use: that goes back too.
+	 * that we use: that goes back too. Its lifetime ends with the first of the two certificates.
 	 */
 	int (*install)(void *context, struct kms_session *session);
 	void (*activate)(void *context, __u64 session);
 	void (*abandon)(void *context, __u64 session);
 	void (*attempt_failed)(void *context, const struct kms_failure *failure);
+	/* error ECONNABORTED: its worker died. */
 	void (*rejected)(void *context, const struct kms_failure *failure);
 	void (*refused)(void *context, const struct kms_failure *failure);
-	/* The process died (why: for people); all requests are gone. It will be started again. */
-	void (*died)(void *context, const char *why);
+	/*
+	 * A worker died; it will be started again. What it had under way was abandoned and rejected by the calls above.
+	 */
+	void (*died)(void *context, const struct keyworker_death *death);
+	/*
+	 * The other ends of live and coming sessions, from number `from` on, max at the most, into ret_known. Returns how
+	 * many; fewer than max: that was all. NULL: there are none.
+	 */
+	size_t (*known)(void *context, size_t from, struct kms_known *ret_known, size_t max);
+	/* The certificate is on the revocation list: its sessions are to be ended. NULL: nobody wants to hear. */
+	void (*revoked)(void *context, const struct kms_certificate *certificate);
 };
 
 /*
- * Starts the process. Returns 0, or -errno with error (size bytes) filled: the
+ * Starts the processes. Returns 0, or -errno with error (size bytes) filled: the
  * program is missing, a file of the identity cannot be read, a port is taken.
  */
 int keyservice_start(struct event_base *base, const struct keyservice_config *config,
 		     const struct keyservice_calls *calls, void *context, char *error, size_t size,
 		     struct keyservice **ret_service);
 
+/* Ends the processes and waits for them. Takes NULL. */
+void keyservice_stop(struct keyservice *service);
+
 /*
- * Hands the identity over that this policy names, the files read anew. calls.ready
- * says whether it is taken; until then, and if not, the one before stays. The
- * policy is not kept. Returns 0, or -errno with error: a file cannot be read;
- * -EAGAIN: the process is only just being started.
+ * Hands the identity over that this policy names, the files read anew, to all workers. calls.ready
+ * says whether it is taken; until then, and if not, the one before stays. If it is taken, sessions
+ * of certificates that are revoked now are named by revoked() thereafter. The policy is not kept.
+ * Returns 0, or -errno with error: a file cannot be read; -EAGAIN: the one before is still being
+ * read; -ENOTCONN: no worker runs.
  */
 int keyservice_offer_identity(struct keyservice *service, const struct policy *policy, char *error, size_t size);
 
 /*
  * From here on this policy is the one: its [PEER]s, times and encapsulation. It
- * must live until another is taken.
+ * must live until another is taken. The number of workers and the port stay as they were.
  */
 void keyservice_take_policy(struct keyservice *service, const struct policy *policy);
 
@@ -79,9 +100,6 @@ void keyservice_take_policy(struct keyservice *service, const struct policy *pol
  */
 int keyservice_listen(struct keyservice *service, const char (*interfaces)[POLICY_IFACE_MAX], size_t n, char *error,
 		      size_t size);
-
-/* Ends the process and waits for it. Takes NULL. */
-void keyservice_stop(struct keyservice *service);
 
 /*
  * Listens on one more interface, in the place of the one given before; NULL:
@@ -100,7 +118,7 @@ size_t keyservice_inner(const struct policy *policy, struct hf_prefix *ret_inner
 
 void keyservice_cancel(struct keyservice *service, __u64 id);
 
-/* The process's id; 0 while it is not running. */
-pid_t keyservice_pid(const struct keyservice *service);
+/* The process id of a worker; 0 while it is not running. */
+pid_t keyservice_pid(const struct keyservice *service, size_t worker);
 
 #endif

@@ -9,6 +9,7 @@
 
 #include "lib/clock.h"
 #include "lib/log.h"
+#include "lib/secret.h"
 #include "loader/expire.h"
 #include "loader/keeper.h"
 #include "loader/mapping.h"
@@ -206,10 +207,7 @@ static int add_state(struct peers *peers, __u32 if_id, const struct kms_session 
 
 static void pending_clear(struct peer *peer)
 {
-	if (peer->pending) {
-		explicit_bzero(peer->pending, sizeof(*peer->pending));
-		free(peer->pending);
-	}
+	secret_free(peer->pending, sizeof(*peer->pending));
 	peer->pending = NULL;
 	peer->pending_id = 0;
 }
@@ -369,7 +367,7 @@ int peers_install(struct peers *peers, struct peer *known, const struct kms_sess
 
 	if (!peer)
 		return -ENOMEM;
-	copy = malloc(sizeof(*copy));
+	copy = secret_alloc(sizeof(*copy));
 	if (!copy) {
 		err = -ENOMEM;
 		goto out;
@@ -409,9 +407,7 @@ int peers_install(struct peers *peers, struct peer *known, const struct kms_sess
 	*ret_peer = peer;
 	return 0;
 out:
-	if (copy)
-		explicit_bzero(copy, sizeof(*copy));
-	free(copy);
+	secret_free(copy, sizeof(*copy));
 	if (!known) {
 		xfrm_policy_delete(peers->node->xfrm, peer->if_id);
 		datapath_del_peer(peers->node->dp, peer->if_id);
@@ -482,6 +478,7 @@ static void peer_take(struct peer *peer, const struct kms_session *session, __u6
 	peer->established_ns = established_ns;
 	peer->limits = peer->pending_limits;
 	peer->renewals += peer->up;
+	peer->certificate = session->certificate;
 	peer->up = true;
 	set_expiry(peer);
 }

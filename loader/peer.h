@@ -44,6 +44,7 @@ struct peer {
 	enum kms_algorithm algorithm;
 	__u64 established_ns;
 	__u32 lifetime_s;
+	struct kms_certificate certificate;
 	__u64 renew_ns; /* when new keys are due by time */
 	unsigned int renewals; /* how often it got new ones */
 

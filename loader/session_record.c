@@ -2,10 +2,12 @@
 #include "loader/session_record.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <string.h>
 
 _Static_assert(HF_NAME_MAX == KMS_NAME_MAX && HF_NAME_MAX == POLICY_NAME_MAX, "names are copied whole");
 _Static_assert(HF_INNER_MAX == KMS_MAX_INNER, "so are the inner prefixes");
+_Static_assert(HF_CERTIFICATE_LEN == sizeof(struct kms_certificate), "so is what tells the certificate");
 
 void session_record_fill(const struct peer *peer, __u64 grants, struct hf_session *ret)
 {
@@ -28,6 +30,7 @@ void session_record_fill(const struct peer *peer, __u64 grants, struct hf_sessio
 		.n_inner = (__u8)peer->n_inner,
 	};
 
+	memcpy(record.certificate, &peer->certificate, sizeof(record.certificate));
 	memcpy(record.name, peer->name, sizeof(record.name));
 	for (size_t i = 0; i < peer->n_inner; i++) {
 		record.inner[i].prefixlen = peer->inner[i].len;
@@ -73,8 +76,10 @@ int session_record_read(const struct hf_session *record, struct kms_session *ret
 	    record->proven > 1 || record->n_inner > HF_INNER_MAX || !spi_is_good(record->spi_in) ||
 	    !spi_is_good(record->spi_out) || record->algorithm < KMS_AES_256_GCM ||
 	    record->algorithm > KMS_CHACHA20_POLY1305 || addr_is_v4(&record->local) != addr_is_v4(&record->remote) ||
-	    memchr(record->name, '\0', sizeof(record->name)) == NULL || record->slot >= HF_STEER_MAX)
+	    memchr(record->name, '\0', sizeof(record->name)) == NULL || record->slot >= HF_STEER_MAX ||
+	    record->certificate[offsetof(struct kms_certificate, serial_len)] > KMS_SERIAL_MAX)
 		return -EINVAL;
+	memcpy(&session.certificate, record->certificate, sizeof(session.certificate));
 	memcpy(session.name, record->name, sizeof(session.name));
 	for (size_t i = 0; i < record->n_inner; i++)
 		if (!prefix_is_whole(&record->inner[i], &session.inner[i]))

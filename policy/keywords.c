@@ -212,6 +212,7 @@ static const struct keyword interface_keywords[] = {
 	{ "Address", DRAFT_KEY_ADDRESS, take_addresses, offsetof(struct policy, interface) },
 	{ "KeyServicePort", DRAFT_KEY_SERVICE_PORT, take_port, INTERFACE(key_service_port) },
 	{ "Accept", DRAFT_KEY_ACCEPT, take_bool, INTERFACE(accept), .choices = yes_no_choices },
+	{ "KeyServiceWorkers", DRAFT_KEY_WORKERS, take_number, INTERFACE(key_service_workers), 1, POLICY_WORKERS_MAX },
 	{ "Encapsulation", DRAFT_KEY_ENCAPSULATION, take_choice, INTERFACE(encapsulation),
 	  .choices = encapsulation_choices },
 	{ NULL },

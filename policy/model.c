@@ -138,3 +138,15 @@ bool policy_address_is_network(const struct hf_prefix *address)
 	prefix_mask(&masked);
 	return address->len <= 126 && addr_equal(&masked.addr, &address->addr);
 }
+
+size_t policy_key_service_workers(const struct policy *policy, size_t processors)
+{
+	if (policy->interface.key_service_workers)
+		return policy->interface.key_service_workers;
+	if (!policy->interface.accept || !policy->interface.n_protected)
+		return 1;
+	for (size_t i = 0; i < policy->n_clusters; i++)
+		if (policy->clusters[i].n_gateways > 1)
+			return 1;
+	return processors < 1 ? 1 : processors > 4 ? 4 : processors;
+}

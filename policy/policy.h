@@ -76,6 +76,7 @@ struct policy_interface {
 	size_t n_address;
 	__u16 key_service_port;
 	bool accept;
+	__u32 key_service_workers; /* 0: as many as fit, see policy_key_service_workers() */
 	enum policy_encapsulation encapsulation;
 };
 
@@ -211,6 +212,15 @@ enum policy_way policy_way_of(const struct policy *policy, const struct policy_t
  * least two of them (both addresses of a /31 are hosts: RFC 3021).
  */
 bool policy_address_is_network(const struct hf_prefix *address);
+
+#define POLICY_WORKERS_MAX 16
+
+/*
+ * How many key management services share the work: as [INTERFACE] KeyServiceWorkers says. Without it one a processor, four
+ * at most, on a gateway (it accepts others, and has Protected interfaces) that dials no clusters of several gateways itself;
+ * else one.
+ */
+size_t policy_key_service_workers(const struct policy *policy, size_t processors);
 
 /*
  * Writes which tunnel, cluster and gateways addr takes, and why (also which

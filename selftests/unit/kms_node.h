@@ -2,7 +2,7 @@
 /*
  * A real holdfast-kms process whose holdfastd is the test: starts and ends it,
  * speaks over its link, makes its sockets on 127.0.0.0/8. Every wait polls with
- * a limit. Included by one test program only.
+ * a limit.
  */
 #ifndef HF_SELFTESTS_KMS_NODE_H
 #define HF_SELFTESTS_KMS_NODE_H
@@ -37,7 +37,7 @@ struct node {
 	struct kms_link_message message; /* the last one received */
 };
 
-static struct hf_addr node_addr(const char *text)
+static inline struct hf_addr node_addr(const char *text)
 {
 	struct hf_addr addr;
 
@@ -45,14 +45,14 @@ static struct hf_addr node_addr(const char *text)
 	return addr;
 }
 
-static const char *node_program(void)
+static inline const char *node_program(void)
 {
 	const char *program = getenv("HOLDFAST_KMS");
 
 	return program ? program : "build/holdfast-kms";
 }
 
-static void node_exec(int link, const char *user)
+static inline void node_exec(int link, const char *user)
 {
 	char *const args[] = { (char *)"holdfast-kms", user ? (char *)"--user" : NULL, (char *)user, NULL };
 
@@ -64,7 +64,7 @@ static void node_exec(int link, const char *user)
 	_exit(127);
 }
 
-static struct node *node_start_as(const char *user)
+static inline struct node *node_start_as(const char *user)
 {
 	struct node *node = calloc(1, sizeof(*node));
 	int pair[2];
@@ -81,7 +81,7 @@ static struct node *node_start_as(const char *user)
 }
 
 /* Kills it without notice. */
-static void node_kill(struct node *node)
+static inline void node_kill(struct node *node)
 {
 	assert_int_equal(kill(node->pid, SIGKILL), 0);
 	assert_int_equal(waitpid(node->pid, NULL, 0), node->pid);
@@ -90,7 +90,7 @@ static void node_kill(struct node *node)
 }
 
 /* Closes the link: it must end by itself, in order (which is also when a sanitizer reports). */
-static void node_stop(struct node *node)
+static inline void node_stop(struct node *node)
 {
 	int status;
 
@@ -101,13 +101,13 @@ static void node_stop(struct node *node)
 	free(node);
 }
 
-static void node_send(struct node *node, __u32 type, const void *body, size_t len, const int *fds, size_t n_fds)
+static inline void node_send(struct node *node, __u32 type, const void *body, size_t len, const int *fds, size_t n_fds)
 {
 	assert_int_equal(kms_link_send(node->link, type, body, len, fds, n_fds), 0);
 }
 
 /* The next message, whatever it is; its body lies in node->message. */
-static __u32 node_receive(struct node *node)
+static inline __u32 node_receive(struct node *node)
 {
 	struct pollfd pollfd = { .fd = node->link, .events = POLLIN };
 	int ready;
@@ -122,7 +122,7 @@ static __u32 node_receive(struct node *node)
 }
 
 /* The next message must be of this type. */
-static const void *node_expect(struct node *node, __u32 type)
+static inline const void *node_expect(struct node *node, __u32 type)
 {
 	__u32 got = node_receive(node);
 
@@ -134,7 +134,7 @@ static const void *node_expect(struct node *node, __u32 type)
 }
 
 /* A failure whose text contains words. */
-static void node_expect_failure(struct node *node, __u32 type, int error, const char *words)
+static inline void node_expect_failure(struct node *node, __u32 type, int error, const char *words)
 {
 	const struct kms_failure *failure = node_expect(node, type);
 
@@ -142,7 +142,7 @@ static void node_expect_failure(struct node *node, __u32 type, int error, const 
 		fail_msg("failure %d \"%s\" instead of %d \"...%s...\"", failure->error, failure->text, error, words);
 }
 
-static struct kms_ready node_identify(struct node *node, const char *dir, const char *name, const char *anchors_dir,
+static inline struct kms_ready node_identify(struct node *node, const char *dir, const char *name, const char *anchors_dir,
 				      const struct kms_identity *settings)
 {
 	char path[512];
@@ -166,7 +166,7 @@ static struct kms_ready node_identify(struct node *node, const char *dir, const 
 }
 
 /* The node has nothing more to say: it answers what comes after everything before. */
-static void node_expect_quiet(struct node *node)
+static inline void node_expect_quiet(struct node *node)
 {
 	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	int fds[3] = { null, null, null };
@@ -180,7 +180,7 @@ static void node_expect_quiet(struct node *node)
 }
 
 /* A TCP socket bound to this address; port 0: any. */
-static int node_socket(const char *address, __u16 port, bool listening)
+static inline int node_socket(const char *address, __u16 port, bool listening)
 {
 	struct hf_addr addr = node_addr(address);
 	struct sockaddr_storage sa;
@@ -197,7 +197,7 @@ static int node_socket(const char *address, __u16 port, bool listening)
 	return fd;
 }
 
-static __u16 node_port_of(int fd)
+static inline __u16 node_port_of(int fd)
 {
 	struct sockaddr_in sin;
 	socklen_t len = sizeof(sin);
@@ -207,7 +207,7 @@ static __u16 node_port_of(int fd)
 }
 
 /* Asks for a session with these gateways from this source. */
-static void node_request(struct node *node, struct kms_request *request, const char *source, const char *const *gateways,
+static inline void node_request(struct node *node, struct kms_request *request, const char *source, const char *const *gateways,
 			 size_t n)
 {
 	int fds[KMS_MAX_GATEWAYS] = { 0 };
@@ -222,7 +222,7 @@ static void node_request(struct node *node, struct kms_request *request, const c
 		close(fds[i]);
 }
 
-static void node_installed(struct node *node, __u64 session, int result)
+static inline void node_installed(struct node *node, __u64 session, int result)
 {
 	struct kms_installed installed = { .session = session, .result = result };
 

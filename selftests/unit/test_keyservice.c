@@ -1,465 +1,650 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * holdfastd's end of the link against a key management service in somebody else's
- * hands: this program, started by keyservice.c as holdfast-kms, says what the case tells
- * it to by an environment variable, and reports what it is answered by the text of a
- * KMS_REFUSED.
+ * holdfastd's end of the key management service: real workers, started and told by loader/keyservice.c, in a network
+ * namespace of the test's own. Others dial from addresses of 10.127.0/16; the test runs the loop.
  */
-#include <errno.h>
-#include <poll.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
-#include <unistd.h>
+#include "selftests/unit/kms_node.h"
 
-#include <cmocka.h>
+#include <event2/event.h>
+#include <openssl/pem.h>
+#include <sys/stat.h>
 
-#include "lib/clock.h"
+#include "lib/log.h"
+#include "loader/keylisten.h"
 #include "loader/keyservice.h"
+#include "selftests/unit/space.h"
 
-#define MAPPED [10] = 0xff, 0xff
-#define WAIT_NS (20 * CLOCK_NS_PER_S)
-#define MANY 100
-#define ROLE "HOLDFAST_TEST_KEYSERVICE"
+#define GATEWAY "10.127.0.11"
+#define WORKERS 3
+#define PORT 7546
+#define WAIT_MS 20000
 
-static const struct hf_addr us = { .b = { MAPPED, 192, 0, 2, 1 } };
-static const struct hf_addr gateway = { .b = { MAPPED, 192, 0, 2, 9 } };
-static const struct hf_addr stranger = { .b = { MAPPED, 203, 0, 113, 66 } };
+static char pki[] = "/tmp/holdfast-keyservice-XXXXXX";
+static const struct kms_identity settings = { .lifetime_s = 3600, .encapsulation = KMS_ENCAP_AUTO, .exchange_ms = 10000 };
 
-/* ---- the process ---- */
-
-static struct kms_link_message heard;
-
-static void say(__u32 type, const void *body, size_t len)
-{
-	if (kms_link_send(KMS_LINK_FD, type, body, len, NULL, 0))
-		_exit(3);
-}
-
-/* Past kms_link_send(), which would not. */
-static void say_raw(__u32 type, const void *body, size_t len)
-{
-	struct kms_link_head head = { .version = KMS_LINK_VERSION, .type = type };
-	struct iovec iov[2] = { { &head, sizeof(head) }, { (void *)body, len } };
-	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 2 };
-
-	if (sendmsg(KMS_LINK_FD, &msg, MSG_NOSIGNAL) < 0)
-		_exit(3);
-}
-
-/* The next message of this type; the process ends with its link. */
-static const void *await(__u32 type)
-{
-	for (;;) {
-		struct pollfd fd = { .fd = KMS_LINK_FD, .events = POLLIN };
-		int got;
-
-		kms_link_message_clear(&heard);
-		poll(&fd, 1, -1);
-		got = kms_link_receive(KMS_LINK_FD, &heard);
-		if (got == -EAGAIN)
-			continue;
-		if (got <= 0)
-			_exit(0);
-		if (heard.type == type)
-			return heard.body;
-	}
-}
-
-static struct kms_session dialled(__u64 request)
-{
-	struct kms_session session = {
-		.id = 1, .request = request, .local = us, .remote = gateway, .spi_in = 0x1000, .spi_out = 0x2000,
-		.lifetime_s = 600, .role = KMS_INITIATOR, .algorithm = KMS_AES_256_GCM,
-		.encapsulation = KMS_ENCAP_ESP, .key_len = 36, .proven = 1, .n_inner = 1, .name = "gateway",
-		.key_in = { 1 }, .key_out = { 2 },
-	};
-
-	session.inner[0] = prefix_of_host(&us);
-	return session;
-}
-
-/* What the answer to an INSTALL was. */
-static void install(const struct kms_session *session)
-{
-	struct kms_failure report = { .error = EACCES, .peer = session->remote };
-	const struct kms_installed *installed;
-
-	say(KMS_INSTALL, session, sizeof(*session));
-	installed = await(KMS_INSTALLED);
-	snprintf(report.text, sizeof(report.text), "%llu: %d", (unsigned long long)installed->session,
-		 installed->result);
-	say(KMS_REFUSED, &report, sizeof(report));
-}
-
-static void as_asked(void)
-{
-	struct kms_session session = dialled(((const struct kms_request *)await(KMS_REQUEST))->id);
-	const struct kms_session_ref ref = { .session = 1 };
-
-	install(&session);
-	say(KMS_ACTIVATE, &ref, sizeof(ref));
-	session.id = 2; /* once more for the same request */
-	install(&session);
-}
-
-static void with_a_stranger(void)
-{
-	struct kms_session session = dialled(((const struct kms_request *)await(KMS_REQUEST))->id);
-
-	session.remote = stranger;
-	install(&session);
-}
-
-static void as_a_gateway_that_dialled(void)
-{
-	struct kms_session session = dialled(0);
-
-	session.role = KMS_RESPONDER;
-	session.reversed = 1;
-	session.remote = stranger;
-	install(&session);
-}
-
-static void after_a_rejection_of_all(void)
-{
-	const struct kms_failure all = { .request = 0, .text = "all" };
-	struct kms_session session = dialled(((const struct kms_request *)await(KMS_REQUEST))->id);
-
-	say(KMS_REJECTED, &all, sizeof(all));
-	install(&session);
-}
-
-static void with_words_for_terminals(void)
-{
-	const struct kms_ready ready = { .name = "us\033[2J", .text = "\xff" };
-	const struct kms_failure failure = { .peer = stranger, .error = EACCES, .text = "line\nanother\r\x9b" };
-
-	say(KMS_READY, &ready, sizeof(ready));
-	say(KMS_REFUSED, &failure, sizeof(failure));
-}
-
-static void too_long_a_prefix(void)
-{
-	struct kms_session session = dialled(((const struct kms_request *)await(KMS_REQUEST))->id);
-
-	session.inner[0].len = 255;
-	install(&session);
-}
-
-static void without_an_end(void)
-{
-	struct kms_session session = dialled(1);
-
-	memset(session.name, 'a', sizeof(session.name));
-	say_raw(KMS_INSTALL, &session, sizeof(session));
-}
-
-static void too_many_prefixes(void)
-{
-	struct kms_session session = dialled(1);
-
-	session.n_inner = 0xffffffff;
-	say_raw(KMS_INSTALL, &session, sizeof(session));
-}
-
-static void too_short(void)
-{
-	struct kms_session session = dialled(1);
-
-	say_raw(KMS_INSTALL, &session, sizeof(session) - 1);
-}
-
-static void what_holdfastd_says(void)
-{
-	const struct kms_cancel cancel = { .id = 1 };
-
-	say(KMS_CANCEL, &cancel, sizeof(cancel));
-}
-
-/* All of it lies in the link by the time that the process is gone. */
-static void many_things(void)
-{
-	const struct kms_failure failure = { .peer = stranger, .error = EACCES, .text = "more" };
-
-	await(KMS_REQUEST); /* what is left unread would be an error at the other end */
-	for (int i = 0; i < MANY; i++)
-		say(KMS_REFUSED, &failure, sizeof(failure));
-	_exit(0);
-}
-
-static const struct {
-	const char *name;
-	void (*run)(void);
-} roles[] = {
-	{ "as_asked", as_asked },
-	{ "with_a_stranger", with_a_stranger },
-	{ "as_a_gateway_that_dialled", as_a_gateway_that_dialled },
-	{ "after_a_rejection_of_all", after_a_rejection_of_all },
-	{ "with_words_for_terminals", with_words_for_terminals },
-	{ "too_long_a_prefix", too_long_a_prefix },
-	{ "without_an_end", without_an_end },
-	{ "too_many_prefixes", too_many_prefixes },
-	{ "too_short", too_short },
-	{ "what_holdfastd_says", what_holdfastd_says },
-	{ "many_things", many_things },
+/* holdfastd in short: what it was told. */
+struct told {
+	unsigned int ready;
+	struct kms_ready last_ready;
+	unsigned int deaths;
+	struct keyworker_death death;
+	unsigned int installed, activated, abandoned, rejected, revoked;
+	struct kms_session session; /* the last one */
+	__u64 last_rejected;
+	int last_error;
+	struct kms_certificate last_revoked;
+	struct kms_known known[4];
+	size_t n_known;
 };
 
-static void play(const char *role)
-{
-	for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++)
-		if (!strcmp(roles[i].name, role))
-			roles[i].run();
-	await(0); /* until the link ends */
-}
-
-/* ---- holdfastd ---- */
-
+static struct told told;
 static struct event_base *base;
-static struct policy *policy;
-static struct keyservice *service;
-static __u64 request;
-
-static struct {
-	unsigned int installed, activated, rejected, died, told;
-	struct kms_failure refused[4];
-	size_t n_refused;
-	struct kms_ready ready;
-	char words[KMS_TEXT_MAX]; /* of the last one that was inadmissible */
-	char why[128];		  /* of the death */
-} seen;
-
-static bool is_own(void *context, const struct hf_addr *addr)
-{
-	return addr_equal(addr, &us);
-}
 
 static void on_ready(void *context, const struct kms_ready *ready)
 {
-	seen.ready = *ready;
+	told.ready++;
+	told.last_ready = *ready;
 }
 
-static int on_install(void *context, struct kms_session *session)
+static bool is_own(void *context, const struct hf_addr *addr)
 {
-	seen.installed++;
-	return 0;
+	return addr->b[14] == 0; /* 10.127.0.N; the clients are 10.127.1.N and further */
 }
 
 static void on_inadmissible(void *context, const struct hf_addr *remote, const char *words, unsigned int more)
 {
-	snprintf(seen.words, sizeof(seen.words), "%s", words);
+	fail_msg("inadmissible: %s", words);
+}
+
+static int on_install(void *context, struct kms_session *session)
+{
+	told.installed++;
+	told.session = *session;
+	return 0;
 }
 
 static void on_activate(void *context, __u64 session)
 {
-	seen.activated++;
+	assert_int_equal(session, told.session.id);
+	told.activated++;
 }
 
 static void on_abandon(void *context, __u64 session)
 {
+	told.abandoned++;
 }
 
-static void on_failure(void *context, const struct kms_failure *failure)
+static void on_attempt_failed(void *context, const struct kms_failure *failure)
 {
 }
 
 static void on_rejected(void *context, const struct kms_failure *failure)
 {
-	seen.rejected++;
+	told.rejected++;
+	told.last_rejected = failure->request;
+	told.last_error = failure->error;
 }
 
 static void on_refused(void *context, const struct kms_failure *failure)
 {
-	seen.told++;
-	if (seen.n_refused < 4)
-		seen.refused[seen.n_refused++] = *failure;
 }
 
-static void on_died(void *context, const char *why)
+static void on_died(void *context, const struct keyworker_death *death)
 {
-	seen.died++;
-	snprintf(seen.why, sizeof(seen.why), "%s", why);
+	told.deaths++;
+	told.death = *death;
+	told.death.why = strstr(death->why, "signal 9") ? "killed" : "otherwise";
 }
 
-static void start(const char *role)
+static size_t on_known(void *context, size_t from, struct kms_known *ret_known, size_t max)
 {
-	static const struct keyservice_calls calls = {
-		.ready = on_ready, .is_own = is_own, .inadmissible = on_inadmissible, .install = on_install,
-		.activate = on_activate, .abandon = on_abandon, .attempt_failed = on_failure,
-		.rejected = on_rejected, .refused = on_refused, .died = on_died,
-	};
-	const struct keyservice_config config = { .program = "/proc/self/exe", .policy = policy,
-						  .policy_folder = "/dev" };
-	char error[512];
+	size_t n = 0;
 
-	memset(&seen, 0, sizeof(seen));
-	request = 0;
-	setenv(ROLE, role, 1);
-	assert_int_equal(keyservice_start(base, &config, &calls, NULL, error, sizeof(error), &service), 0);
-	/* A socket with a mark takes CAP_NET_ADMIN. */
-	if (keyservice_request(service, &gateway, 1, &request) == -EPERM)
-		skip();
-}
-
-/* Runs the loop until so many reports or a death. */
-static void run(size_t reports)
-{
-	__u64 end = clock_now_ns() + WAIT_NS;
-
-	while (seen.n_refused < reports && !seen.died) {
-		assert_true(clock_now_ns() < end);
-		event_base_loop(base, EVLOOP_ONCE);
+	while (from + n < told.n_known && n < max) {
+		ret_known[n] = told.known[from + n];
+		n++;
 	}
+	return n;
 }
 
+static void on_revoked(void *context, const struct kms_certificate *certificate)
+{
+	told.revoked++;
+	told.last_revoked = *certificate;
+}
+
+static const struct keyservice_calls calls = {
+	.ready = on_ready, .is_own = is_own, .inadmissible = on_inadmissible, .install = on_install,
+	.activate = on_activate, .abandon = on_abandon,
+	.attempt_failed = on_attempt_failed, .rejected = on_rejected, .refused = on_refused, .died = on_died,
+	.known = on_known, .revoked = on_revoked,
+};
+
+static __u64 now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (__u64)ts.tv_sec * 1000 + (__u64)ts.tv_nsec / 1000000;
+}
+
+/* One turn of the loop: what is ready now, or 10 ms. */
+static void turn(void)
+{
+	struct timeval tv = { .tv_usec = 10000 };
+
+	event_base_loopexit(base, &tv);
+	event_base_loop(base, EVLOOP_ONCE);
+}
+
+#define until(condition)                                                                  \
+	do {                                                                              \
+		__u64 deadline = now_ms() + WAIT_MS;                                      \
+		while (!(condition)) {                                                    \
+			if (now_ms() > deadline)                                          \
+				fail_msg("not within %d ms: %s", WAIT_MS, #condition);    \
+			turn();                                                           \
+		}                                                                         \
+	} while (0)
+
+static bool has_something(int fd)
+{
+	struct pollfd pollfd = { .fd = fd, .events = POLLIN };
+
+	return poll(&pollfd, 1, 0) > 0;
+}
+
+/* As node_expect(), with the loop of the service turning meanwhile. */
+static const void *await(struct node *node, __u32 type)
+{
+	until(has_something(node->link));
+	return node_expect(node, type);
+}
+
+/* ---- scenery ---- */
+
+static void issue(const char *name, const char *address, int days)
+{
+	struct hf_addr addr = node_addr(address);
+	char error[PKI_ERROR_MAX];
+
+	if (pki_issue(pki, name, &addr, 1, days, error))
+		fail_msg("%s", error);
+}
+
+/* In a namespace of its own, with its CA, the gateway's certificate, and one for each client. */
 static int set_up(void **state)
 {
-	static const char text[] = "[IDENTITY]\nCertificate = null\nPrivateKey = null\nTrustAnchors = null\n"
-				   "[CLUSTER]\nCluster1 = 192.0.2.9\n[TUNNEL]\nTunnel1 = 10.0.0.0/24 Cluster1\n";
-	struct policy_report report = { 0 };
+	char error[PKI_ERROR_MAX];
 
-	base = event_base_new();
-	assert_non_null(base);
-	assert_int_equal(policy_parse(text, sizeof(text) - 1, &report, &policy), 0);
-	policy_report_clear(&report);
+	if (geteuid() || unshare(CLONE_NEWNET))
+		return 0;
+	space_run("ip link set lo up && ip addr add 10.127.0.1/16 dev lo");
+	assert_non_null(mkdtemp(pki));
+	if (pki_init(pki, error))
+		fail_msg("%s", error);
+	issue("gateway", GATEWAY, 30);
 	return 0;
 }
 
 static int tear_down(void **state)
 {
-	keyservice_stop(service);
-	service = NULL;
-	policy_free(policy);
+	char command[64];
+
+	snprintf(command, sizeof(command), "rm -rf %s", pki);
+	return system(command);
+}
+
+static struct policy *make_policy(const char *name, unsigned int workers)
+{
+	struct policy_report report = { 0 };
+	struct policy *policy = NULL;
+	char text[512];
+
+	snprintf(text, sizeof(text), "[IDENTITY]\nCertificate=%s.pem\nPrivateKey=%s.key\nTrustAnchors=ca.pem\n"
+				     "RevocationList=crl.pem\n[INTERFACE]\nKeyServiceWorkers=%u", name, name, workers);
+	assert_int_equal(policy_parse(text, strlen(text), &report, &policy), 0);
+	policy_report_clear(&report);
+	return policy;
+}
+
+struct scene {
+	struct policy *policy;
+	struct keyservice *service;
+};
+
+static struct scene scene_make(unsigned int workers)
+{
+	static const char lo[1][POLICY_IFACE_MAX] = { "lo" };
+	struct scene scene = { .policy = make_policy("gateway", workers) };
+	struct keyservice_config config = { .program = node_program(), .policy = scene.policy, .policy_folder = pki,
+					    .listen = lo, .n_listen = 1 };
+	char error[512] = "";
+
+	if (geteuid())
+		skip();
+	memset(&told, 0, sizeof(told));
+	base = event_base_new();
+	if (keyservice_start(base, &config, &calls, NULL, error, sizeof(error), &scene.service))
+		fail_msg("%s", error);
+	until(told.ready);
+	if (told.last_ready.result)
+		fail_msg("%s", told.last_ready.text);
+	return scene;
+}
+
+static void scene_end(struct scene *scene)
+{
+	keyservice_stop(scene->service);
+	policy_free(scene->policy);
 	event_base_free(base);
-	return 0;
 }
 
-static void takes_what_was_asked_once(void **state)
+/* The n-th address of 10.127.3.0/24 whose connections belong to this worker. */
+static const char *source_of(size_t worker, unsigned int n)
 {
-	start("as_asked");
-	run(2);
-	assert_string_equal(seen.refused[0].text, "1: 0");
-	assert_int_equal(seen.installed, 1);
-	assert_int_equal(seen.activated, 1);
-	assert_string_equal(seen.refused[1].text, "2: -125"); /* -ECANCELED: nothing that is under way */
-	assert_int_equal(seen.died, 0);
-}
+	static char text[32];
 
-/* It is told no, nothing was installed, and the words say what was wrong. */
-static void refused_with(const char *role, int error, const char *words)
-{
-	char expected[32];
+	for (unsigned int i = 1; i < 255; i++) {
+		struct hf_addr addr;
 
-	snprintf(expected, sizeof(expected), "1: %d", error);
-	start(role);
-	run(1);
-	assert_string_equal(seen.refused[0].text, expected);
-	assert_int_equal(seen.installed, 0);
-	assert_int_equal(seen.died, 0);
-	if (!strstr(seen.words, words))
-		fail_msg("\"%s\" says nothing of \"%s\"", seen.words, words);
-}
-
-static void refuses_a_stranger_as_gateway(void **state)
-{
-	refused_with("with_a_stranger", -EACCES, "203.0.113.66");
-}
-
-static void refuses_a_dialler_that_says_gateway(void **state)
-{
-	refused_with("as_a_gateway_that_dialled", -EPROTO, "reversed");
-}
-
-static void refuses_too_long_a_prefix(void **state)
-{
-	refused_with("too_long_a_prefix", -EPROTO, "/255");
-}
-
-static void takes_no_rejection_of_all(void **state)
-{
-	start("after_a_rejection_of_all");
-	run(1);
-	assert_int_equal(seen.rejected, 0);
-	assert_int_equal(seen.installed, 1);
-	assert_string_equal(seen.refused[0].text, "1: 0");
-}
-
-static void makes_words_printable(void **state)
-{
-	start("with_words_for_terminals");
-	run(1);
-	assert_string_equal(seen.ready.name, "us?[2J");
-	assert_string_equal(seen.ready.text, "?");
-	assert_string_equal(seen.refused[0].text, "line?another??");
-}
-
-/* A process that says such a thing is ended, and started again. */
-static void ended_for(const char *role, const char *why)
-{
-	start(role);
-	run(1);
-	assert_int_equal(seen.died, 1);
-	assert_int_equal(seen.installed, 0);
-	assert_non_null(strstr(seen.why, why));
-	assert_int_equal(keyservice_pid(service), 0);
-}
-
-static void ends_one_without_manners(void **state)
-{
-	ended_for("without_an_end", "not well-formed");
-}
-
-static void ends_one_that_counts_too_far(void **state)
-{
-	ended_for("too_many_prefixes", "not well-formed");
-}
-
-static void ends_one_that_stops_short(void **state)
-{
-	ended_for("too_short", "not well-formed");
-}
-
-/* Between any two turns of the loop only some of it is read. */
-static void hears_many_things_by_turns(void **state)
-{
-	unsigned int turns = 0, before;
-	siginfo_t info;
-
-	start("many_things");
-	assert_int_equal(waitid(P_PID, (id_t)keyservice_pid(service), &info, WEXITED | WNOWAIT), 0);
-	for (; !seen.died; turns++) {
-		before = seen.told;
-		assert_int_equal(event_base_loop(base, EVLOOP_ONCE), 0);
-		assert_true(seen.told - before < MANY / 2);
+		snprintf(text, sizeof(text), "10.127.3.%u", i);
+		addr = node_addr(text);
+		if (keylisten_worker_of(&addr, WORKERS) == worker && n-- == 0)
+			return text;
 	}
-	assert_int_equal(seen.told, MANY);
-	assert_true(turns > 2);
+	fail_msg("no such address");
+	return NULL;
 }
 
-static void ends_one_that_plays_holdfastd(void **state)
+/* Named after its address. */
+static void need_certificate(const char *address)
 {
-	ended_for("what_holdfastd_says", "wrong kind");
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/%s.pem", pki, address);
+	if (access(path, F_OK))
+		issue(address, address, 30);
 }
 
-int main(int argc, char **argv)
+/* A client of its own at that address: a session with the service, from beginning to end. */
+static void make_session(const char *source, struct kms_session *ret_session)
 {
-#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-	const struct CMUnitTest tests[] = {
-		CASE(takes_what_was_asked_once),    CASE(refuses_a_stranger_as_gateway),
-		CASE(refuses_a_dialler_that_says_gateway), CASE(refuses_too_long_a_prefix),
-		CASE(takes_no_rejection_of_all),    CASE(makes_words_printable),
-		CASE(ends_one_without_manners),	    CASE(ends_one_that_counts_too_far),
-		CASE(ends_one_that_stops_short),    CASE(ends_one_that_plays_holdfastd),
-		CASE(hears_many_things_by_turns),
+	struct node *client = node_start_as(NULL);
+	struct kms_request request = { .id = 1, .timeout_ms = 10000, .patience_ms = 5000, .port = PORT };
+	struct kms_ready ready;
+	const char *gateways[] = { GATEWAY };
+	unsigned int activated = told.activated;
+	struct kms_session session;
+
+	need_certificate(source);
+	ready = node_identify(client, pki, source, pki, &settings);
+	assert_int_equal(ready.result, 0);
+	node_request(client, &request, source, gateways, 1);
+	session = *(const struct kms_session *)await(client, KMS_INSTALL);
+	node_installed(client, session.id, 0);
+	await(client, KMS_ACTIVATE);
+	until(told.activated > activated);
+	assert_int_equal(told.session.spi_in, session.spi_out);
+	if (ret_session)
+		*ret_session = told.session;
+	node_stop(client);
+}
+
+/* A TCP connection that says nothing. */
+static int connect_from(const char *source)
+{
+	int fd = node_socket(source, 0, false);
+	struct hf_addr addr = node_addr(GATEWAY);
+	struct sockaddr_storage sa;
+	socklen_t len = addr_to_sockaddr(&addr, PORT, &sa);
+
+	assert_true(connect(fd, (struct sockaddr *)&sa, len) == 0 || errno == EINPROGRESS);
+	return fd;
+}
+
+static void kill_worker(struct scene *scene, size_t worker)
+{
+	unsigned int deaths = told.deaths;
+	pid_t pid;
+
+	until((pid = keyservice_pid(scene->service, worker)) > 0);
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	until(told.deaths > deaths);
+	assert_int_equal(told.death.index, worker);
+	assert_string_equal(told.death.why, "killed");
+}
+
+/* ---- tests ---- */
+
+static void chooses_a_worker_by_the_source(void **state)
+{
+	struct hf_addr a = node_addr("2001:db8:1:2::1"), b = node_addr("2001:db8:1:2:ffff::"), c;
+	unsigned int count[WORKERS] = { 0 };
+	char text[40];
+
+	assert_int_equal(keylisten_worker_of(&a, WORKERS), keylisten_worker_of(&b, WORKERS));
+	for (unsigned int i = 0; i < 300; i++) {
+		snprintf(text, sizeof(text), "10.1.%u.%u", i / 200, i % 200);
+		c = node_addr(text);
+		count[keylisten_worker_of(&c, WORKERS)]++;
+		assert_int_equal(keylisten_worker_of(&c, 1), 0);
+	}
+	for (size_t i = 0; i < WORKERS; i++)
+		assert_in_range(count[i], 60, 140);
+}
+
+/* The kernel chooses the worker that we say: seen by stopping all the others. */
+static void shares_the_port(void **state)
+{
+	struct scene scene = scene_make(WORKERS);
+
+	for (size_t worker = 0; worker < WORKERS; worker++) {
+		const char *source = source_of(worker, 0);
+
+		for (size_t other = 0; other < WORKERS; other++)
+			if (other != worker)
+				kill(keyservice_pid(scene.service, other), SIGSTOP);
+		make_session(source, NULL);
+		for (size_t other = 0; other < WORKERS; other++)
+			kill(keyservice_pid(scene.service, other), SIGCONT);
+	}
+	assert_int_equal(told.installed, WORKERS);
+	assert_int_equal(told.deaths, 0);
+	scene_end(&scene);
+}
+
+static bool is_closed(int fd)
+{
+	char byte;
+
+	return recv(fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK) == 0 || (errno != EAGAIN && errno != EINTR);
+}
+
+/* In the worker when its first byte was read: so a byte that is no TLS is sent, but not enough to be refused. */
+static void begin_handshake(int fd)
+{
+	until(send(fd, "\x16", 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1);
+}
+
+static void a_crash_costs_its_own_handshakes(void **state)
+{
+	struct scene scene = scene_make(WORKERS);
+	int fds[WORKERS];
+	pid_t pids[WORKERS];
+
+	for (size_t i = 0; i < WORKERS; i++) {
+		pids[i] = keyservice_pid(scene.service, i);
+		fds[i] = connect_from(source_of(i, 0));
+		begin_handshake(fds[i]);
+	}
+	/* Whoever has made a session has accepted all that came before. */
+	for (size_t i = 0; i < WORKERS; i++) {
+		make_session(source_of(i, 1), NULL);
+	}
+	kill_worker(&scene, 1);
+	until(is_closed(fds[1]));
+	assert_false(is_closed(fds[0]));
+	assert_false(is_closed(fds[2]));
+	assert_int_equal(keyservice_pid(scene.service, 0), pids[0]);
+	assert_int_equal(keyservice_pid(scene.service, 2), pids[2]);
+	/* It is started again, and serves. */
+	until(keyservice_pid(scene.service, 1) > 0 && told.ready == 2);
+	make_session(source_of(2, 1), NULL);
+	make_session(source_of(1, 2), NULL);
+	for (size_t i = 0; i < WORKERS; i++)
+		close(fds[i]);
+	scene_end(&scene);
+}
+
+static void backs_off_in_a_crash_loop(void **state)
+{
+	struct scene scene = scene_make(WORKERS);
+	unsigned int expected = 100;
+	__u64 begun;
+
+	for (unsigned int times = 1; times <= 5; times++) {
+		kill_worker(&scene, 2);
+		assert_int_equal(told.death.times, times);
+		assert_int_equal(told.death.again_ms, expected);
+		begun = now_ms();
+		if (times == 5)
+			break;
+		until(keyservice_pid(scene.service, 2) > 0);
+		assert_true(now_ms() - begun + 20 >= expected);
+		expected *= 2;
+	}
+	/* Meanwhile another stands in for it. */
+	make_session(source_of(2, 0), NULL);
+	if (now_ms() - begun < 1600)
+		assert_int_equal(keyservice_pid(scene.service, 2), 0);
+	scene_end(&scene);
+}
+
+/* An address behind a link that swallows everything, and that belongs to this worker. */
+static struct hf_addr silent_address(size_t worker)
+{
+	struct hf_addr addr;
+	unsigned int i = 0;
+	char text[32];
+
+	do {
+		snprintf(text, sizeof(text), "10.77.1.%u", ++i);
+		addr = node_addr(text);
+	} while (keylisten_worker_of(&addr, WORKERS) != worker);
+	return addr;
+}
+
+static void rejects_what_the_dead_had(void **state)
+{
+	struct scene scene = scene_make(WORKERS);
+	struct hf_addr gateways[2];
+	__u64 ids[2];
+
+	space_make_link("hole", "10.77.0.1/16");
+	for (size_t i = 0; i < 2; i++) {
+		gateways[i] = silent_address(i);
+		assert_int_equal(keyservice_request(scene.service, &gateways[i], 1, &ids[i]), 0);
+	}
+	assert_int_not_equal(ids[0], ids[1]);
+	kill_worker(&scene, 0);
+	until(told.rejected);
+	assert_int_equal(told.rejected, 1);
+	assert_int_equal(told.last_rejected, ids[0]);
+	assert_int_equal(told.last_error, ECONNABORTED);
+	/* The other one is under way still: it can be cancelled, and then nothing comes of it. */
+	keyservice_cancel(scene.service, ids[1]);
+	kill_worker(&scene, 1);
+	assert_int_equal(told.rejected, 1);
+	scene_end(&scene);
+}
+
+static void does_not_share_with_others(void **state)
+{
+	static const char lo[1][POLICY_IFACE_MAX] = { "lo" };
+	struct policy *policy = make_policy("gateway", WORKERS);
+	struct keyservice_config config = { .program = node_program(), .policy = policy, .policy_folder = pki,
+					    .listen = lo, .n_listen = 1 };
+	struct keyservice *service;
+	char error[512] = "";
+	int one = 1, fd;
+
+	if (geteuid())
+		skip();
+	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	assert_int_equal(bind(fd, (struct sockaddr *)&(struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons(PORT) },
+			      sizeof(struct sockaddr_in)), 0);
+	assert_int_equal(listen(fd, 1), 0);
+	base = event_base_new();
+	assert_int_equal(keyservice_start(base, &config, &calls, NULL, error, sizeof(error), &service), -EADDRINUSE);
+	assert_non_null(strstr(error, "cannot listen on lo, TCP port 7546"));
+	close(fd);
+	event_base_free(base);
+	policy_free(policy);
+}
+
+/* ---- the identity ---- */
+
+static void reload(struct scene *scene, struct policy *policy)
+{
+	unsigned int ready = told.ready;
+	char error[512] = "";
+
+	if (keyservice_offer_identity(scene->service, policy, error, sizeof(error)))
+		fail_msg("%s", error);
+	assert_int_equal(keyservice_offer_identity(scene->service, policy, error, sizeof(error)), -EAGAIN);
+	until(told.ready > ready);
+}
+
+/* The session's other end is what holdfastd knows; it is told which of them is revoked, and of no other. */
+static void names_the_sessions_of_a_revoked_certificate(void **state)
+{
+	struct scene scene = scene_make(WORKERS);
+	struct policy *again = make_policy("gateway", WORKERS);
+	const char *sources[2] = { "10.127.4.1", "10.127.4.2" };
+	struct kms_session sessions[2];
+	char error[PKI_ERROR_MAX];
+
+	for (size_t i = 0; i < 2; i++) {
+		make_session(sources[i], &sessions[i]);
+		assert_in_range(sessions[i].certificate.serial_len, 1, KMS_SERIAL_MAX);
+		told.known[i] = (struct kms_known){ .remote = sessions[i].remote, .certificate = sessions[i].certificate };
+	}
+	told.n_known = 2;
+	assert_memory_not_equal(&sessions[0].certificate, &sessions[1].certificate, sizeof(struct kms_certificate));
+	reload(&scene, again);
+	assert_int_equal(told.last_ready.result, 0);
+	assert_int_equal(told.last_ready.n_anchors, 1);
+	assert_int_equal(told.last_ready.n_revoked, 0);
+	if (pki_revoke(pki, sources[1], error))
+		fail_msg("%s", error);
+	assert_int_equal(told.revoked, 0);
+	reload(&scene, scene.policy);
+	assert_int_equal(told.last_ready.n_revoked, 1);
+	until(told.revoked);
+	assert_int_equal(told.revoked, 1);
+	assert_memory_equal(&told.last_revoked, &sessions[1].certificate, sizeof(struct kms_certificate));
+	/* A worker that is started again is told who has sessions, and looks at once: after a crash of ours, too. */
+	kill_worker(&scene, 0);
+	until(told.revoked == 2);
+	scene_end(&scene);
+	policy_free(again);
+}
+
+static void keeps_the_identity_before(void **state)
+{
+	struct scene scene = scene_make(WORKERS);
+	struct policy *missing = make_policy("nobody", WORKERS), *wrong = make_policy("gateway", WORKERS);
+	char error[512] = "";
+
+	assert_int_equal(keyservice_offer_identity(scene.service, missing, error, sizeof(error)), -ENOENT);
+	assert_non_null(strstr(error, "nobody.pem: No such file"));
+	need_certificate("10.127.4.3");
+	free(wrong->identity.private_key);
+	wrong->identity.private_key = strdup("10.127.4.3.key");
+	reload(&scene, wrong);
+	assert_int_equal(told.last_ready.result, -EINVAL);
+	assert_string_equal(told.last_ready.text, "private key: does not belong to the certificate");
+	policy_free(wrong);
+	policy_free(missing);
+	for (size_t i = 0; i < WORKERS; i++)
+		make_session(source_of(i, 1), NULL);
+	kill_worker(&scene, 1);
+	make_session(source_of(1, 1), NULL);
+	scene_end(&scene);
+}
+
+/* Another certificate, another name: sessions go on, new ones have it; also of a worker that is started again. */
+static void takes_a_new_certificate(void **state)
+{
+	struct scene scene = scene_make(WORKERS);
+	struct policy *renewed;
+
+	make_session(source_of(0, 1), NULL);
+	issue("renewed", GATEWAY, 30);
+	renewed = make_policy("renewed", WORKERS);
+	reload(&scene, renewed);
+	assert_int_equal(told.last_ready.result, 0);
+	assert_string_equal(told.last_ready.name, "renewed");
+	assert_int_equal(told.abandoned, 0);
+	make_session(source_of(2, 1), NULL);
+	kill_worker(&scene, 2);
+	until(told.ready == 3);
+	assert_string_equal(told.last_ready.name, "renewed");
+	scene_end(&scene);
+	policy_free(renewed);
+}
+
+/* The certificate of that name anew, but ending in so many seconds. */
+static void shorten(const char *name, int seconds)
+{
+	char path[128];
+	FILE *file;
+	X509 *certificate;
+	EVP_PKEY *key;
+
+	snprintf(path, sizeof(path), "%s/ca.key", pki);
+	file = fopen(path, "re");
+	assert_non_null(file);
+	key = PEM_read_PrivateKey(file, NULL, NULL, NULL);
+	fclose(file);
+	snprintf(path, sizeof(path), "%s/%s.pem", pki, name);
+	file = fopen(path, "r+e");
+	assert_non_null(file);
+	certificate = PEM_read_X509(file, NULL, NULL, NULL);
+	assert_non_null(certificate);
+	assert_non_null(X509_gmtime_adj(X509_getm_notAfter(certificate), seconds));
+	assert_true(X509_sign(certificate, key, EVP_sha256()) > 0);
+	rewind(file);
+	assert_int_equal(ftruncate(fileno(file), 0), 0);
+	assert_int_equal(PEM_write_X509(file, certificate), 1);
+	fclose(file);
+	X509_free(certificate);
+	EVP_PKEY_free(key);
+}
+
+/* A certificate that ends takes its sessions with it: their lifetime is no longer than its own. */
+static void no_session_outlives_a_certificate(void **state)
+{
+	struct scene scene = scene_make(1);
+	struct kms_session session;
+	struct policy *ending;
+
+	need_certificate("10.127.4.4");
+	make_session("10.127.4.4", &session);
+	assert_int_equal(session.lifetime_s, 3600); /* what the client offers */
+	shorten("10.127.4.4", 1000);
+	make_session("10.127.4.4", &session);
+	assert_in_range(session.lifetime_s, 900, 1000);
+	/* Our own just the same. */
+	issue("ending", GATEWAY, 30);
+	shorten("ending", 500);
+	ending = make_policy("ending", 1);
+	reload(&scene, ending);
+	make_session("10.127.4.4", &session);
+	assert_in_range(session.lifetime_s, 400, 500);
+	scene_end(&scene);
+	policy_free(ending);
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(chooses_a_worker_by_the_source),
+		cmocka_unit_test(shares_the_port),
+		cmocka_unit_test(a_crash_costs_its_own_handshakes),
+		cmocka_unit_test(backs_off_in_a_crash_loop),
+		cmocka_unit_test(rejects_what_the_dead_had),
+		cmocka_unit_test(does_not_share_with_others),
+		cmocka_unit_test(names_the_sessions_of_a_revoked_certificate),
+		cmocka_unit_test(keeps_the_identity_before),
+		cmocka_unit_test(takes_a_new_certificate),
+		cmocka_unit_test(no_session_outlives_a_certificate),
 	};
 
-	if (getenv(ROLE) && !strcmp(argv[0], "holdfast-kms"))
-		play(getenv(ROLE));
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	log_init("test", LOG_LEVEL_ERROR);
+	return cmocka_run_group_tests_name("keyservice", tests, set_up, tear_down);
 }

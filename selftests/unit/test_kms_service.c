@@ -9,7 +9,10 @@
  */
 #include "selftests/unit/kms_node.h"
 
+#include <sys/prctl.h>
 #include <sys/stat.h>
+
+#include "lib/privilege.h"
 
 #define CLIENT "127.0.0.1"
 #define GATEWAY_1 "127.0.0.11"
@@ -216,7 +219,7 @@ static void never_gives_a_key_twice(void **state)
 			node_kill(client);
 			client = start_node("client");
 		}
-		if (i % 70 == 69) {
+		if (i % 60 == 59) { /* before this address comes too often */
 			node_kill(gateway);
 			gateway = start_gateway("gateway1", GATEWAY_1);
 		}
@@ -852,6 +855,133 @@ static void ends_idle_connections(void **state)
 	close(fd);
 }
 
+static void know(struct node *gateway, const char *address)
+{
+	struct kms_knowns knowns = { .n = 1 };
+
+	knowns.known[0].remote = node_addr(address);
+	node_send(gateway, KMS_KNOWN, &knowns, sizeof(knowns), NULL, 0);
+}
+
+/* Reads from an end in being what strangers had to be told, until something else comes. */
+static __u32 past_refusals(struct node *gateway)
+{
+	__u32 type;
+
+	do {
+		type = node_receive(gateway);
+	} while (type == KMS_REFUSED);
+	return type;
+}
+
+/* A process that floods until it is killed: connections of 127.0.100.0 and on, 8 a source, closed again. */
+static pid_t flood_on(void)
+{
+	pid_t pid = fork();
+	char sources[16];
+	int fds[320];
+
+	if (pid)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	for (unsigned int n = 0;; n++) {
+		snprintf(sources, sizeof(sources), "127.0.%u.", 100 + n % 100);
+		flood(sources, 40, 8, fds);
+		for (size_t i = 0; i < 320; i++)
+			close(fds[i]);
+	}
+}
+
+/* Whether somebody who comes now is turned away; each time somebody else, who does not come too often himself. */
+static bool turned_away(size_t n)
+{
+	struct pollfd pollfd = { .events = POLLIN };
+	char source[16];
+
+	snprintf(source, sizeof(source), "127.0.%u.", 200 + (unsigned int)(n % 50));
+	flood(source, 1, 1, &pollfd.fd);
+	poll(&pollfd, 1, 5);
+	close(pollfd.fd);
+	return pollfd.revents;
+}
+
+/* More strangers come than may: the next one is turned away, who has a session is not. */
+static void serves_first_who_has_a_session(void **state)
+{
+	struct node *gateway = start_gateway("gateway1", GATEWAY_1);
+	struct node *client = start_node("client");
+	struct kms_session c, g;
+	pid_t flooding;
+	size_t n = 0;
+
+	know(gateway, CLIENT);
+	flooding = flood_on();
+	while (!turned_away(n))
+		assert_true(++n < 3000);
+	for (__u64 id = 1; id <= 4; id++) {
+		ask(client, request_of(id), GATEWAY_1, NULL, NULL);
+		assert_int_equal(past_refusals(gateway), KMS_INSTALL);
+		g = *(const struct kms_session *)gateway->message.body;
+		node_installed(gateway, g.id, 0);
+		c = *(const struct kms_session *)node_expect(client, KMS_INSTALL);
+		assert_match(&c, &g);
+		node_installed(client, c.id, 0);
+		node_expect(client, KMS_ACTIVATE);
+		assert_int_equal(past_refusals(gateway), KMS_ACTIVATE);
+	}
+	kill(flooding, SIGKILL);
+	waitpid(flooding, NULL, 0);
+	node_stop(client);
+	node_stop(gateway);
+}
+
+/* A source that comes again and again: after a burst, its newest connection is closed at once. */
+static void limits_the_rate_of_a_source(void **state)
+{
+	struct node *gateway = start_gateway("gateway1", GATEWAY_1);
+	struct pollfd pollfd = { .events = POLLIN };
+	int fds[200], other;
+	size_t n = 0;
+
+	do {
+		assert_true(n < 200);
+		flood("127.0.2.", 1, 1, &fds[n]);
+		pollfd.fd = fds[n++];
+	} while (!poll(&pollfd, 1, 2));
+	assert_in_range(n, 65, 120); /* some more, in the time that it took */
+	flood("127.0.4.", 1, 1, &other);
+	pollfd.fd = other;
+	assert_int_equal(poll(&pollfd, 1, 50), 0);
+	while (n)
+		close(fds[--n]);
+	close(other);
+	node_stop(gateway);
+}
+
+/* One TLS message that goes on and on: given up long before its end. */
+static void limits_the_bytes_of_a_stranger(void **state)
+{
+	enum { RECORD = 16000, RECORDS = 7 };
+	static __u8 bytes[RECORDS][5 + RECORD];
+	struct node *gateway = start_gateway("gateway1", GATEWAY_1);
+	struct pollfd pollfd = { .fd = gateway->link, .events = POLLIN };
+	size_t sent = 0;
+	ssize_t n = 1;
+	int fd;
+
+	for (size_t i = 0; i < RECORDS; i++)
+		memcpy(bytes[i], (const __u8[]){ 22, 3, 1, RECORD >> 8, RECORD & 0xff }, 5);
+	memcpy(bytes[0] + 5, (const __u8[]){ 1, 1, 0xf0, 0 }, 4); /* a ClientHello of 126976 bytes */
+	flood("127.0.2.", 1, 1, &fd);
+	/* In small steps, as from afar: what is there at once is read at once. */
+	for (; sent < sizeof(bytes) && n > 0 && !poll(&pollfd, 1, 2); sent += (size_t)n)
+		n = send(fd, bytes[0] + sent, sizeof(bytes) - sent < 500 ? sizeof(bytes) - sent : 500, MSG_NOSIGNAL);
+	node_expect_failure(gateway, KMS_REFUSED, EMSGSIZE, "says too much before it authenticates");
+	assert_in_range(sent, 64 << 10, 96 << 10);
+	node_stop(gateway);
+	close(fd);
+}
+
 /* Somebody who talks on while we refuse him still reads why: an alert and an orderly end, not a reset. */
 static void lets_its_last_word_arrive(void **state)
 {
@@ -1015,31 +1145,64 @@ static void ends_at_a_malformed_record(void **state)
 	free(node);
 }
 
+/* A line of /proc/PID/status: what stands behind its name. */
+static void read_status(pid_t pid, const char *name, char *ret_value, size_t size)
+{
+	char path[64], line[256];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	file = fopen(path, "re");
+	assert_non_null(file);
+	ret_value[0] = 0;
+	while (fgets(line, sizeof(line), file))
+		if (!strncmp(line, name, strlen(name)) && line[strlen(name)] == ':')
+			snprintf(ret_value, size, "%s", line + strlen(name) + 1 + strspn(line + strlen(name) + 1, " \t"));
+	fclose(file);
+	ret_value[strcspn(ret_value, "\n")] = 0;
+}
+
+/* Seen from outside, once it is ready: what it is, and what is left to it. */
 static void gives_up_its_privileges(void **state)
 {
+	static const struct {
+		const char *name;
+		const char *value;
+		bool sealed; /* not in a program with a sanitizer */
+	} lines[] = {
+		{ "Groups", "", false },
+		{ "CapInh", "0000000000000000", false },
+		{ "CapPrm", "0000000000000000", false },
+		{ "CapEff", "0000000000000000", false },
+		{ "CapBnd", "0000000000000000", false },
+		{ "CapAmb", "0000000000000000", false },
+		{ "NoNewPrivs", "1", false },
+		{ "Seccomp", "2", true },
+	};
 	struct node *client;
 	struct kms_ready ready;
-	char path[64], line[256];
-	unsigned int uid = 0, groups = 0, no_new_privs = 0;
-	FILE *file;
+	unsigned int ids[4] = { 0 };
+	char value[256];
 
 	if (geteuid() != 0)
 		skip();
 	client = node_start_as("nobody");
 	ready = node_identify(client, pki, "client", pki, &settings);
 	assert_int_equal(ready.result, 0);
-	snprintf(path, sizeof(path), "/proc/%d/status", (int)client->pid);
-	file = fopen(path, "re");
-	assert_non_null(file);
-	while (fgets(line, sizeof(line), file)) {
-		sscanf(line, "Uid: %u", &uid);
-		groups += !strncmp(line, "Groups:", 7) && strpbrk(line, "0123456789");
-		sscanf(line, "NoNewPrivs: %u", &no_new_privs);
+	for (size_t i = 0; i < 2; i++) {
+		read_status(client->pid, i ? "Gid" : "Uid", value, sizeof(value));
+		assert_int_equal(sscanf(value, "%u %u %u %u", &ids[0], &ids[1], &ids[2], &ids[3]), 4);
+		for (size_t j = 0; j < 4; j++)
+			assert_int_not_equal(ids[j], 0);
 	}
-	fclose(file);
-	assert_int_not_equal(uid, 0);
-	assert_int_equal(groups, 0);
-	assert_int_equal(no_new_privs, 1);
+	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+		if (lines[i].sealed && PRIVILEGE_SANITIZER)
+			continue;
+		read_status(client->pid, lines[i].name, value, sizeof(value));
+		value[strcspn(value, " ")] = 0;
+		if (strcmp(value, lines[i].value))
+			fail_msg("%s: %s instead of %s", lines[i].name, value, lines[i].value);
+	}
 	node_stop(client);
 }
 
@@ -1076,6 +1239,9 @@ int main(void)
 		ON_ITS_PORT(abandons_when_the_gateway_dies),
 		ON_ITS_PORT(bears_a_flood),
 		ON_ITS_PORT(bears_a_flood_of_one_address),
+		ON_ITS_PORT(serves_first_who_has_a_session),
+		ON_ITS_PORT(limits_the_rate_of_a_source),
+		ON_ITS_PORT(limits_the_bytes_of_a_stranger),
 		ON_ITS_PORT(ends_idle_connections),
 		ON_ITS_PORT(lets_its_last_word_arrive),
 		ON_ITS_PORT(grants_what_peer_says),

@@ -40,6 +40,8 @@ static void print_general(const struct policy *policy, FILE *out)
 		(unsigned long long)g->rekey_bytes, (unsigned long long)g->rekey_packets);
 	fprintf(out, "port %u, accept %d, encap %d;", policy->interface.key_service_port, policy->interface.accept,
 		policy->interface.encapsulation);
+	if (policy->interface.key_service_workers)
+		fprintf(out, " workers %u", policy->interface.key_service_workers);
 }
 
 static void print_rest(const struct policy *policy, FILE *out)
@@ -214,6 +216,9 @@ static const struct fixture good[] = {
 	  " beat 2 50 101 3, order 1, standby 0, connect 1, request 1500, rekey 1000 3221225472 100; port 1, accept 0, encap 2;" },
 	{ "[GENERAL]\nHeartbeat = DEFERRED\n[INTERFACE]\nEncapsulation = ESP",
 	  " beat 1 1000 5000 2, order 0, standby 1, connect 0, request 3000, rekey 3600000 274877906944 1073741824; port 7546, accept 1, encap 1;" },
+	{ "[INTERFACE]\nKeyServiceWorkers = 16",
+	  " beat 0 1000 5000 2, order 0, standby 1, connect 0, request 3000, rekey 3600000 274877906944 1073741824; port 7546, accept 1, encap 0; workers 16" },
+	{ "[INTERFACE]\nKeyServiceWorkers = 17", "-", "2:21: E: `17` is out of range; expected a number from 1 to 16\n" },
 	{ "[IDENTITY]\nCertificate = my certs/node 1.pem  ; mine\nPrivateKey = \"a;b #c .pem\"#x\nTrustAnchors=ca#1;2.pem\n"
 	  "RevocationList = /x=y",
 	  " path0<my certs/node 1.pem> path1<a;b #c .pem> path2<ca#1;2.pem> path3</x=y>" },

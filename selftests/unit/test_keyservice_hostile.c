@@ -1,0 +1,476 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * holdfastd's end of the link against a key management service in somebody else's
+ * hands: this program, started by keyservice.c as holdfast-kms, says what the case tells
+ * it to by an environment variable, and reports what it is answered by the text of a
+ * KMS_REFUSED.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "lib/clock.h"
+#include "loader/keyservice.h"
+
+#define FAR_AWAY_S (1ll << 40)
+#define MAPPED [10] = 0xff, 0xff
+#define WAIT_NS (20 * CLOCK_NS_PER_S)
+#define MANY 100
+#define ROLE "HOLDFAST_TEST_KEYSERVICE"
+
+static const struct hf_addr us = { .b = { MAPPED, 192, 0, 2, 1 } };
+static const struct hf_addr gateway = { .b = { MAPPED, 192, 0, 2, 9 } };
+static const struct hf_addr stranger = { .b = { MAPPED, 203, 0, 113, 66 } };
+
+/* ---- the process ---- */
+
+static struct kms_link_message heard;
+
+static void say(__u32 type, const void *body, size_t len)
+{
+	if (kms_link_send(KMS_LINK_FD, type, body, len, NULL, 0))
+		_exit(3);
+}
+
+/* Past kms_link_send(), which would not. */
+static void say_raw(__u32 type, const void *body, size_t len)
+{
+	struct kms_link_head head = { .version = KMS_LINK_VERSION, .type = type };
+	struct iovec iov[2] = { { &head, sizeof(head) }, { (void *)body, len } };
+	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 2 };
+
+	if (sendmsg(KMS_LINK_FD, &msg, MSG_NOSIGNAL) < 0)
+		_exit(3);
+}
+
+/* The next message of this type; the process ends with its link. */
+static const void *await(__u32 type)
+{
+	for (;;) {
+		struct pollfd fd = { .fd = KMS_LINK_FD, .events = POLLIN };
+		int got;
+
+		kms_link_message_clear(&heard);
+		poll(&fd, 1, -1);
+		got = kms_link_receive(KMS_LINK_FD, &heard);
+		if (got == -EAGAIN)
+			continue;
+		if (got <= 0)
+			_exit(0);
+		if (heard.type == type)
+			return heard.body;
+	}
+}
+
+/* Nothing is installed before our own certificate is known. */
+static void say_ready(void)
+{
+	const struct kms_ready ready = { .name = "us", .not_after = FAR_AWAY_S };
+
+	say(KMS_READY, &ready, sizeof(ready));
+}
+
+static struct kms_session dialled(__u64 request)
+{
+	struct kms_session session = {
+		.id = 1, .request = request, .local = us, .remote = gateway, .spi_in = 0x1000, .spi_out = 0x2000,
+		.lifetime_s = 600, .role = KMS_INITIATOR, .algorithm = KMS_AES_256_GCM,
+		.encapsulation = KMS_ENCAP_ESP, .key_len = 36, .proven = 1, .n_inner = 1, .name = "gateway",
+		.not_after = FAR_AWAY_S, .key_in = { 1 }, .key_out = { 2 },
+	};
+
+	session.inner[0] = prefix_of_host(&us);
+	return session;
+}
+
+/* What the answer to an INSTALL was. */
+static void install(const struct kms_session *session)
+{
+	struct kms_failure report = { .error = EACCES, .peer = session->remote };
+	const struct kms_installed *installed;
+
+	say(KMS_INSTALL, session, sizeof(*session));
+	installed = await(KMS_INSTALLED);
+	snprintf(report.text, sizeof(report.text), "%llu: %d", (unsigned long long)installed->session,
+		 installed->result);
+	say(KMS_REFUSED, &report, sizeof(report));
+}
+
+static void as_asked(void)
+{
+	struct kms_session session = dialled(((const struct kms_request *)await(KMS_REQUEST))->id);
+	const struct kms_session_ref ref = { .session = 1 };
+
+	say_ready();
+	install(&session);
+	say(KMS_ACTIVATE, &ref, sizeof(ref));
+	session.id = 2; /* once more for the same request */
+	install(&session);
+}
+
+static void with_a_stranger(void)
+{
+	struct kms_session session = dialled(((const struct kms_request *)await(KMS_REQUEST))->id);
+
+	session.remote = stranger;
+	install(&session);
+}
+
+static void as_a_gateway_that_dialled(void)
+{
+	struct kms_session session = dialled(0);
+
+	session.role = KMS_RESPONDER;
+	session.reversed = 1;
+	session.remote = stranger;
+	install(&session);
+}
+
+static void after_a_rejection_of_all(void)
+{
+	const struct kms_failure all = { .request = 0, .text = "all" };
+	struct kms_session session = dialled(((const struct kms_request *)await(KMS_REQUEST))->id);
+
+	say_ready();
+	say(KMS_REJECTED, &all, sizeof(all));
+	install(&session);
+}
+
+static void with_words_for_terminals(void)
+{
+	const struct kms_ready ready = { .name = "us\033[2J", .text = "\xff" };
+	const struct kms_failure failure = { .peer = stranger, .error = EACCES, .text = "line\nanother\r\x9b" };
+
+	say(KMS_READY, &ready, sizeof(ready));
+	say(KMS_REFUSED, &failure, sizeof(failure));
+}
+
+static void too_long_a_prefix(void)
+{
+	struct kms_session session = dialled(((const struct kms_request *)await(KMS_REQUEST))->id);
+
+	session.inner[0].len = 255;
+	install(&session);
+}
+
+static void without_an_end(void)
+{
+	struct kms_session session = dialled(1);
+
+	memset(session.name, 'a', sizeof(session.name));
+	say_raw(KMS_INSTALL, &session, sizeof(session));
+}
+
+static void too_many_prefixes(void)
+{
+	struct kms_session session = dialled(1);
+
+	session.n_inner = 0xffffffff;
+	say_raw(KMS_INSTALL, &session, sizeof(session));
+}
+
+static void too_short(void)
+{
+	struct kms_session session = dialled(1);
+
+	say_raw(KMS_INSTALL, &session, sizeof(session) - 1);
+}
+
+static void what_holdfastd_says(void)
+{
+	const struct kms_cancel cancel = { .id = 1 };
+
+	say(KMS_CANCEL, &cancel, sizeof(cancel));
+}
+
+/* All of it lies in the link by the time that the process is gone. */
+static void many_things(void)
+{
+	const struct kms_failure failure = { .peer = stranger, .error = EACCES, .text = "more" };
+
+	await(KMS_REQUEST); /* what is left unread would be an error at the other end */
+	for (int i = 0; i < MANY; i++)
+		say(KMS_REFUSED, &failure, sizeof(failure));
+	_exit(0);
+}
+
+static const struct {
+	const char *name;
+	void (*run)(void);
+} roles[] = {
+	{ "as_asked", as_asked },
+	{ "with_a_stranger", with_a_stranger },
+	{ "as_a_gateway_that_dialled", as_a_gateway_that_dialled },
+	{ "after_a_rejection_of_all", after_a_rejection_of_all },
+	{ "with_words_for_terminals", with_words_for_terminals },
+	{ "too_long_a_prefix", too_long_a_prefix },
+	{ "without_an_end", without_an_end },
+	{ "too_many_prefixes", too_many_prefixes },
+	{ "too_short", too_short },
+	{ "what_holdfastd_says", what_holdfastd_says },
+	{ "many_things", many_things },
+};
+
+static void play(const char *role)
+{
+	for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++)
+		if (!strcmp(roles[i].name, role))
+			roles[i].run();
+	await(0); /* until the link ends */
+}
+
+/* ---- holdfastd ---- */
+
+static struct event_base *base;
+static struct policy *policy;
+static struct keyservice *service;
+static __u64 request;
+
+static struct {
+	unsigned int installed, activated, rejected, died, told;
+	struct kms_failure refused[4];
+	size_t n_refused;
+	struct kms_ready ready;
+	char words[KMS_TEXT_MAX]; /* of the last one that was inadmissible */
+	char why[128];		  /* of the death */
+} seen;
+
+static bool is_own(void *context, const struct hf_addr *addr)
+{
+	return addr_equal(addr, &us);
+}
+
+static void on_ready(void *context, const struct kms_ready *ready)
+{
+	seen.ready = *ready;
+}
+
+static int on_install(void *context, struct kms_session *session)
+{
+	seen.installed++;
+	return 0;
+}
+
+static void on_inadmissible(void *context, const struct hf_addr *remote, const char *words, unsigned int more)
+{
+	snprintf(seen.words, sizeof(seen.words), "%s", words);
+}
+
+static void on_activate(void *context, __u64 session)
+{
+	seen.activated++;
+}
+
+static void on_abandon(void *context, __u64 session)
+{
+}
+
+static void on_failure(void *context, const struct kms_failure *failure)
+{
+}
+
+static void on_rejected(void *context, const struct kms_failure *failure)
+{
+	seen.rejected++;
+}
+
+static void on_refused(void *context, const struct kms_failure *failure)
+{
+	seen.told++;
+	if (seen.n_refused < 4)
+		seen.refused[seen.n_refused++] = *failure;
+}
+
+static void on_died(void *context, const struct keyworker_death *death)
+{
+	seen.died++;
+	snprintf(seen.why, sizeof(seen.why), "%s", death->why);
+}
+
+static void start(const char *role)
+{
+	static const struct keyservice_calls calls = {
+		.ready = on_ready, .is_own = is_own, .inadmissible = on_inadmissible, .install = on_install,
+		.activate = on_activate, .abandon = on_abandon, .attempt_failed = on_failure,
+		.rejected = on_rejected, .refused = on_refused, .died = on_died,
+	};
+	const struct keyservice_config config = { .program = "/proc/self/exe", .policy = policy,
+						  .policy_folder = "/dev" };
+	char error[512];
+
+	memset(&seen, 0, sizeof(seen));
+	request = 0;
+	setenv(ROLE, role, 1);
+	assert_int_equal(keyservice_start(base, &config, &calls, NULL, error, sizeof(error), &service), 0);
+	/* A socket with a mark takes CAP_NET_ADMIN. */
+	if (keyservice_request(service, &gateway, 1, &request) == -EPERM)
+		skip();
+}
+
+/* Runs the loop until so many reports or a death. */
+static void run(size_t reports)
+{
+	__u64 end = clock_now_ns() + WAIT_NS;
+
+	while (seen.n_refused < reports && !seen.died) {
+		assert_true(clock_now_ns() < end);
+		event_base_loop(base, EVLOOP_ONCE);
+	}
+}
+
+static int set_up(void **state)
+{
+	static const char text[] = "[IDENTITY]\nCertificate = null\nPrivateKey = null\nTrustAnchors = null\n"
+				   "[INTERFACE]\nKeyServiceWorkers = 1\n[CLUSTER]\nCluster1 = 192.0.2.9\n[TUNNEL]\nTunnel1 = 10.0.0.0/24 Cluster1\n";
+	struct policy_report report = { 0 };
+
+	base = event_base_new();
+	assert_non_null(base);
+	assert_int_equal(policy_parse(text, sizeof(text) - 1, &report, &policy), 0);
+	policy_report_clear(&report);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	keyservice_stop(service);
+	service = NULL;
+	policy_free(policy);
+	event_base_free(base);
+	return 0;
+}
+
+static void takes_what_was_asked_once(void **state)
+{
+	start("as_asked");
+	run(2);
+	assert_string_equal(seen.refused[0].text, "1: 0");
+	assert_int_equal(seen.installed, 1);
+	assert_int_equal(seen.activated, 1);
+	assert_string_equal(seen.refused[1].text, "2: -125"); /* -ECANCELED: nothing that is under way */
+	assert_int_equal(seen.died, 0);
+}
+
+/* It is told no, nothing was installed, and the words say what was wrong. */
+static void refused_with(const char *role, int error, const char *words)
+{
+	char expected[32];
+
+	snprintf(expected, sizeof(expected), "1: %d", error);
+	start(role);
+	run(1);
+	assert_string_equal(seen.refused[0].text, expected);
+	assert_int_equal(seen.installed, 0);
+	assert_int_equal(seen.died, 0);
+	if (!strstr(seen.words, words))
+		fail_msg("\"%s\" says nothing of \"%s\"", seen.words, words);
+}
+
+static void refuses_a_stranger_as_gateway(void **state)
+{
+	refused_with("with_a_stranger", -EACCES, "203.0.113.66");
+}
+
+static void refuses_a_dialler_that_says_gateway(void **state)
+{
+	refused_with("as_a_gateway_that_dialled", -EPROTO, "reversed");
+}
+
+static void refuses_too_long_a_prefix(void **state)
+{
+	refused_with("too_long_a_prefix", -EPROTO, "/255");
+}
+
+static void takes_no_rejection_of_all(void **state)
+{
+	start("after_a_rejection_of_all");
+	run(1);
+	assert_int_equal(seen.rejected, 0);
+	assert_int_equal(seen.installed, 1);
+	assert_string_equal(seen.refused[0].text, "1: 0");
+}
+
+static void makes_words_printable(void **state)
+{
+	start("with_words_for_terminals");
+	run(1);
+	assert_string_equal(seen.ready.name, "us?[2J");
+	assert_string_equal(seen.ready.text, "?");
+	assert_string_equal(seen.refused[0].text, "line?another??");
+}
+
+/* A process that says such a thing is ended, and started again. */
+static void ended_for(const char *role, const char *why)
+{
+	start(role);
+	run(1);
+	assert_int_equal(seen.died, 1);
+	assert_int_equal(seen.installed, 0);
+	assert_non_null(strstr(seen.why, why));
+	assert_int_equal(keyservice_pid(service, 0), 0);
+}
+
+static void ends_one_without_manners(void **state)
+{
+	ended_for("without_an_end", "not well-formed");
+}
+
+static void ends_one_that_counts_too_far(void **state)
+{
+	ended_for("too_many_prefixes", "not well-formed");
+}
+
+static void ends_one_that_stops_short(void **state)
+{
+	ended_for("too_short", "not well-formed");
+}
+
+/* Between any two turns of the loop only some of it is read. */
+static void hears_many_things_by_turns(void **state)
+{
+	unsigned int turns = 0, before;
+	siginfo_t info;
+
+	start("many_things");
+	assert_int_equal(waitid(P_PID, (id_t)keyservice_pid(service, 0), &info, WEXITED | WNOWAIT), 0);
+	for (; !seen.died; turns++) {
+		before = seen.told;
+		assert_int_equal(event_base_loop(base, EVLOOP_ONCE), 0);
+		assert_true(seen.told - before < MANY / 2);
+	}
+	assert_int_equal(seen.told, MANY);
+	assert_true(turns > 2);
+}
+
+static void ends_one_that_plays_holdfastd(void **state)
+{
+	ended_for("what_holdfastd_says", "wrong kind");
+}
+
+int main(int argc, char **argv)
+{
+#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		CASE(takes_what_was_asked_once),    CASE(refuses_a_stranger_as_gateway),
+		CASE(refuses_a_dialler_that_says_gateway), CASE(refuses_too_long_a_prefix),
+		CASE(takes_no_rejection_of_all),    CASE(makes_words_printable),
+		CASE(ends_one_without_manners),	    CASE(ends_one_that_counts_too_far),
+		CASE(ends_one_that_stops_short),    CASE(ends_one_that_plays_holdfastd),
+		CASE(hears_many_things_by_turns),
+	};
+
+	if (getenv(ROLE) && !strcmp(argv[0], "holdfast-kms"))
+		play(getenv(ROLE));
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
