@@ -20,15 +20,8 @@ probe_udp udp
 must 20 "probes are answered" answered udp
 must 20 "another stands by" standby_ready 1
 
-# reread NODE: the files of its identity. `holdfast` has no command for it alone.
-reread() {
-	on "$1" python3 -c '
-import json, socket, sys
-s = socket.socket(socket.AF_UNIX)
-s.connect("/run/holdfast/" + sys.argv[1] + "/control.sock")
-s.sendall(b"{\"command\": \"identity\"}\n")
-sys.exit(not json.loads(s.makefile().readline())["ok"])' "$1" || fail "$1 does not reread"
-}
+# reread NODE: its policy, and with it the files of its identity.
+reread() { hf "$1" reload >/dev/null || fail "$1 does not reload"; }
 states() { on "$1" ip xfrm state | grep -c '^src' || true; }
 sessions_of_client() { get client '[.clusters[0].gateways[] | select(.session)] | length'; }
 
