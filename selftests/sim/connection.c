@@ -210,10 +210,11 @@ void connection_installed(struct sim *sim, struct conn *conn, int side, int erro
 
 /* ---- the stages ---- */
 
-/* Certificates: what the other end may use. A strict gateway knows no ranges, and some clients' certificates lack the address. */
+/* Certificates: what the other end may use. A strict gateway lets nobody use anything. */
 static struct exchange_permit permit_of(const struct end *end, const struct node *peer)
 {
-	return (struct exchange_permit){ .name = peer->name, .hosts = peer->inner, .n_hosts = end->node->strict ? 0 : 1 };
+	return (struct exchange_permit){ .name = peer->name, .hosts = peer->inner,
+					 .n_hosts = end->node->strict ? 0 : 1 };
 }
 
 static __u32 spi_new(struct sim *sim)

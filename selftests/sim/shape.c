@@ -59,6 +59,15 @@ static void draw_network(struct shape *shape, struct rng *rng)
 	shape->clock_ppm = rng_chance(rng, 300) ? 5000 : 100;
 }
 
+/* Nobody asks for answers sooner than the way there and back takes: such a policy finds every gateway dead. */
+static void fit_policy(struct shape *shape)
+{
+	__u64 round_trip = 2 * shape->delay_ns + shape->jitter_ns + 5 * MS;
+
+	if (shape->machine.response_ns < round_trip)
+		shape->machine.response_ns = round_trip;
+}
+
 static void draw_small(struct shape *shape, struct rng *rng)
 {
 	__u64 most = rng_range(rng, 1, 20);
@@ -67,6 +76,7 @@ static void draw_small(struct shape *shape, struct rng *rng)
 	shape->n_clients = (int)rng_range(rng, 1, most);
 	draw_policy(shape, rng);
 	draw_network(shape, rng);
+	fit_policy(shape);
 	shape->payload_ns = rng_range(rng, 100, 600) * MS;
 	shape->faults_ns = rng_range(rng, 10, 30) * SEC;
 	shape->n_faults = (unsigned int)rng_range(rng, 1, 12);
