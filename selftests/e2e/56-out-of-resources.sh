@@ -77,7 +77,7 @@ done | batch client
 on client ip rule del pref 7546
 kill -CONT "${daemon[client]}"
 said client 'shortage: short of room for the kernel'
-rule_stands() { on client ip rule | grep 'lookup 7546' >/dev; }
+rule_stands() { on client ip rule | grep 'lookup 7546' >/dev/null; }
 must 10 "the rule is back all the same" rule_stands
 on client ip route flush table 99
 still_moving after

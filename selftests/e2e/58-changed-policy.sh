@@ -35,8 +35,8 @@ said client 'names no such gateway any more'
 [ "$(spi_of 200.0.0.252)" = "$spi" ] || fail "not the same session"
 is client '.clusters[] | select(.name == "Cluster 1") | .current' 200.0.0.252 || fail "the current gateway changed"
 must 20 "the session that is gone has no states" states_are client 2
-! on client ip route show table 7546 | grep 10.0.0.3 >/dev || fail "the route of a tunnel that is gone stays"
-! on client ip route get 10.0.0.3 | grep hf0 >/dev || fail "10.0.0.3 is still tunnelled"
+! on client ip route show table 7546 | grep 10.0.0.3 >/dev/null || fail "the route of a tunnel that is gone stays"
+! on client ip route get 10.0.0.3 | grep hf0 >/dev/null || fail "10.0.0.3 is still tunnelled"
 still_moving udp
 on_background client other.log "$probe" udp "${address[t2]}" 7000 -c 1 -w 20000
 must 30 "the new tunnel carries" answered other
@@ -56,7 +56,7 @@ restart g252
 said g252 'accepts no clients any more'
 must 10 "its states are gone" states_are g252 0
 is g252 '.clients | length' 0 || fail "it has clients"
-! on g252 ip neigh show proxy | grep 100.0.0.1 >/dev || fail "the claim stays"
+! on g252 ip neigh show proxy | grep 100.0.0.1 >/dev/null || fail "the claim stays"
 must 30 "the client left it" current_is_not g252
 still_moving after
 probe_end after
