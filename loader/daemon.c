@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/clock.h"
 #include "lib/log.h"
 #include "loader/adopt.h"
 #include "loader/auto.h"
@@ -39,6 +40,7 @@ struct daemon {
 	struct event *datapath_readable;
 	struct reconcile *reconcile;
 	struct adopt_result adopted;
+	__u64 moved_ns; /* packets that were held before this may bear a slot that is another cluster's now */
 	struct auto_watch *watch;  /* NULL: no tunnel leads to AUTO */
 	struct auto_server server; /* that AUTO leads to; index 0: none */
 	size_t target;		   /* the cluster's index; that of the cluster AUTO is the policy's n_clusters */
@@ -61,6 +63,20 @@ static void on_control(struct daemon *daemon, const struct hf_event *event)
 		clients_control(daemon->clients, peer, event, gate_is_open(daemon->gate));
 }
 
+/* Whose it is now, the datapath knows: it goes there, or is held anew. */
+static void put_back(struct daemon *daemon, const __u8 *packet, size_t len)
+{
+	__u8 copy[HF_HOLD_MAX];
+	int err;
+
+	if (!packet || len > sizeof(copy))
+		return;
+	memcpy(copy, packet, len);
+	err = inner_held_send(&daemon->node.inner, copy, len);
+	if (err)
+		log_debug("a held packet of %zu bytes could not be sent: %s", len, strerror(-err));
+}
+
 static void on_datapath(void *context, const struct hf_event *event, const __u8 *packet)
 {
 	struct daemon *daemon = context;
@@ -68,7 +84,9 @@ static void on_datapath(void *context, const struct hf_event *event, const __u8 
 
 	switch (event->type) {
 	case HF_EVENT_WANT:
-		if (event->slot <= daemon->policy->n_clusters)
+		if (event->time_ns < daemon->moved_ns)
+			put_back(daemon, packet, event->packet_len);
+		else if (event->slot <= daemon->policy->n_clusters)
 			clusters_want(daemon->clusters, event->slot, packet, event->packet_len);
 		else
 			clients_want(daemon->clients, event->slot, packet, event->packet_len);
@@ -516,6 +534,8 @@ static int finish_adoption(struct daemon *daemon, char *error)
 		err = node_hang_up(&daemon->node, &node);
 	if (!err)
 		err = adopt_finish(&parts, &daemon->adopted);
+	if (!err && daemon->node.moved)
+		daemon->moved_ns = clock_now_ns();
 	if (err)
 		snprintf(error, DAEMON_ERROR_MAX, "removing what a run before has left: %s", strerror(-err));
 	return err;
