@@ -541,6 +541,11 @@ static int finish_adoption(struct daemon *daemon, char *error)
 	return err;
 }
 
+static struct node_config node_config_now(void *context)
+{
+	return node_config(context);
+}
+
 static void abandon_broken(void *context, struct peer *peer)
 {
 	abandon(context, peer);
@@ -548,7 +553,7 @@ static void abandon_broken(void *context, struct peer *peer)
 
 static int keep_right(struct event_base *base, struct daemon *daemon, char *error)
 {
-	struct reconcile_config config = { .base = base, .node = &daemon->node, .node_config = node_config(daemon),
+	struct reconcile_config config = { .base = base, .node = &daemon->node, .node_config = node_config_now,
 					   .peers = daemon->peers, .clients = daemon->clients, .log = daemon->log,
 					   .end = end_broken, .abandon = abandon_broken, .context = daemon };
 	int err = reconcile_new(&config, &daemon->reconcile);

@@ -131,6 +131,7 @@ static const struct {
 static int restore_node(struct reconcile *all, unsigned int *ret_done)
 {
 	const struct reconcile_config *config = &all->config;
+	struct node_config node_config = config->node_config(config->context);
 	size_t before = 0, after = 0;
 	unsigned int parts = 0, done = 0;
 	int err;
@@ -141,7 +142,7 @@ static int restore_node(struct reconcile *all, unsigned int *ret_done)
 	if (!parts)
 		return 0;
 	route_count(config->node->route, &before);
-	err = node_restore(config->node, &config->node_config, parts, &done);
+	err = node_restore(config->node, &node_config, parts, &done);
 	if (err && !all->failing)
 		log_warning("%s", config->node->error);
 	if (!err && done & NODE_ROUTES)

@@ -22,7 +22,8 @@ struct reconcile;
 struct reconcile_config {
 	struct event_base *base;
 	struct node *node;
-	struct node_config node_config;
+	/* The policy in force, as node_restore() needs it. */
+	struct node_config (*node_config)(void *context);
 	struct peers *peers;
 	struct clients *clients;
 	struct eventlog *log;
