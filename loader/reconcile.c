@@ -37,6 +37,7 @@ struct reconcile {
 	struct event *timer;
 	unsigned int doubtful; /* bits of enum reconcile_part */
 	__u64 looked_ns;
+	bool overrun; /* all is in doubt only because notices were lost */
 	bool failing; /* the last look could not put all right: it is said once, and tried again at a slower pace */
 	__u8 buffer[RECEIVE_MAX];
 };
@@ -203,6 +204,9 @@ static void look(evutil_socket_t fd, short what, void *context)
 	ended = end_broken(all);
 	if (ended)
 		parts |= all->doubtful & RECONCILE_STATES;
+	if (all->overrun) /* programs were attached again without looking whether they were gone */
+		parts &= ~(unsigned int)RECONCILE_PROGRAMS;
+	all->overrun = false;
 	/* What failed (an interface that is not there yet) is tried again; what came up meanwhile comes as a notice. */
 	all->doubtful = err ? all->doubtful & ~(unsigned int)RECONCILE_STATES : 0;
 	if (parts || (err && !all->failing))
@@ -233,6 +237,7 @@ static void readable(evutil_socket_t fd, short what, void *context)
 		if (got < 0 && (errno == ENOBUFS || errno == ENOSPC)) {
 			/* Some notices are lost: everything is doubtful, and read anew. */
 			shortage_met(-ENOBUFS, false, "hearing the kernel's notices");
+			all->overrun = !(all->doubtful & RECONCILE_PROGRAMS);
 			all->doubtful = RECONCILE_ALL;
 			continue;
 		}
