@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "lib/clock.h"
 #include "lib/log.h"
 #include "loader/adopt.h"
 #include "loader/certwatch.h"
@@ -34,6 +35,20 @@ static void on_control(struct daemon *daemon, const struct hf_event *event)
 		clients_control(daemon->clients, peer, event, gate_is_open(daemon->gate));
 }
 
+/* Whose it is now, the datapath knows: it goes there, or is held anew. */
+static void put_back(struct daemon *daemon, const __u8 *packet, size_t len)
+{
+	__u8 copy[HF_HOLD_MAX];
+	int err;
+
+	if (!packet || len > sizeof(copy))
+		return;
+	memcpy(copy, packet, len);
+	err = inner_held_send(&daemon->node.inner, copy, len);
+	if (err)
+		log_debug("a held packet of %zu bytes could not be sent: %s", len, strerror(-err));
+}
+
 static void on_datapath(void *context, const struct hf_event *event, const __u8 *packet)
 {
 	struct daemon *daemon = context;
@@ -41,7 +56,9 @@ static void on_datapath(void *context, const struct hf_event *event, const __u8 
 
 	switch (event->type) {
 	case HF_EVENT_WANT:
-		if (clusters_have_slot(daemon->clusters, event->slot))
+		if (event->time_ns < daemon->moved_ns)
+			put_back(daemon, packet, event->packet_len);
+		else if (clusters_have_slot(daemon->clusters, event->slot))
 			clusters_want(daemon->clusters, event->slot, packet, event->packet_len);
 		else
 			clients_want(daemon->clients, event->slot, packet, event->packet_len);
@@ -609,9 +626,16 @@ static int finish_adoption(struct daemon *daemon, char *error)
 		err = node_hang_up(&daemon->node, &node);
 	if (!err)
 		err = adopt_finish(&parts, &daemon->adopted);
+	if (!err && daemon->node.moved)
+		daemon->moved_ns = clock_now_ns();
 	if (err)
 		snprintf(error, DAEMON_ERROR_MAX, "removing what a run before has left: %s", strerror(-err));
 	return err;
+}
+
+static struct node_config node_config_now(void *context)
+{
+	return daemon_node_config(context);
 }
 
 static void abandon_broken(void *context, struct peer *peer)
@@ -621,7 +645,7 @@ static void abandon_broken(void *context, struct peer *peer)
 
 static int keep_right(struct event_base *base, struct daemon *daemon, char *error)
 {
-	struct reconcile_config config = { .base = base, .node = &daemon->node, .node_config = daemon_node_config(daemon),
+	struct reconcile_config config = { .base = base, .node = &daemon->node, .node_config = node_config_now,
 					   .peers = daemon->peers, .clients = daemon->clients, .log = daemon->log,
 					   .end = end_broken, .abandon = abandon_broken, .context = daemon };
 	int err = reconcile_new(&config, &daemon->reconcile);

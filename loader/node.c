@@ -523,7 +523,10 @@ static int restore_tunnel(struct node *node, const struct node_config *config, b
 	return err;
 }
 
-/* An underlay interface that came back is another one to the kernel. One that is away is waited for. An address that stands stays. */
+/*
+ * An underlay interface that came back is another one to the kernel. One that is
+ * away is waited for. An address that stands stays.
+ */
 static void follow_underlay(struct node *node)
 {
 	struct node_interface now;

@@ -37,6 +37,7 @@ struct reconcile {
 	struct event *timer;
 	unsigned int doubtful; /* bits of enum reconcile_part */
 	__u64 looked_ns;
+	bool overrun; /* all is in doubt only because notices were lost */
 	bool failing; /* the last look could not put all right: it is said once, and tried again at a slower pace */
 	__u8 buffer[RECEIVE_MAX];
 };
@@ -131,6 +132,7 @@ static const struct {
 static int restore_node(struct reconcile *all, unsigned int *ret_done)
 {
 	const struct reconcile_config *config = &all->config;
+	struct node_config node_config = config->node_config(config->context);
 	size_t before = 0, after = 0;
 	unsigned int parts = 0, done = 0;
 	int err;
@@ -141,7 +143,7 @@ static int restore_node(struct reconcile *all, unsigned int *ret_done)
 	if (!parts)
 		return 0;
 	route_count(config->node->route, &before);
-	err = node_restore(config->node, &config->node_config, parts, &done);
+	err = node_restore(config->node, &node_config, parts, &done);
 	if (err && !all->failing)
 		log_warning("%s", config->node->error);
 	if (!err && done & NODE_ROUTES)
@@ -202,6 +204,9 @@ static void look(evutil_socket_t fd, short what, void *context)
 	ended = end_broken(all);
 	if (ended)
 		parts |= all->doubtful & RECONCILE_STATES;
+	if (all->overrun) /* programs were attached again without looking whether they were gone */
+		parts &= ~(unsigned int)RECONCILE_PROGRAMS;
+	all->overrun = false;
 	/* What failed (an interface that is not there yet) is tried again; what came up meanwhile comes as a notice. */
 	all->doubtful = err ? all->doubtful & ~(unsigned int)RECONCILE_STATES : 0;
 	if (parts || (err && !all->failing))
@@ -232,6 +237,7 @@ static void readable(evutil_socket_t fd, short what, void *context)
 		if (got < 0 && (errno == ENOBUFS || errno == ENOSPC)) {
 			/* Some notices are lost: everything is doubtful, and read anew. */
 			shortage_met(-ENOBUFS, false, "hearing the kernel's notices");
+			all->overrun = !(all->doubtful & RECONCILE_PROGRAMS);
 			all->doubtful = RECONCILE_ALL;
 			continue;
 		}
@@ -295,11 +301,6 @@ int reconcile_new(const struct reconcile_config *config, struct reconcile **ret_
 	else
 		*ret_reconcile = all;
 	return err;
-}
-
-void reconcile_change(struct reconcile *all, const struct node_config *config)
-{
-	all->config.node_config = *config;
 }
 
 void reconcile_free(struct reconcile *all)

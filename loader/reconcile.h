@@ -22,7 +22,8 @@ struct reconcile;
 struct reconcile_config {
 	struct event_base *base;
 	struct node *node;
-	struct node_config node_config;
+	/* The policy in force, as node_restore() needs it. */
+	struct node_config (*node_config)(void *context);
 	struct peers *peers;
 	struct clients *clients;
 	struct eventlog *log;
@@ -35,8 +36,6 @@ struct reconcile_config {
 
 /* Listens from now on. 0 or -errno. */
 int reconcile_new(const struct reconcile_config *config, struct reconcile **ret_reconcile);
-/* What is to be put back is this from now on. */
-void reconcile_change(struct reconcile *reconcile, const struct node_config *config);
 /* Takes NULL. */
 void reconcile_free(struct reconcile *reconcile);
 

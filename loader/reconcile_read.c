@@ -72,16 +72,29 @@ static unsigned int read_link(const struct reconcile_ours *ours, const struct nl
 	return parts;
 }
 
+/* A route goes with the address that is its source, and the kernel tells of the address only. */
+static bool is_source(const struct node *node, const struct hf_addr *addr)
+{
+	return addr_equal(addr, &node->source) || (node->dialled.index && addr_equal(addr, &node->dialled_source));
+}
+
 static unsigned int read_addr(const struct reconcile_ours *ours, const struct nlmsghdr *message)
 {
 	const struct ifaddrmsg *info = mnl_nlmsg_get_payload(message);
+
+	const struct nlattr *attr;
+	struct hf_addr addr;
+	bool source = false;
 
 	if (mnl_nlmsg_get_payload_len(message) < sizeof(*info))
 		return 0;
 	if ((int)info->ifa_index == ours->tunnel)
 		return message->nlmsg_type == RTM_DELADDR ? RECONCILE_TUNNEL | RECONCILE_ROUTES : 0;
-	/* A route goes with the address that is its source, and the kernel tells of the address only. */
-	return RECONCILE_ADDRESSES | (message->nlmsg_type == RTM_DELADDR ? RECONCILE_ROUTES : 0);
+	mnl_attr_for_each(attr, message, sizeof(*info))
+		if (mnl_attr_get_type(attr) == IFA_LOCAL && mnl_attr_get_payload_len(attr) == sizeof(__be32) &&
+		    !netlink_get_addr(AF_INET, mnl_attr_get_payload(attr), &addr))
+			source = source || is_source(ours->node, &addr);
+	return RECONCILE_ADDRESSES | (source ? RECONCILE_ROUTES : 0);
 }
 
 static unsigned int read_route(const struct nlmsghdr *message)

@@ -261,7 +261,6 @@ static void put_in_force(struct applying *apply, const struct node_tunnels *tunn
 	struct daemon *daemon = reload->daemon;
 	struct policy *old = daemon->policy;
 	struct policy_table *old_table = daemon->table;
-	struct node_config config;
 
 	clusters_commit(apply->clusters);
 	node_remove_tunnels(&daemon->node, tunnels);
@@ -272,8 +271,6 @@ static void put_in_force(struct applying *apply, const struct node_tunnels *tunn
 	if (daemon->server.index)
 		daemon->target = auto_target(daemon->policy, &daemon->server.address);
 	keyservice_take_policy(daemon->service, daemon->policy);
-	config = daemon_node_config(daemon);
-	reconcile_change(daemon->reconcile, &config);
 	if (adopt_name_slots(&daemon->node, daemon->policy, daemon->slots))
 		log_warning("reload: the clusters' slots cannot be noted: a crash would cost their sessions");
 	daemon_set_limits(daemon);

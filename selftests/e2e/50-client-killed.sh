@@ -13,7 +13,7 @@ left() {
 
 topology_up
 left >"$work/before"
-cluster_up
+cluster_up timeout=20
 serve t1
 capture_start
 traffic

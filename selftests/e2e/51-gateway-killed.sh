@@ -18,7 +18,7 @@ kill_daemon "$used"
 restart "$used"
 [ "$(spis "$used")" = "$before" ] || fail "not the same sessions: $before, now: $(spis "$used")"
 is "$used" '.clients[0].claimed' true || fail "the claim was not adopted"
-on "$used" ip neigh show proxy | grep -q 100.0.0.1 || fail "no proxy entry"
+on "$used" ip neigh show proxy | grep 100.0.0.1 >/dev/null || fail "no proxy entry"
 current_is "$used" || fail "the client moved to $(current)"
 still_moving udp
 still_moving tcp

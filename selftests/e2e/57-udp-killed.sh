@@ -5,7 +5,7 @@
 . "$(dirname "$0")/survive.inc"
 
 keeper_of() { on "$1" ss -xlpH 2>/dev/null | sed -n 's/.*keeper.sock.*pid=\([0-9]*\).*/\1/p' | head -n 1; }
-socket_stands() { on "$1" ss -ulnH | grep -q ':4500 '; }
+socket_stands() { on "$1" ss -ulnH | grep ':4500 ' >/dev/null; }
 
 topology_up
 pki
@@ -19,7 +19,7 @@ capture_start
 traffic
 used=$(current_node)
 before=$(spis client)
-on client ip xfrm state | grep -q 'encap type espinudp' || fail "no ESP in UDP"
+on client ip xfrm state | grep 'encap type espinudp' >/dev/null || fail "no ESP in UDP"
 
 for node in client "$used"; do
 	pid=$(keeper_of $node)

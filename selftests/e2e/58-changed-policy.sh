@@ -10,7 +10,7 @@ spi_of() { get client ".clusters[].gateways[] | select(.address == \"$1\") | .se
 
 topology_up
 cluster_up cluster='200.0.0.252 200.0.0.253'
-serve t1 t2
+serve t1
 capture_start
 traffic
 [ "$(current_node)" = g252 ] || fail "$(current) is in use"
@@ -35,12 +35,11 @@ said client 'names no such gateway any more'
 [ "$(spi_of 200.0.0.252)" = "$spi" ] || fail "not the same session"
 is client '.clusters[] | select(.name == "Cluster 1") | .current' 200.0.0.252 || fail "the current gateway changed"
 must 20 "the session that is gone has no states" states_are client 2
-! on client ip route show table 7546 | grep -q 10.0.0.3 || fail "the route of a tunnel that is gone stays"
-! on client ip route get 10.0.0.3 | grep -q hf0 || fail "10.0.0.3 is still tunnelled"
+! on client ip route show table 7546 | grep 10.0.0.3 >/dev/null || fail "the route of a tunnel that is gone stays"
+! on client ip route get 10.0.0.3 | grep hf0 >/dev/null || fail "10.0.0.3 is still tunnelled"
 still_moving udp
-on_background client other.log "$probe" udp "${address[t2]}" 7000 -c 1 -w 20000
-must 30 "the new tunnel carries" answered other
-is client '.clusters[] | select(.name == "Cluster 2") | .current' 200.0.0.254 || fail "not through its own cluster"
+# What was held while the slots changed hands went its own way, not the new cluster's.
+is client '.clusters[] | select(.name == "Cluster 2") | .current' null || fail "the new cluster was asked for"
 nothing_lost
 stop_daemon client
 
@@ -56,7 +55,7 @@ restart g252
 said g252 'accepts no clients any more'
 must 10 "its states are gone" states_are g252 0
 is g252 '.clients | length' 0 || fail "it has clients"
-! on g252 ip neigh show proxy | grep -q 100.0.0.1 || fail "the claim stays"
+! on g252 ip neigh show proxy | grep 100.0.0.1 >/dev/null || fail "the claim stays"
 must 30 "the client left it" current_is_not g252
 still_moving after
 probe_end after

@@ -112,21 +112,31 @@ static void links(void **state)
 	assert_int_equal(of_link(RTM_NEWLINK, 12, "eth9", true, XDP_ATTACHED_NONE), 0);
 }
 
-static unsigned int of_addr(__u16 type, __u32 index)
+static unsigned int of_addr(__u16 type, __u32 index, const char *text)
 {
 	struct ifaddrmsg *head = begin(type, OTHER, sizeof(*head));
+	struct hf_addr addr;
+	__be32 v4;
 
+	assert_int_equal(addr_parse(text, strlen(text), &addr), 0);
+	v4 = addr_to_be32(&addr);
 	head->ifa_family = AF_INET;
 	head->ifa_index = index;
+	mnl_attr_put(&made.head, IFA_LOCAL, sizeof(v4), &v4);
 	return reconcile_read_route(&ours, &made.head);
 }
 
 static void addresses(void **state)
 {
-	assert_int_equal(of_addr(RTM_DELADDR, TUNNEL), RECONCILE_TUNNEL | RECONCILE_ROUTES);
-	assert_int_equal(of_addr(RTM_NEWADDR, TUNNEL), 0);
-	assert_int_equal(of_addr(RTM_DELADDR, UNDERLAY), RECONCILE_ADDRESSES | RECONCILE_ROUTES);
-	assert_int_equal(of_addr(RTM_NEWADDR, UNDERLAY), RECONCILE_ADDRESSES);
+	static const char source[] = "192.0.2.1", other[] = "192.0.2.2";
+
+	assert_int_equal(addr_parse(source, strlen(source), &node.source), 0);
+	assert_int_equal(of_addr(RTM_DELADDR, TUNNEL, other), RECONCILE_TUNNEL | RECONCILE_ROUTES);
+	assert_int_equal(of_addr(RTM_NEWADDR, TUNNEL, other), 0);
+	assert_int_equal(of_addr(RTM_DELADDR, UNDERLAY, source), RECONCILE_ADDRESSES | RECONCILE_ROUTES);
+	assert_int_equal(of_addr(RTM_NEWADDR, UNDERLAY, source), RECONCILE_ADDRESSES | RECONCILE_ROUTES);
+	assert_int_equal(of_addr(RTM_DELADDR, 12, other), RECONCILE_ADDRESSES);
+	assert_int_equal(of_addr(RTM_NEWADDR, UNDERLAY, other), RECONCILE_ADDRESSES);
 }
 
 static unsigned int of_tc(__u16 type, int index)
