@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -14,6 +13,7 @@
 #include "lib/log.h"
 #include "lib/secret.h"
 #include "loader/admission.h"
+#include "loader/keyaccount.h"
 #include "loader/keyidentity.h"
 #include "loader/keylisten.h"
 
@@ -22,17 +22,6 @@
 /* What is shorter would be renewed faster than it is made. */
 #define LEAST_LIFETIME_S 5
 #define KNOWN_AT_ONCE KMS_MAX_KNOWN
-
-/* What a worker has under way. */
-struct owed {
-	TAILQ_ENTRY(owed) entry;
-	size_t worker;
-	__u64 request; /* its id; 0: this is a session */
-	__u64 session; /* ours */
-	__u64 kms;     /* the worker's own number of the session: no two workers' need differ */
-	__u64 answers; /* the request that the session answers, or 0 */
-};
-TAILQ_HEAD(owed_list, owed);
 
 struct keyservice {
 	struct event_base *base;
@@ -51,7 +40,7 @@ struct keyservice {
 	struct kms_ready verdict; /* the first answer, or the first bad one */
 	bool heard;
 	struct admission *admission;
-	struct owed_list owed;
+	struct keyaccount account;
 	__u64 last_request;
 	__u64 last_session;
 	int listening[LISTEN_MAX + 1][KEYLISTEN_WORKERS_MAX]; /* with also, at the end */
@@ -61,82 +50,30 @@ struct keyservice {
 
 /* ---- what is under way ---- */
 
-static struct owed *owe(struct keyservice *service, size_t worker)
-{
-	struct owed *owed = calloc(1, sizeof(*owed));
-
-	if (!owed)
-		return NULL;
-	owed->worker = worker;
-	TAILQ_INSERT_TAIL(&service->owed, owed, entry);
-	return owed;
-}
-
 static void settle(struct keyservice *service, struct owed *owed)
 {
-	if (!owed)
-		return;
-	if (owed->request)
+	if (owed && owed->request)
 		admission_settled(service->admission, owed->request);
-	TAILQ_REMOVE(&service->owed, owed, entry);
-	free(owed);
+	keyaccount_settle(&service->account, owed);
 }
 
-static struct owed *find_request(struct keyservice *service, __u64 id)
-{
-	struct owed *owed;
-
-	TAILQ_FOREACH(owed, &service->owed, entry)
-		if (id && owed->request == id)
-			return owed;
-	return NULL;
-}
-
-/* Of this worker: a request that another has is none of its business. */
-static struct owed *find_own_request(struct keyservice *service, const struct keyworker *worker, __u64 id)
-{
-	struct owed *owed = find_request(service, id);
-
-	return owed && owed->worker == keyworker_index(worker) ? owed : NULL;
-}
-
-static struct owed *find_session(struct keyservice *service, const struct keyworker *worker, __u64 kms)
-{
-	struct owed *owed;
-
-	TAILQ_FOREACH(owed, &service->owed, entry)
-		if (!owed->request && owed->kms == kms && owed->worker == keyworker_index(worker))
-			return owed;
-	return NULL;
-}
-
-/* All that a dead worker had: first out of the list, for the calls may ask for something new. */
+/* All that a dead worker had: first out of the account, for the calls may ask for something new. */
 static void give_up(struct keyservice *service, size_t worker)
 {
-	struct owed_list lost = TAILQ_HEAD_INITIALIZER(lost);
+	struct keyaccount lost = TAILQ_HEAD_INITIALIZER(lost);
 	struct kms_failure failure = { .error = ECONNABORTED, .text = "the key management service died" };
-	struct owed *owed, *next;
+	struct owed *owed;
 
-	for (owed = TAILQ_FIRST(&service->owed); owed; owed = next) {
-		next = TAILQ_NEXT(owed, entry);
-		if (owed->worker != worker)
-			continue;
+	keyaccount_take(&service->account, worker, &lost);
+	while ((owed = TAILQ_FIRST(&lost))) {
+		failure.request = owed->request;
 		if (owed->request)
 			admission_settled(service->admission, owed->request);
-		TAILQ_REMOVE(&service->owed, owed, entry);
-		if (owed->request)
-			TAILQ_INSERT_TAIL(&lost, owed, entry);
-		else
-			TAILQ_INSERT_HEAD(&lost, owed, entry); /* the half that is there goes before a new one comes */
-	}
-	while ((owed = TAILQ_FIRST(&lost))) {
-		TAILQ_REMOVE(&lost, owed, entry);
-		failure.request = owed->request;
 		if (owed->request)
 			service->calls.rejected(service->context, &failure);
 		else
 			service->calls.abandon(service->context, owed->session);
-		free(owed);
+		keyaccount_settle(&lost, owed);
 	}
 }
 
@@ -402,19 +339,22 @@ static int admit(struct keyservice *service, const struct kms_session *session)
 
 static int take_session(struct keyservice *service, struct keyworker *worker, struct kms_session *session)
 {
+	size_t index = keyworker_index(worker);
 	struct owed *owed;
 	int err = admit(service, session);
+	bool own;
 
 	if (!err)
 		err = limit_lifetime(service, session);
 	if (err)
 		return err;
 	/* One that answers a request answers its own. */
-	if ((session->role == KMS_INITIATOR) != (find_own_request(service, worker, session->request) != NULL))
+	own = keyaccount_own_request(&service->account, index, session->request) != NULL;
+	if ((session->role == KMS_INITIATOR) != own)
 		return -ENOENT;
-	if (find_session(service, worker, session->id))
+	if (keyaccount_session(&service->account, index, session->id))
 		return -EEXIST;
-	owed = owe(service, keyworker_index(worker));
+	owed = keyaccount_add(&service->account, index);
 	if (!owed)
 		return -ENOMEM;
 	owed->kms = session->id;
@@ -422,7 +362,7 @@ static int take_session(struct keyservice *service, struct keyworker *worker, st
 	session->id = owed->session = ++service->last_session;
 	err = service->calls.install(service->context, session);
 	if (err)
-		settle(service, find_session(service, worker, owed->kms));
+		settle(service, keyaccount_session(&service->account, index, owed->kms));
 	else
 		admission_installed(service->admission, session);
 	return err;
@@ -447,28 +387,35 @@ static void on_install(struct keyservice *service, struct keyworker *worker, con
 	explicit_bzero(&incoming, sizeof(incoming));
 	if (!keyworker_send(worker, KMS_INSTALLED, &installed, sizeof(installed), NULL, 0) || installed.result)
 		return;
-	owed = find_session(service, worker, installed.session);
+	owed = keyaccount_session(&service->account, keyworker_index(worker), installed.session);
 	service->calls.abandon(service->context, owed->session);
 	settle(service, owed);
 }
 
+static struct owed *find_session(struct keyservice *service, const struct keyworker *worker, const void *body)
+{
+	const struct kms_session_ref *ref = body;
+
+	return keyaccount_session(&service->account, keyworker_index(worker), ref->session);
+}
+
 static void on_activate(struct keyservice *service, struct keyworker *worker, const void *body)
 {
-	struct owed *owed = find_session(service, worker, ((const struct kms_session_ref *)body)->session);
+	struct owed *owed = find_session(service, worker, body);
 	__u64 session;
 
 	if (!owed)
 		return;
 	session = owed->session;
 	admission_activated(service->admission, session);
-	settle(service, find_own_request(service, worker, owed->answers));
+	settle(service, keyaccount_own_request(&service->account, owed->worker, owed->answers));
 	settle(service, owed);
 	service->calls.activate(service->context, session);
 }
 
 static void on_abandon(struct keyservice *service, struct keyworker *worker, const void *body)
 {
-	struct owed *owed = find_session(service, worker, ((const struct kms_session_ref *)body)->session);
+	struct owed *owed = find_session(service, worker, body);
 	__u64 session;
 
 	if (!owed)
@@ -482,14 +429,14 @@ static void on_attempt_failed(struct keyservice *service, struct keyworker *work
 {
 	const struct kms_failure *failure = body;
 
-	if (find_own_request(service, worker, failure->request))
+	if (keyaccount_own_request(&service->account, keyworker_index(worker), failure->request))
 		service->calls.attempt_failed(service->context, failure);
 }
 
 static void on_rejected(struct keyservice *service, struct keyworker *worker, const void *body)
 {
 	const struct kms_failure *failure = body;
-	struct owed *owed = find_own_request(service, worker, failure->request);
+	struct owed *owed = keyaccount_own_request(&service->account, keyworker_index(worker), failure->request);
 
 	if (!owed)
 		return;
@@ -599,7 +546,7 @@ int keyservice_start(struct event_base *base, const struct keyservice_config *co
 	service->context = context;
 	service->program = -1;
 	service->identity = service->next = KEYIDENTITY_NONE;
-	TAILQ_INIT(&service->owed);
+	TAILQ_INIT(&service->account);
 	service->n_workers = policy_key_service_workers(config->policy, (size_t)sysconf(_SC_NPROCESSORS_ONLN));
 	err = admission_new(&service->admission);
 	if (!err)
@@ -621,8 +568,8 @@ void keyservice_stop(struct keyservice *service)
 		keyworker_free(service->workers[i]);
 	while (service->n_listening)
 		close_last_listening(service);
-	while (!TAILQ_EMPTY(&service->owed))
-		settle(service, TAILQ_FIRST(&service->owed));
+	while (!TAILQ_EMPTY(&service->account))
+		settle(service, TAILQ_FIRST(&service->account));
 	admission_free(service->admission);
 	keyidentity_close(&service->identity);
 	keyidentity_close(&service->next);
@@ -733,7 +680,7 @@ int keyservice_request(struct keyservice *service, const struct hf_addr *gateway
 		return -ENOTCONN;
 	request.n_inner = (__u32)keyservice_inner(policy, request.inner);
 	memcpy(request.gateways, gateways, n * sizeof(*gateways));
-	owed = owe(service, keyworker_index(worker));
+	owed = keyaccount_add(&service->account, keyworker_index(worker));
 	if (!owed)
 		return -ENOMEM;
 	owed->request = request.id;
@@ -750,7 +697,7 @@ int keyservice_request(struct keyservice *service, const struct hf_addr *gateway
 void keyservice_cancel(struct keyservice *service, __u64 id)
 {
 	struct kms_cancel cancel = { .id = id };
-	struct owed *owed = find_request(service, id);
+	struct owed *owed = keyaccount_request(&service->account, id);
 
 	if (!owed)
 		return;
