@@ -536,11 +536,26 @@ void clusters_session_down(struct clusters *all, const struct hf_addr *gateway, 
 	}
 }
 
+static bool is_worth_renewing(struct clusters *all, const struct hf_addr *gateway)
+{
+	bool used = false;
+
+	for (size_t i = 0; i < all->n; i++) {
+		if (!all->cluster[i]->awake || cluster_gateway_index(all->cluster[i], gateway) == FAILOVER_NOBODY)
+			continue;
+		used = true;
+		look(all->cluster[i]);
+		if (failover_renews(&all->cluster[i]->machine, clock_now_ns()))
+			return true;
+	}
+	return !used;
+}
+
 void clusters_renew(struct clusters *all, struct peer *gateway)
 {
 	int err;
 
-	if (!all->service)
+	if (!all->service || !is_worth_renewing(all, &gateway->remote))
 		return;
 	for (size_t i = 0; i < FAILOVER_MAX_GATEWAYS; i++)
 		if (all->renewals[i].request && addr_equal(&all->renewals[i].gateway, &gateway->remote))

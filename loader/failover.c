@@ -387,6 +387,12 @@ static bool wants(const struct failover *m, __u64 now)
 	       (m->was_used && m->config.heartbeat == FAILOVER_BEAT_INSTANT);
 }
 
+bool failover_renews(const struct failover *m, __u64 now)
+{
+	return m->config.heartbeat != FAILOVER_BEAT_DEFERRED || wants(m, now) ||
+	       (m->current != FAILOVER_NOBODY && now - m->gateway[m->current].last_auth_ns < WANT_FOR);
+}
+
 static __u64 silent_due(const struct failover *m)
 {
 	__u64 pace = m->config.response_ns > SILENT_PACE ? m->config.response_ns : SILENT_PACE;

@@ -202,6 +202,13 @@ __u64 failover_deadline_ns(const struct failover *machine, __u64 now_ns);
 
 enum failover_state failover_gateway_state(const struct failover *machine, int gateway);
 
+/*
+ * Whether sessions of this cluster are worth new keys when theirs grow old. Not so
+ * with DEFERRED while nothing is sent or received: no connection is made in idle
+ * times; the next payload makes a session anew.
+ */
+bool failover_renews(const struct failover *machine, __u64 now_ns);
+
 /* How many unanswered heartbeats in a row count as death now: HeartbeatTries, more where the path loses. */
 unsigned int failover_tries(const struct failover *machine);
 

@@ -317,6 +317,27 @@ static void deferred_waits_for_payload(void **state)
 	assert_int_equal(w.steered, 1);
 }
 
+static void deferred_renews_what_is_used(void **state)
+{
+	struct world w;
+
+	world_init(&w, FAILOVER_BEAT_DEFERRED, 1);
+	assert_true(failover_renews(&w.machine, w.now));
+	run_until(&w, w.now + 100 * S);
+	assert_false(failover_renews(&w.machine, w.now));
+	/* Payload that is watched for; then what comes from the gateway, though nothing is watched for any more. */
+	step(&w, (struct failover_event){ .type = FAILOVER_PAYLOAD, .gateway = 0 });
+	assert_true(failover_renews(&w.machine, w.now));
+	run_until(&w, w.now + 100 * S);
+	assert_false(failover_renews(&w.machine, w.now));
+	step(&w, (struct failover_event){ .type = FAILOVER_ALIVE, .gateway = 0, .rx_ns = w.now, .auth_ns = w.now });
+	assert_true(failover_renews(&w.machine, w.now));
+
+	world_init(&w, FAILOVER_BEAT_INSTANT, 1);
+	run_until(&w, w.now + 100 * S);
+	assert_true(failover_renews(&w.machine, w.now));
+}
+
 static void late_timer_does_not_blame(void **state)
 {
 	struct world w;
@@ -780,6 +801,7 @@ int main(void)
 		cmocka_unit_test(beats_only_to_the_one_in_use),
 		cmocka_unit_test(none_sends_nothing),
 		cmocka_unit_test(deferred_waits_for_payload),
+		cmocka_unit_test(deferred_renews_what_is_used),
 		cmocka_unit_test(late_timer_does_not_blame),
 		cmocka_unit_test(loss_makes_no_storm),
 		cmocka_unit_test(denied_backs_off),
