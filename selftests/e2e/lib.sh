@@ -472,9 +472,9 @@ probe_end() {
 }
 # sum NAME FIELD
 sum() { sed -n "s/^sum .*\<$2=\([^ ]*\).*/\1/p" "$work/$1.log"; }
-# warm: a session stands before anything is measured.
+# warm: a session stands before anything is measured. More than one packet: on a slow machine the first may be held too long.
 warm() {
-	probe_udp warm -c 1 -w 20000
+	probe_udp warm -i 1000
 	must 60 "the first packet was answered" answered warm
 	end "$background" INT
 }
