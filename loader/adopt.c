@@ -223,8 +223,10 @@ static bool keep_tunnel(void *context, const struct datapath_tunnel *tunnel)
 	return clients_have_prefix(parts->clients, &tunnel->prefix, &slot) && slot == tunnel->slot;
 }
 
-bool adopt_route_is_wanted(const struct adopt_parts *parts, const struct route_seen *route)
+/* Whether the policy or a client has this route. */
+static bool keep_route(void *context, const struct route_seen *route)
 {
+	const struct adopt_parts *parts = context;
 	const struct policy_entry *entry;
 
 	if (route->main)
@@ -235,11 +237,6 @@ bool adopt_route_is_wanted(const struct adopt_parts *parts, const struct route_s
 	if (!entry || route->unreachable)
 		return entry;
 	return parts->policy->tunnels[entry->tunnel].target == POLICY_TARGET_CLUSTER || parts->node->dialled.index;
-}
-
-static bool keep_route(void *context, const struct route_seen *route)
-{
-	return adopt_route_is_wanted(context, route);
 }
 
 static bool keep_claim(void *context, int index, const struct hf_addr *addr)

@@ -16,7 +16,6 @@
 #include "loader/eventlog.h"
 #include "loader/node.h"
 #include "loader/peer.h"
-#include "loader/route.h"
 
 /*
  * Before the tunnels are filled in: which peer each cluster of the policy used,
@@ -61,8 +60,5 @@ int adopt_sessions(const struct adopt_parts *parts, struct adopt_result *ret_res
  * claims, routes), and says what was adopted. 0 or -errno.
  */
 int adopt_finish(const struct adopt_parts *parts, const struct adopt_result *result);
-
-/* Whether the policy or a client has this route; what is Holdfast's and is not wanted is left over. */
-bool adopt_route_is_wanted(const struct adopt_parts *parts, const struct route_seen *route);
 
 #endif

@@ -165,7 +165,7 @@ int datapath_name_slot(struct datapath *dp, __u32 slot, const char *name);
 int datapath_each_slot(struct datapath *dp, int (*each)(void *context, __u32 slot, const char *name), void *context);
 int datapath_unname_slot(struct datapath *dp, __u32 slot); /* 0 also when absent */
 
-/* What a sweep keeps; NULL would keep nothing. */
+/* What a sweep keeps: each says so of one entry. All are to be given. */
 struct datapath_keep {
 	bool (*peer)(void *context, __u32 if_id);
 	bool (*slot)(void *context, __u32 slot);
