@@ -257,16 +257,6 @@ bool clusters_have(const struct clusters *all, const struct hf_addr *addr)
 	return false;
 }
 
-static void forget_renewal(struct clusters *all, const struct hf_addr *gateway)
-{
-	for (size_t i = 0; i < FAILOVER_MAX_GATEWAYS; i++) {
-		if (!all->renewals[i].request || !addr_equal(&all->renewals[i].gateway, gateway))
-			continue;
-		keyservice_cancel(all->service, all->renewals[i].request);
-		all->renewals[i].request = 0;
-	}
-}
-
 void clusters_leave(struct clusters *all, __u32 slot, struct peer *peer, const char *why)
 {
 	if (clusters_have(all, &peer->remote)) {
@@ -275,7 +265,7 @@ void clusters_leave(struct clusters *all, __u32 slot, struct peer *peer, const c
 	}
 	if (peer->role == HF_ROLE_GATEWAY)
 		clusters_send_control(all, peer, HF_CONTROL_BYE, 0);
-	forget_renewal(all, &peer->remote);
+	clusters_forget_renewal(all, &peer->remote);
 	clusters_end_session_of(all, peer, why);
 }
 
@@ -420,9 +410,8 @@ void clusters_session_up(struct clusters *all, struct peer *gateway, const struc
 {
 	__u64 request = session->request;
 
-	for (size_t i = 0; i < FAILOVER_MAX_GATEWAYS; i++)
-		if (request && all->renewals[i].request == request)
-			all->renewals[i].request = 0;
+	if (request)
+		clusters_renewal_over(all, request);
 	if (gateway->role == HF_ROLE_GATEWAY)
 		say_session(all, gateway, session->again);
 	for (size_t i = 0; i < all->n; i++) {
@@ -467,50 +456,6 @@ void clusters_session_down(struct clusters *all, const struct hf_addr *gateway, 
 			continue;
 		if (all->cluster[i]->machine.gateway[event.gateway].session)
 			cluster_step(all->cluster[i], &event);
-	}
-}
-
-void clusters_renew(struct clusters *all, struct peer *gateway)
-{
-	for (size_t i = 0; i < FAILOVER_MAX_GATEWAYS; i++)
-		if (all->renewals[i].request && addr_equal(&all->renewals[i].gateway, &gateway->remote))
-			return;
-	for (size_t i = 0; i < FAILOVER_MAX_GATEWAYS; i++) {
-		if (all->renewals[i].request)
-			continue;
-		all->renewals[i].gateway = gateway->remote;
-		if (keyservice_request(all->service, &gateway->remote, 1, &all->renewals[i].request))
-			all->renewals[i].request = 0;
-		return;
-	}
-}
-
-void clusters_attempt_failed(struct clusters *all, __u64 request, int error)
-{
-	for (size_t i = 0; i < all->n; i++)
-		if (all->cluster[i]->request == request && error != EACCES)
-			all->cluster[i]->unreached = true;
-}
-
-void clusters_rejected(struct clusters *all, __u64 request, int error)
-{
-	for (size_t i = 0; i < FAILOVER_MAX_GATEWAYS; i++)
-		if (!request || all->renewals[i].request == request)
-			all->renewals[i].request = 0;
-	for (size_t i = 0; i < all->n; i++) {
-		struct cluster *cluster = all->cluster[i];
-		struct failover_event event = { .type = FAILOVER_REJECTED };
-
-		if (!cluster->request || (request && cluster->request != request))
-			continue;
-		cluster->request = 0;
-		event.denied = request && !cluster->unreached;
-		if (error == EALREADY)
-			log_debug("%s: the gateway dials us itself", cluster->policy->name);
-		else
-			eventlog_emit(all->config.log, EVENT_REJECTED, json_pack("{s:s}", "cluster", cluster->policy->name),
-				      "%s: key request rejected: no gateway authenticated", cluster->policy->name);
-		cluster_step(cluster, &event);
 	}
 }
 
