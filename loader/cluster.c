@@ -64,7 +64,7 @@ void cluster_step(struct cluster *cluster, const struct failover_event *event)
 }
 
 /* What the datapath has stamped since the last look: before any timer blames a gateway. */
-static void look(struct cluster *cluster)
+void cluster_look(struct cluster *cluster)
 {
 	for (int g = 0; g < (int)cluster->policy->n_gateways; g++) {
 		struct peer *peer = cluster_peer(cluster, g);
@@ -87,7 +87,7 @@ static void timer_due(evutil_socket_t fd, short what, void *context)
 {
 	struct cluster *cluster = context;
 
-	look(cluster);
+	cluster_look(cluster);
 	cluster_step(cluster, &(struct failover_event){ .type = FAILOVER_TICK });
 }
 
@@ -254,7 +254,7 @@ void clusters_payload(struct clusters *all, __u32 slot)
 
 	if (!cluster || cluster->machine.current == FAILOVER_NOBODY)
 		return;
-	look(cluster);
+	cluster_look(cluster);
 	cluster_step(cluster, &(struct failover_event){ .type = FAILOVER_PAYLOAD, .gateway = cluster->machine.current });
 }
 
@@ -266,16 +266,6 @@ bool clusters_have(const struct clusters *all, const struct hf_addr *addr)
 	return false;
 }
 
-static void forget_renewal(struct clusters *all, const struct hf_addr *gateway)
-{
-	for (size_t i = 0; i < FAILOVER_MAX_GATEWAYS; i++) {
-		if (!all->renewals[i].request || !addr_equal(&all->renewals[i].gateway, gateway))
-			continue;
-		keyservice_cancel(all->service, all->renewals[i].request);
-		all->renewals[i].request = 0;
-	}
-}
-
 void clusters_leave(struct clusters *all, __u32 slot, struct peer *peer, const char *why)
 {
 	if (clusters_have(all, &peer->remote)) {
@@ -284,7 +274,7 @@ void clusters_leave(struct clusters *all, __u32 slot, struct peer *peer, const c
 	}
 	if (peer->role == HF_ROLE_GATEWAY)
 		clusters_send_control(all, peer, HF_CONTROL_BYE, 0);
-	forget_renewal(all, &peer->remote);
+	clusters_forget_renewal(all, &peer->remote);
 	clusters_end_session_of(all, peer, why);
 }
 
@@ -409,7 +399,7 @@ void clusters_control(struct clusters *all, struct peer *gateway, const struct h
 
 		if (event.gateway == FAILOVER_NOBODY)
 			continue;
-		look(all->cluster[i]);
+		cluster_look(all->cluster[i]);
 		if (control->control == HF_CONTROL_DRAIN)
 			cluster_step(all->cluster[i], &event);
 		else if (control->control == HF_CONTROL_ANSWER)
@@ -480,9 +470,8 @@ void clusters_session_up(struct clusters *all, struct peer *gateway, const struc
 {
 	__u64 request = session->request;
 
-	for (size_t i = 0; i < FAILOVER_MAX_GATEWAYS; i++)
-		if (request && all->renewals[i].request == request)
-			all->renewals[i].request = 0;
+	if (request)
+		clusters_renewal_over(all, request);
 	if (gateway->role == HF_ROLE_GATEWAY)
 		say_session(all, gateway, session->again);
 	for (size_t i = 0; i < all->n; i++) {
@@ -536,71 +525,6 @@ void clusters_session_down(struct clusters *all, const struct hf_addr *gateway, 
 	}
 }
 
-static bool is_worth_renewing(struct clusters *all, const struct hf_addr *gateway)
-{
-	bool used = false;
-
-	for (size_t i = 0; i < all->n; i++) {
-		if (!all->cluster[i]->awake || cluster_gateway_index(all->cluster[i], gateway) == FAILOVER_NOBODY)
-			continue;
-		used = true;
-		look(all->cluster[i]);
-		if (failover_renews(&all->cluster[i]->machine, clock_now_ns()))
-			return true;
-	}
-	return !used;
-}
-
-void clusters_renew(struct clusters *all, struct peer *gateway)
-{
-	int err;
-
-	if (!all->service || !is_worth_renewing(all, &gateway->remote))
-		return;
-	for (size_t i = 0; i < FAILOVER_MAX_GATEWAYS; i++)
-		if (all->renewals[i].request && addr_equal(&all->renewals[i].gateway, &gateway->remote))
-			return;
-	for (size_t i = 0; i < FAILOVER_MAX_GATEWAYS; i++) {
-		if (all->renewals[i].request)
-			continue;
-		all->renewals[i].gateway = gateway->remote;
-		err = keyservice_request(all->service, &gateway->remote, 1, &all->renewals[i].request);
-		if (err)
-			all->renewals[i].request = 0;
-		shortage_met(err, false, "renewing a session");
-		return;
-	}
-}
-
-void clusters_attempt_failed(struct clusters *all, __u64 request, int error)
-{
-	for (size_t i = 0; i < all->n; i++)
-		if (all->cluster[i]->request == request && error != EACCES)
-			all->cluster[i]->unreached = true;
-}
-
-void clusters_rejected(struct clusters *all, __u64 request, int error)
-{
-	for (size_t i = 0; i < FAILOVER_MAX_GATEWAYS; i++)
-		if (!request || all->renewals[i].request == request)
-			all->renewals[i].request = 0;
-	for (size_t i = 0; i < all->n; i++) {
-		struct cluster *cluster = all->cluster[i];
-		struct failover_event event = { .type = FAILOVER_REJECTED };
-
-		if (!cluster->request || (request && cluster->request != request))
-			continue;
-		cluster->request = 0;
-		event.denied = request && error != ECONNABORTED && !cluster->unreached;
-		if (error == EALREADY)
-			log_debug("%s: the gateway dials us itself", cluster->policy->name);
-		else
-			eventlog_emit(all->config.log, EVENT_REJECTED, json_pack("{s:s}", "cluster", cluster->policy->name),
-				      "%s: key request rejected: no gateway authenticated", cluster->policy->name);
-		cluster_step(cluster, &event);
-	}
-}
-
 int clusters_move(struct clusters *all, const char *name, const struct hf_addr *gateway)
 {
 	for (size_t i = 0; i < all->n; i++) {
@@ -618,7 +542,7 @@ int clusters_move(struct clusters *all, const char *name, const struct hf_addr *
 			if (event.gateway == cluster->machine.current)
 				return -EALREADY;
 		}
-		look(cluster);
+		cluster_look(cluster);
 		cluster_step(cluster, &event);
 		return 0;
 	}

@@ -76,11 +76,20 @@ void clusters_note_tunnels(struct clusters *clusters);
  */
 void clusters_leave(struct clusters *clusters, __u32 slot, struct peer *peer, const char *why);
 
+/* The renewal of this request has ended, well or not; 0: all have. */
+void clusters_renewal_over(struct clusters *clusters, __u64 request);
+
+/* A renewal that is under way with this gateway is given up. */
+void clusters_forget_renewal(struct clusters *clusters, const struct hf_addr *gateway);
+
 /* cluster_change.c: its timers are to be gone before the clusters are. */
 void clusters_forget_displaced(struct clusters *clusters);
 
 /* One step of the machine, its actions, and its timer. Nothing for a cluster at rest. */
 void cluster_step(struct cluster *cluster, const struct failover_event *event);
+
+/* Tells the machine what the datapath has stamped since. */
+void cluster_look(struct cluster *cluster);
 
 /* The event of a request that could not be made, with the cluster as context. */
 void cluster_request_failed(evutil_socket_t fd, short what, void *context);
