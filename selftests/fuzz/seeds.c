@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <linux/types.h>
+#include <stdint.h>
 #include <sys/stat.h>
 
 #include "kms/exchange.h"
@@ -196,6 +197,11 @@ static void seed_keyservice(void)
 	put_record(KMS_ACTIVATE, who, &ref, sizeof(ref));
 	put_record(KEYSERVICE_ASK, 0, NULL, 0);
 	save("keyservice", "dialled");
+	session.not_after = INT64_MIN;
+	put_ready(0);
+	put_record(KMS_INSTALL, who, &session, sizeof(session));
+	save("keyservice", "found-long-ended");
+	session.not_after = FAR_AWAY_S;
 	put_ready(0);
 	put_record(KMS_INSTALL, other, &session, sizeof(session));
 	put_record(KMS_INSTALL, who, &session, sizeof(session));
