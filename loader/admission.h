@@ -7,8 +7,10 @@
  * are under way. Knows no clock and no I/O.
  *
  * What cannot be known here is what only the certificates say: the peer's name, and that
- * one address is its own. Somebody who has the process can play any client that the
- * policy admits, and any gateway that was asked; not widen the policy.
+ * one address is its own. So somebody who has the process can play, for as long as he
+ * has it, any client that the policy admits (a [PEER] with all its ranges, or a stranger
+ * with one address that is nobody's), and any gateway that the policy names: the one
+ * whom holdfastd asks for next. What he cannot do is widen the policy.
  */
 #ifndef HF_LOADER_ADMISSION_H
 #define HF_LOADER_ADMISSION_H

@@ -21,7 +21,7 @@ int certwatch_due(__s64 not_after, __s64 now, int told)
 	static const int days[] = { 0, 1, 7, 30 };
 
 	for (size_t i = 0; i < sizeof(days) / sizeof(days[0]); i++)
-		if (not_after - now <= (__s64)days[i] * DAY_S)
+		if (not_after <= now + (__s64)days[i] * DAY_S)
 			return days[i] < told ? days[i] : -1;
 	return -1;
 }
@@ -71,6 +71,9 @@ void certwatch_free(struct certwatch *watch)
 
 void certwatch_set(struct certwatch *watch, __s64 not_after)
 {
+	/* A key management service said so: before 1970 is long ago, however long, and the difference to now has room. */
+	if (not_after < 0)
+		not_after = 0;
 	if (watch->not_after != not_after)
 		watch->told = CERTWATCH_NEVER;
 	watch->not_after = not_after;

@@ -309,10 +309,12 @@ void keyservice_take_policy(struct keyservice *service, const struct policy *pol
 static int limit_lifetime(const struct keyservice *service, struct kms_session *session)
 {
 	__s64 ends = session->not_after < service->not_after ? session->not_after : service->not_after;
-	__s64 left = ends - (__s64)time(NULL);
+	__s64 now = (__s64)time(NULL), left;
 
-	if (left < LEAST_LIFETIME_S)
+	/* Whoever has that process chooses the numbers: what is long ago first, then the difference has room. */
+	if (ends < now + LEAST_LIFETIME_S)
 		return -EKEYEXPIRED;
+	left = ends - now;
 	if (!session->lifetime_s || session->lifetime_s > left)
 		session->lifetime_s = (__u32)left;
 	return 0;

@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "lib/text.h"
+
 _Static_assert(HF_NAME_MAX == KMS_NAME_MAX && HF_NAME_MAX == POLICY_NAME_MAX, "names are copied whole");
 _Static_assert(HF_INNER_MAX == KMS_MAX_INNER, "so are the inner prefixes");
 _Static_assert(HF_CERTIFICATE_LEN == sizeof(struct kms_certificate), "so is what tells the certificate");
@@ -55,6 +57,12 @@ static bool spi_is_good(__u32 spi)
 	return spi > 255 && spi != HF_BEAT_SPI; /* RFC 4303, 2.1 */
 }
 
+/* It ends in logs and in JSON, as that of a session from the KMS does (admission.c). */
+static bool name_is_whole(const char *name)
+{
+	return memchr(name, '\0', HF_NAME_MAX) && name[0] && text_is_printable(name);
+}
+
 int session_record_read(const struct hf_session *record, struct kms_session *ret)
 {
 	struct kms_session session = {
@@ -76,7 +84,7 @@ int session_record_read(const struct hf_session *record, struct kms_session *ret
 	    record->proven > 1 || record->n_inner > HF_INNER_MAX || !spi_is_good(record->spi_in) ||
 	    !spi_is_good(record->spi_out) || record->algorithm < KMS_AES_256_GCM ||
 	    record->algorithm > KMS_CHACHA20_POLY1305 || addr_is_v4(&record->local) != addr_is_v4(&record->remote) ||
-	    memchr(record->name, '\0', sizeof(record->name)) == NULL || record->slot >= HF_STEER_MAX ||
+	    !name_is_whole(record->name) || record->slot >= HF_STEER_MAX ||
 	    record->certificate[offsetof(struct kms_certificate, serial_len)] > KMS_SERIAL_MAX)
 		return -EINVAL;
 	memcpy(&session.certificate, record->certificate, sizeof(session.certificate));

@@ -3,7 +3,7 @@
  * The control socket: a visitor that writes what the input says, in its pieces, to
  * the real socket, and the commands of holdfastd. What the commands would do to the
  * kernel is left out (the functions with __wrap_ below are linked in their place).
- * Every line is answered by one line, an object with "ok".
+ * Every line is answered by one line, an object with "ok"; of a reload perhaps later.
  */
 #include "loader/daemon.c"
 #include "loader/control.c"
@@ -19,6 +19,7 @@ static struct sockaddr_un place = { .sun_family = AF_UNIX };
 int __wrap_clusters_move(struct clusters *clusters, const char *name, const struct hf_addr *gateway);
 json_t *__wrap_status_json(const struct status_sources *sources);
 void __wrap_gate_drain(struct gate *gate, bool drained);
+json_t *__wrap_reload_start(struct daemon *daemon, __u64 visitor);
 
 int __wrap_clusters_move(struct clusters *clusters, const char *name, const struct hf_addr *gateway)
 {
@@ -38,9 +39,28 @@ void __wrap_gate_drain(struct gate *gate, bool drained)
 {
 }
 
-static json_t *command(void *context, const json_t *request)
+/* Those who wait for the end of a reload, some of whom have left. One of two is answered at once. */
+static __u64 waiting[64];
+static size_t n_waiting, reloads;
+
+json_t *__wrap_reload_start(struct daemon *daemon, __u64 visitor)
 {
-	return daemon_command(context, request);
+	MUST(daemon == &daemon_under_test && visitor);
+	if (reloads++ % 2 || n_waiting == sizeof(waiting) / sizeof(waiting[0]))
+		return daemon_refusal("another reload is under way");
+	waiting[n_waiting++] = visitor;
+	return NULL;
+}
+
+static void end_reloads(void)
+{
+	while (n_waiting)
+		control_answer(control, waiting[--n_waiting], json_pack("{s:b}", "ok", 1));
+}
+
+static json_t *command(void *context, const json_t *request, __u64 visitor)
+{
+	return daemon_command(context, request, visitor);
 }
 
 static void clean_up(void)
@@ -98,6 +118,7 @@ int LLVMFuzzerTestOneInput(const __u8 *data, size_t size)
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	json_t *event = json_pack("{s:s, s:s}", "event", "session", "text", "something happened");
 
+	reloads = 0;
 	MUST(fd >= 0 && !connect(fd, (struct sockaddr *)&place, sizeof(place)));
 	while (in.left) {
 		__u8 *piece = input_piece(&in, 8192, &len);
@@ -108,16 +129,23 @@ int LLVMFuzzerTestOneInput(const __u8 *data, size_t size)
 		free(piece);
 		event_base_loop(base, EVLOOP_NONBLOCK);
 		control_publish(control, event);
+		if (len % 2)
+			end_reloads();
 		event_base_loop(base, EVLOOP_NONBLOCK);
 		answered += take_answers(fd, rest, sizeof(rest), &unread);
 	}
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < 4; i++) {
 		event_base_loop(base, EVLOOP_NONBLOCK);
+		end_reloads();
+	}
 	answered += take_answers(fd, rest, sizeof(rest), &unread);
 	MUST(answered >= sent && !unread);
+	/* The last one leaves while it waits. */
+	waiting[n_waiting++] = control->last_id;
 	close(fd);
 	while (control->first)
 		event_base_loop(base, EVLOOP_ONCE);
+	end_reloads();
 	json_decref(event);
 	return 0;
 }

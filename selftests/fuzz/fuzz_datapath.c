@@ -436,7 +436,8 @@ static void check_bare(const struct __sk_buff *skb, int verdict)
 {
 	if (verdict == 7) {
 		check_reflected(packet, skb->data_end - skb->data, 0);
-		MUST(count_drops() == 0 && skb->mark == setting.mark);
+		/* An answer is Holdfast's own: at the underlay's egress nothing else may go to a tunnelled address. */
+		MUST(count_drops() == 0 && skb->mark == ((setting.mark & ~HF_MARK_MASK) | HF_MARK));
 		return;
 	}
 	MUST(verdict == TC_ACT_UNSPEC || verdict == TC_ACT_SHOT);

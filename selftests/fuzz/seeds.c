@@ -6,10 +6,12 @@
  */
 #include <errno.h>
 #include <linux/types.h>
+#include <stdint.h>
 #include <sys/stat.h>
 
 #include "kms/exchange.h"
 #include "kms/wire.h"
+#include "loader/keylisten.h"
 #include "selftests/fuzz/fuzz.h"
 #include "selftests/fuzz/fuzz_keyservice.h"
 #include "selftests/fuzz/fuzz_service.h"
@@ -137,6 +139,7 @@ static void seed_control(void)
 		{ "status", "{\"command\": \"status\"}\n" },
 		{ "events", "{\"command\": \"events\"}\n{\"command\": \"drain\"}\n{\"command\":\"undrain\"}\n" },
 		{ "failover", "{\"command\": \"failover\", \"cluster\": \"Cluster 1\", \"gateway\": \"192.0.2.1\"}\n" },
+		{ "reload", "{\"command\": \"reload\"}\n{\"command\": \"reload\"}\n{\"command\": \"status\"}\n" },
 		{ "failover-any", "{\"command\": \"failover\", \"cluster\": \"AUTO\"}\n" },
 		{ "failover-wrong", "{\"command\": \"failover\", \"cluster\": \"x\", \"gateway\": \"192.0.2\"}\n" },
 		{ "no-json", "[]\nnull\n{\"command\": 1}\n{\"command\": \"\xff\"}\n\n" },
@@ -161,6 +164,17 @@ static void put_record(__u8 type, __u8 flags, const void *body, size_t n)
 	put_piece(body, n);
 }
 
+#define FAR_AWAY_S 4102444800
+
+/* Nothing is admitted before all workers have read their identity. */
+static void put_ready(__s32 result)
+{
+	const struct kms_ready ready = { .result = result, .name = "us", .not_after = FAR_AWAY_S };
+
+	for (__u8 worker = 0; worker < KEYSERVICE_WORKERS; worker++)
+		put_record(KMS_READY, (__u8)(worker << KEYSERVICE_WORKER_SHIFT), &ready, sizeof(ready));
+}
+
 static void seed_keyservice(void)
 {
 	const struct hf_addr us = KEYSERVICE_US, gateway = KEYSERVICE_GATEWAY, peer = KEYSERVICE_V4(203, 0, 113, 5);
@@ -168,47 +182,113 @@ static void seed_keyservice(void)
 		.id = 1, .request = 1, .local = us, .remote = gateway, .spi_in = 0x1000, .spi_out = 0x2000,
 		.lifetime_s = 600, .role = KMS_INITIATOR, .algorithm = KMS_AES_256_GCM,
 		.encapsulation = KMS_ENCAP_ESP, .key_len = 36, .proven = 1, .n_inner = 1,
-		.inner = { prefix_of_host(&us) }, .name = KEYSERVICE_PEER, .key_in = { 1 }, .key_out = { 2 },
+		.inner = { prefix_of_host(&us) }, .name = KEYSERVICE_PEER, .not_after = FAR_AWAY_S,
+		.certificate = { .serial_len = 1, .serial = { 7 } }, .key_in = { 1 }, .key_out = { 2 },
 	};
-	const struct kms_ready ready = { .name = "us" };
-	const struct kms_session_ref ref = { .session = 1 };
+	/* The worker that dials this gateway, and another. */
+	const __u8 who = (__u8)(keylisten_worker_of(&gateway, KEYSERVICE_WORKERS) << KEYSERVICE_WORKER_SHIFT);
+	const __u8 other = who ^ 1 << KEYSERVICE_WORKER_SHIFT;
+	struct kms_session_ref ref = { .session = 1 };
 	const struct kms_failure failure = { .request = 1, .peer = gateway, .error = EACCES, .text = "not so" };
 	const struct kms_failure refused = { .peer = gateway, .error = EACCES, .text = "\033[2J\n" };
 
-	put_record(KMS_READY, 0, &ready, sizeof(ready));
-	put_record(KMS_INSTALL, 0, &session, sizeof(session));
-	put_record(KMS_ACTIVATE, 0, &ref, sizeof(ref));
+	put_ready(0);
+	put_record(KMS_INSTALL, who, &session, sizeof(session));
+	put_record(KMS_ACTIVATE, who, &ref, sizeof(ref));
+	put_record(KEYSERVICE_ASK, 0, NULL, 0);
 	save("keyservice", "dialled");
+	session.not_after = INT64_MIN;
+	put_ready(0);
+	put_record(KMS_INSTALL, who, &session, sizeof(session));
+	save("keyservice", "found-long-ended");
+	session.not_after = FAR_AWAY_S;
+	put_ready(0);
+	put_record(KMS_INSTALL, other, &session, sizeof(session));
+	put_record(KMS_INSTALL, who, &session, sizeof(session));
+	put_record(KMS_ACTIVATE, other, &ref, sizeof(ref));
+	put_record(KMS_REJECTED, other, &failure, sizeof(failure));
+	put_record(KEYSERVICE_CANCEL, 0, NULL, 0);
+	put_record(KMS_INSTALL, who, &session, sizeof(session));
+	save("keyservice", "of-another");
+	put_ready(0);
+	put_record(KMS_INSTALL, who, &session, sizeof(session));
+	put_record(KMS_READY, who | KEYSERVICE_AS_IT_IS, NULL, 0);
+	put_record(KMS_REVOKED, other, &session.certificate, sizeof(session.certificate));
+	put_record(KEYSERVICE_ASK, 0, NULL, 0);
+	put_ready(0);
+	save("keyservice", "dies");
+	put_ready(0);
+	put_record(KEYSERVICE_RELOAD, 0, NULL, 0);
+	put_ready(-EINVAL);
+	put_record(KEYSERVICE_RELOAD, 0, NULL, 0);
+	put_record(KMS_ACTIVATE, who | KEYSERVICE_AS_IT_IS, NULL, 0);
+	put_ready(0);
+	save("keyservice", "reload");
 	session.id = 2;
 	session.spi_in++; /* the target says no to odd ones */
-	put_record(KMS_INSTALL, 0, &session, sizeof(session));
+	put_ready(0);
+	put_record(KMS_INSTALL, who, &session, sizeof(session));
 	session.reversed = 1;
 	session.spi_in++;
-	put_record(KMS_INSTALL, 0, &session, sizeof(session));
-	put_record(KMS_ABANDON, 0, &ref, sizeof(ref));
+	session.inner[0] = (struct hf_prefix){ .addr = KEYSERVICE_V4(10, 7, 3, 0), .len = 120 };
+	put_record(KMS_INSTALL, who, &session, sizeof(session));
+	ref.session = 2;
+	put_record(KMS_ABANDON, who, &ref, sizeof(ref));
 	save("keyservice", "reversed");
 	session = (struct kms_session){ .id = 3, .local = us, .remote = peer, .spi_in = 0x1000, .spi_out = 0x2000,
 					.lifetime_s = 600, .role = KMS_RESPONDER, .algorithm = KMS_AES_128_GCM,
 					.encapsulation = KMS_ENCAP_UDP, .remote_port = 4500, .key_len = 20,
-					.n_inner = 2, .name = KEYSERVICE_PEER, .key_in = { 1 }, .key_out = { 2 } };
+					.n_inner = 2, .name = KEYSERVICE_PEER, .not_after = FAR_AWAY_S,
+					.key_in = { 1 }, .key_out = { 2 } };
 	session.inner[0] = prefix_of_host(&peer);
 	session.inner[1] = (struct hf_prefix){ .addr = KEYSERVICE_V4(10, 7, 3, 0), .len = 120 };
+	ref.session = 3;
+	put_ready(0);
 	put_record(KMS_INSTALL, 0, &session, sizeof(session));
 	put_record(KMS_ACTIVATE, 0, &ref, sizeof(ref));
+	put_record(KEYSERVICE_CHANGE, 0, NULL, 0);
+	put_record(KMS_INSTALL, 0, &session, sizeof(session));
 	save("keyservice", "accepted");
 	session.name[0] = 0;
+	put_ready(0);
 	put_record(KMS_INSTALL, 0, &session, sizeof(session));
 	save("keyservice", "inadmissible");
-	put_record(KMS_ATTEMPT_FAILED, 0, &failure, sizeof(failure));
-	put_record(KMS_REJECTED, 0, &failure, sizeof(failure));
-	put_record(KMS_REFUSED, 0, &refused, sizeof(refused));
+	put_record(KMS_ATTEMPT_FAILED, who, &failure, sizeof(failure));
+	put_record(KMS_REJECTED, who, &failure, sizeof(failure));
+	put_record(KMS_REFUSED, other, &refused, sizeof(refused));
 	save("keyservice", "failures");
 	put_record(KMS_ACTIVATE, 0x62, &ref, sizeof(ref));
 	save("keyservice", "descriptors");
-	put_record(0, 1, "\2\0\0\0", 4);
+	put_record(0, 1, "\3\0\0\0", 4);
 	save("keyservice", "raw");
 	put_record(KMS_CANCEL, 1, &ref, sizeof(ref));
 	save("keyservice", "wrong-kind");
+}
+
+/* session */
+
+static void seed_session(void)
+{
+	struct hf_session record = { .local = KEYSERVICE_US, .remote = KEYSERVICE_GATEWAY, .established_ns = 77,
+				     .not_after = FAR_AWAY_S, .spi_in = 0x1000, .spi_out = 0x2000, .lifetime_s = 600,
+				     .role = HF_ROLE_GATEWAY, .algorithm = KMS_AES_256_GCM, .proven = 1, .n_inner = 1,
+				     .name = KEYSERVICE_PEER };
+
+	record.inner[0] = (struct hf_tunnel_key){ .prefixlen = 128, .addr = record.local };
+	put(&record, sizeof(record));
+	save("session", "gateway");
+	record.role = HF_ROLE_CLIENT;
+	record.slot = 9;
+	record.port = 4500;
+	record.claimed = 1;
+	record.n_inner = 2;
+	record.inner[0].addr = record.remote;
+	record.inner[1] = (struct hf_tunnel_key){ .prefixlen = 120, .addr = KEYSERVICE_V4(10, 7, 3, 0) };
+	put(&record, sizeof(record));
+	save("session", "client");
+	record.inner[1].prefixlen = 104;
+	put(&record, sizeof(record));
+	save("session", "client-with-too-much");
 }
 
 /* service */
@@ -220,6 +300,7 @@ static void seed_service(void)
 	const struct kms_identity settings = { .lifetime_s = 3600, .exchange_ms = 5000 };
 	const struct kms_installed installed = { .session = 1 };
 	const struct kms_cancel cancel = { .id = 1 };
+	static struct kms_knowns knowns = { .n = 2 };
 	static const __u8 hello[] = { 22, 3, 1, 0, 5, 1, 0, 0, 1, 3 }; /* the start of a ClientHello */
 	const __u8 peers[4 + sizeof(struct kms_peer)] = { 1 };
 
@@ -234,6 +315,14 @@ static void seed_service(void)
 	put_record(SERVICE_NETWORK, 1, hello, sizeof(hello));
 	put_record(SERVICE_NETWORK, 2, "GET / HTTP/1.0\r\n\r\n", 18);
 	save("service", "dialled");
+	/* One of whom nothing but the address is known, and one whose certificate is asked about. */
+	knowns.known[0].remote = request.gateways[0];
+	knowns.known[1] = knowns.known[0];
+	knowns.known[1].certificate.serial_len = 1;
+	put_record(KMS_KNOWN, 0, &knowns, sizeof(__u32) + 2 * sizeof(struct kms_known));
+	put_record(KMS_LISTEN, 1 << 4, NULL, 0);
+	put_record(SERVICE_DIAL, 3, NULL, 0);
+	save("service", "known");
 	put_record(KMS_IDENTITY, 3 << 4, &settings, sizeof(settings));
 	save("service", "identity");
 	put_record(KMS_ACTIVATE, SERVICE_AS_IT_IS, &cancel, sizeof(cancel));
@@ -251,6 +340,7 @@ int main(int argc, char **argv)
 	seeds_netlink();
 	seed_control();
 	seed_keyservice();
+	seed_session();
 	seed_service();
 	return 0;
 }

@@ -37,6 +37,8 @@ static void warns_once_at_each_time(void **state)
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
 		assert_int_equal(certwatch_due(END, END - cases[i].before, cases[i].told), cases[i].due);
+	assert_int_equal(certwatch_due(INT64_MIN, END, CERTWATCH_NEVER), 0); /* as a process in other hands may say */
+	assert_int_equal(certwatch_due(INT64_MAX, END, CERTWATCH_NEVER), -1);
 }
 
 struct warned {

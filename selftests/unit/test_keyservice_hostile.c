@@ -164,6 +164,16 @@ static void too_long_a_prefix(void)
 	install(&session);
 }
 
+/* So long ago that there is no number for how long. */
+static void long_ended(void)
+{
+	struct kms_session session = dialled(((const struct kms_request *)await(KMS_REQUEST))->id);
+
+	say_ready();
+	session.not_after = INT64_MIN;
+	install(&session);
+}
+
 static void without_an_end(void)
 {
 	struct kms_session session = dialled(1);
@@ -215,6 +225,7 @@ static const struct {
 	{ "after_a_rejection_of_all", after_a_rejection_of_all },
 	{ "with_words_for_terminals", with_words_for_terminals },
 	{ "too_long_a_prefix", too_long_a_prefix },
+	{ "long_ended", long_ended },
 	{ "without_an_end", without_an_end },
 	{ "too_many_prefixes", too_many_prefixes },
 	{ "too_short", too_short },
@@ -392,6 +403,11 @@ static void refuses_too_long_a_prefix(void **state)
 	refused_with("too_long_a_prefix", -EPROTO, "/255");
 }
 
+static void refuses_what_has_long_ended(void **state)
+{
+	refused_with("long_ended", -EKEYEXPIRED, "");
+}
+
 static void takes_no_rejection_of_all(void **state)
 {
 	start("after_a_rejection_of_all");
@@ -464,6 +480,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		CASE(takes_what_was_asked_once),    CASE(refuses_a_stranger_as_gateway),
 		CASE(refuses_a_dialler_that_says_gateway), CASE(refuses_too_long_a_prefix),
+		CASE(refuses_what_has_long_ended),
 		CASE(takes_no_rejection_of_all),    CASE(makes_words_printable),
 		CASE(ends_one_without_manners),	    CASE(ends_one_that_counts_too_far),
 		CASE(ends_one_that_stops_short),    CASE(ends_one_that_plays_holdfastd),

@@ -73,10 +73,10 @@ static void nonsense_is_not_believed(void **state)
 {
 	struct peer peer = make_peer();
 	struct kms_session session;
-	struct hf_session good, bad[10];
+	struct hf_session good, bad[13];
 
 	session_record_fill(&peer, 0, &good);
-	for (size_t i = 0; i < 10; i++)
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		bad[i] = good;
 	bad[0].role = 3;
 	bad[1].n_inner = HF_INNER_MAX + 1;
@@ -88,8 +88,11 @@ static void nonsense_is_not_believed(void **state)
 	bad[7].inner[1].prefixlen = 129;
 	bad[8].inner[1].addr = addr("10.8.0.1"); /* bits beyond its length */
 	bad[9].slot = HF_STEER_MAX;
+	strcpy(bad[10].name, "\033[2J");
+	strcpy(bad[11].name, "\xff"); /* no JSON can have it */
+	bad[12].name[0] = 0;
 	assert_int_equal(session_record_read(&good, &session), 0);
-	for (size_t i = 0; i < 10; i++)
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		if (session_record_read(&bad[i], &session) != -EINVAL)
 			fail_msg("record %zu was believed", i);
 }
