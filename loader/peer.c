@@ -27,6 +27,8 @@ struct fading {
 	struct peers *peers;
 	struct hf_addr dst;
 	__u32 spi;
+	__u32 if_id;
+	__u64 until_ns; /* the latest that it stays, while its successor is not used */
 	struct fading *next;
 };
 
@@ -413,16 +415,34 @@ static void fading_end(struct fading *fading)
 	free(fading);
 }
 
-static void fading_due(evutil_socket_t fd, short what, void *context)
+/* Whether the other end has not begun yet to send through what it has now. */
+static bool successor_is_unused(const struct fading *fading)
 {
-	fading_end(context);
+	struct peer *peer = peers_by_if_id(fading->peers, fading->if_id);
+	struct xfrm_state_use use;
+
+	return peer && peer->up && peer->spi_in != fading->spi &&
+	       !xfrm_state_read(fading->peers->node->xfrm, &peer->local, peer->spi_in, &use) && !use.packets;
 }
 
-static void fade_state(struct peers *peers, const struct hf_addr *dst, __u32 spi, unsigned int linger_ms)
+static void fading_due(evutil_socket_t fd, short what, void *context)
+{
+	static const struct timeval again = { .tv_sec = PEER_LINGER_MS / 1000 };
+	struct fading *fading = context;
+
+	if (clock_now_ns() < fading->until_ns && successor_is_unused(fading))
+		event_add(fading->timer, &again);
+	else
+		fading_end(fading);
+}
+
+static void fade_state(struct peers *peers, const struct hf_addr *dst, __u32 spi, unsigned int linger_ms,
+		       struct fading **ret_fading)
 {
 	struct timeval linger = { .tv_sec = linger_ms / 1000, .tv_usec = linger_ms % 1000 * 1000 };
 	struct fading *fading = calloc(1, sizeof(*fading));
 
+	*ret_fading = NULL;
 	if (fading)
 		fading->timer = evtimer_new(peers->base, fading_due, fading);
 	if (!fading || !fading->timer) {
@@ -436,13 +456,20 @@ static void fade_state(struct peers *peers, const struct hf_addr *dst, __u32 spi
 	fading->next = peers->fading;
 	peers->fading = fading;
 	event_add(fading->timer, &linger);
+	*ret_fading = fading;
 }
 
 /* The kernel takes the outbound state that was added last; this is the one before. */
 static void fade(struct peer *peer)
 {
-	fade_state(peer->peers, &peer->remote, peer->spi_out, PEER_LINGER_OUT_MS);
-	fade_state(peer->peers, &peer->local, peer->spi_in, PEER_LINGER_MS);
+	struct fading *fading;
+
+	fade_state(peer->peers, &peer->remote, peer->spi_out, PEER_LINGER_OUT_MS, &fading);
+	fade_state(peer->peers, &peer->local, peer->spi_in, PEER_LINGER_MS, &fading);
+	if (!fading)
+		return;
+	fading->if_id = peer->if_id;
+	fading->until_ns = clock_now_ns() + PEER_LINGER_UNUSED_MS * CLOCK_NS_PER_MS;
 }
 
 static void peer_adopt(struct peer *peer, const struct kms_session *session)
@@ -572,7 +599,13 @@ static void follow(void *context, const struct mapping_change *change)
 
 bool peers_abandon(struct peer *peer)
 {
-	xfrm_state_delete(peer->peers->node->xfrm, &peer->pending->local, peer->pending->spi_in);
+	struct fading *fading;
+
+	/* The other end may have what it needs, and use it already: it is heard until the next exchange. */
+	if (peer->up)
+		fade_state(peer->peers, &peer->pending->local, peer->pending->spi_in, PEER_LINGER_UNUSED_MS, &fading);
+	else
+		xfrm_state_delete(peer->peers->node->xfrm, &peer->pending->local, peer->pending->spi_in);
 	pending_clear(peer);
 	if (peer->up)
 		return false;
