@@ -30,6 +30,9 @@ struct fading {
 	struct peers *peers;
 	struct hf_addr dst;
 	__u32 spi;
+	__u32 if_id;
+	__u64 until_ns; /* the latest that it stays: while its successor is not used, or none has come */
+	__u64 abandoned_ns; /* 0: it was in use */
 	struct fading *next;
 };
 
@@ -428,13 +431,33 @@ static void fading_end(struct fading *fading)
 	free(fading);
 }
 
-static void fading_due(evutil_socket_t fd, short what, void *context)
+/* Whether the other end may still send through it: it has not begun with what came after, or nothing came. */
+static bool may_be_used(const struct fading *fading)
 {
-	fading_end(context);
+	struct peer *peer = peers_by_if_id(fading->peers, fading->if_id);
+	struct xfrm_state_use use;
+
+	if (!peer || !peer->up)
+		return false;
+	if (fading->abandoned_ns)
+		return peer->established_ns < fading->abandoned_ns;
+	return !xfrm_state_read(fading->peers->node->xfrm, &peer->local, peer->spi_in, &use) && !use.packets;
 }
 
-static void fade_state(struct peers *peers, const struct hf_addr *dst, __u32 spi, unsigned int linger_ms)
+static void fading_due(evutil_socket_t fd, short what, void *context)
 {
+	static const struct timeval again = { .tv_sec = PEER_LINGER_MS / 1000 };
+	struct fading *fading = context;
+
+	if (clock_now_ns() < fading->until_ns && may_be_used(fading))
+		event_add(fading->timer, &again);
+	else
+		fading_end(fading);
+}
+
+static struct fading *fade_state(const struct peer *peer, const struct hf_addr *dst, __u32 spi, unsigned int linger_ms)
+{
+	struct peers *peers = peer->peers;
 	struct timeval linger = { .tv_sec = linger_ms / 1000, .tv_usec = linger_ms % 1000 * 1000 };
 	struct fading *fading = calloc(1, sizeof(*fading));
 
@@ -443,21 +466,33 @@ static void fade_state(struct peers *peers, const struct hf_addr *dst, __u32 spi
 	if (!fading || !fading->timer) {
 		free(fading);
 		xfrm_state_delete(peers->node->xfrm, dst, spi);
-		return;
+		return NULL;
 	}
 	fading->peers = peers;
+	fading->if_id = peer->if_id;
 	fading->dst = *dst;
 	fading->spi = spi;
 	fading->next = peers->fading;
 	peers->fading = fading;
 	event_add(fading->timer, &linger);
+	return fading;
+}
+
+static void fade_inbound(const struct peer *peer, const struct hf_addr *local, __u32 spi, __u64 abandoned_ns)
+{
+	struct fading *fading = fade_state(peer, local, spi, PEER_LINGER_MS);
+
+	if (!fading)
+		return;
+	fading->until_ns = clock_now_ns() + PEER_LINGER_UNUSED_MS * CLOCK_NS_PER_MS;
+	fading->abandoned_ns = abandoned_ns;
 }
 
 /* The kernel takes the outbound state that was added last; this is the one before. */
 static void fade(const struct peer *before)
 {
-	fade_state(before->peers, &before->remote, before->spi_out, PEER_LINGER_OUT_MS);
-	fade_state(before->peers, &before->local, before->spi_in, PEER_LINGER_MS);
+	fade_state(before, &before->remote, before->spi_out, PEER_LINGER_OUT_MS);
+	fade_inbound(before, &before->local, before->spi_in, 0);
 }
 
 static void peer_take(struct peer *peer, const struct kms_session *session, __u64 established_ns)
@@ -606,7 +641,11 @@ static void follow(void *context, const struct mapping_change *change)
 
 bool peers_abandon(struct peer *peer)
 {
-	xfrm_state_delete(peer->peers->node->xfrm, &peer->pending->local, peer->pending->spi_in);
+	/* Who has dialled has confirmed, and may be sent to in the new way already: that is heard until the next exchange. */
+	if (peer->up && peer->pending->role == KMS_INITIATOR)
+		fade_inbound(peer, &peer->pending->local, peer->pending->spi_in, clock_now_ns());
+	else
+		xfrm_state_delete(peer->peers->node->xfrm, &peer->pending->local, peer->pending->spi_in);
 	pending_clear(peer);
 	if (peer->up)
 		return false;
@@ -734,7 +773,7 @@ static int sweep_state(void *context, __u32 if_id, const struct hf_addr *dst, __
 	sweep->n++;
 	if (!peer || !addr_equal(dst, &peer->local))
 		return xfrm_state_delete(sweep->peers->node->xfrm, dst, spi);
-	fade_state(sweep->peers, dst, spi, PEER_LINGER_MS);
+	fade_state(peer, dst, spi, PEER_LINGER_MS);
 	return 0;
 }
 

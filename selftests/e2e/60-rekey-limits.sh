@@ -12,7 +12,7 @@ is g252 '.clients[0].session.renewals >= 3' true || fail "the gateway has not co
 # set NODE LINE: in [GENERAL] of a running daemon.
 set_general() {
 	case $1 in
-	client) client_policy heartbeat=NONE cluster=200.0.0.252 extra=$'\n[GENERAL]\n'"$2" ;;
+	client) client_policy heartbeat=NONE timeout=20 cluster=200.0.0.252 extra=$'\n[GENERAL]\n'"$2" ;;
 	*) gateway_policy "$1" extra=$'\n[GENERAL]\n'"$2" ;;
 	esac
 	hf "$1" reload || fail "$1: reload failed"
