@@ -446,11 +446,27 @@ static void check_bare(const struct __sk_buff *skb, int verdict)
 		check_underlay(skb, verdict);
 }
 
+/* Whether it is an IPv4 packet to what the policy tunnels, and not Holdfast's own. */
+static bool goes_past_tunnels(void)
+{
+	__be32 daddr;
+
+	if ((setting.mark & HF_MARK_MASK) == HF_MARK || setting.protocol != ETH_P_IP ||
+	    setting.network + sizeof(struct iphdr) > setting.len)
+		return false;
+	memcpy(&daddr, whole + setting.network + 16, sizeof(daddr));
+	return !hf_v4_stays_on_link(daddr) && hf_tunnel_of_v4(daddr);
+}
+
 static void check_out(int verdict)
 {
-	bool clear_text = setting.ingress == DATAPATH_PROTECTED;
+	bool clear_text = setting.ingress == DATAPATH_PROTECTED || goes_past_tunnels();
 
-	MUST(verdict == (clear_text ? TC_ACT_SHOT : TC_ACT_UNSPEC));
+	MUST(verdict == TC_ACT_SHOT || verdict == TC_ACT_UNSPEC);
+	MUST(verdict == TC_ACT_SHOT || !clear_text);
+	/* Of IPv6 too, but never of what is ours. */
+	MUST(verdict == TC_ACT_UNSPEC || clear_text ||
+	     (setting.protocol == 0x86dd && (setting.mark & HF_MARK_MASK) != HF_MARK));
 }
 
 static void run_tc(enum datapath_program program)
