@@ -83,13 +83,14 @@ on client ip route flush table 99
 still_moving after
 
 # Map entries: a gateway that has as many clients as it can takes no more; another one does.
-full=g254
+full=$(get client '[.clusters[0].gateways[] | select(.session == null) | .address][0]')
+full=g${full##*.}
 map=$(pins $full hf_claims)
 awk -v map="$map" 'BEGIN { for (i = 1; i <= 131072; i++) printf "map update pinned %s key %d %d %d 0 value 0 0 0 0\n", map, i % 256,
 	int(i / 256) % 256, int(i / 65536) }' >"$work/fill"
 on $full bpftool batch file "$work/fill" >/dev/null || fail "cannot fill the map"
 say "$full: hf_claims is full"
-! hf client failover 'Cluster 1' 200.0.0.254 || fail "moved to a gateway that is full"
+! hf client failover 'Cluster 1' "${address[$full]}" || fail "moved to a gateway that is full"
 said $full 'shortage: short of entries in a map'
 alive $full
 current_is "$used" || fail "the client left for a gateway that is full"
@@ -97,7 +98,7 @@ still_moving after
 kill_daemon $full
 restart $full
 logged $full 'left over and removed: 1310' || fail "not swept: $(grep 'left over' "$work/$full-daemon.log")"
-must 30 "$full takes it now" hf client failover 'Cluster 1' 200.0.0.254
+must 30 "$full takes it now" hf client failover 'Cluster 1' "${address[$full]}"
 must 30 "$full is in use" current_is $full
 still_moving after
 probe_end after
