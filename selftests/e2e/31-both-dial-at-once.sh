@@ -8,6 +8,7 @@
 topology_up
 way_back_up cluster=200.0.0.252 standby=0 connect=START heartbeat=NONE
 serve_client
+capture_start
 way_of t1 g252
 on_background t1 target.log "$probe" udp "${address[client]}" 7000
 probes[target]=$background
@@ -32,3 +33,6 @@ for round in 1 2 3 4 5 6; do
 done
 [ "$(met)" -gt 0 ] || fail "they never met in $round rounds: the test proves nothing"
 say "they met $(met) times in $round rounds"
+probe_end target
+
+capture_assert_encrypted

@@ -10,6 +10,7 @@ topology_up
 way_back_up cluster='200.0.0.252 200.0.0.253' defer=1 response=0.5
 serve t1
 serve_client
+capture_start
 warm
 must 20 "another stands by" standby_ready 1
 current_is g252 || fail "not the first of the written order: $(current)"
@@ -44,3 +45,5 @@ if [ $slow = 0 ]; then
 	current_is g253 || fail "not in use: ${address[g253]}"
 	[ "$(sum steady lost)" = 0 ] || fail "$(sum steady lost) packets lost to a gateway that was not in use"
 fi
+
+capture_assert_encrypted
