@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-# limit: 300
+# limit: 600
 # `holdfast reload` puts a changed policy in force as a difference: under traffic nothing is lost and what stays keeps its
 # sessions, whether the policy is as it was, faulty, refused, or has other tunnels, settings, gateways or certificates.
 . "$(dirname "$0")/lib.sh"
