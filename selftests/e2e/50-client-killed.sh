@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+# limit: 500
 # SIGKILL of a client's holdfastd: the datapath goes on without it, the next start adopts its sessions, and nothing is
 # lost; the keys are renewed after that, and the end is as orderly as any.
 . "$(dirname "$0")/lib.sh"
