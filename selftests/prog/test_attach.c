@@ -263,6 +263,28 @@ static void test_half_a_set(void **state)
 	assert_bare();
 }
 
+/* A driver without native XDP, as a bridge is one: generic mode, and it is said. */
+static void test_driver_refuses(void **state)
+{
+	struct datapath_attached attached;
+	struct datapath_report report;
+	struct datapath *dp;
+	unsigned int bridge;
+
+	require_root();
+	command("ip link add name hfbridge type bridge && ip link set hfbridge up");
+	bridge = if_nametoindex("hfbridge");
+	dp = open_or_fail();
+	assert_int_equal(datapath_attach_underlay(dp, bridge, &report, &attached), 0);
+	assert_int_equal(attached.mode, DATAPATH_XDP_GENERIC);
+	assert_non_null(strstr(attached.note, "the driver takes no native XDP"));
+	command("ip -o link show hfbridge | grep -q xdpgeneric");
+	assert_int_equal(datapath_remove(dp), 0);
+	datapath_free(dp);
+	command("! ip -o link show hfbridge | grep -q xdp");
+	command("ip link del hfbridge");
+}
+
 static void test_life(void **state)
 {
 	struct datapath_attached attached;
@@ -514,6 +536,7 @@ int main(void)
 		cmocka_unit_test(test_other_version),
 		cmocka_unit_test(test_half_a_set),
 		cmocka_unit_test(test_life),
+		cmocka_unit_test(test_driver_refuses),
 		cmocka_unit_test(test_protected),
 		cmocka_unit_test(test_beside_another),
 		cmocka_unit_test(test_one_that_does_not_share),
