@@ -66,7 +66,7 @@ static int on_message(const struct nlmsghdr *message, void *context)
 
 void expire_dispatch(struct expire *expire)
 {
-	__u8 buffer[MESSAGE_MAX];
+	__u8 buffer[MESSAGE_MAX] __attribute__((aligned(NLMSG_ALIGNTO)));
 	bool lost = false;
 	ssize_t got;
 

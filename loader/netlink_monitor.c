@@ -20,7 +20,7 @@ struct netlink_monitor {
 	struct mnl_socket *socket;
 	netlink_notify notify;
 	void *context;
-	__u8 buffer[MONITOR_MAX];
+	__u8 buffer[MONITOR_MAX] __attribute__((aligned(NLMSG_ALIGNTO)));
 };
 
 /* Our own routes, a hundred thousand at a time, would only fill the socket's buffer. */

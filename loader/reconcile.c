@@ -39,7 +39,7 @@ struct reconcile {
 	__u64 looked_ns;
 	bool overrun; /* all is in doubt only because notices were lost */
 	bool failing; /* the last look could not put all right: it is said once, and tried again at a slower pace */
-	__u8 buffer[RECEIVE_MAX];
+	__u8 buffer[RECEIVE_MAX] __attribute__((aligned(NLMSG_ALIGNTO)));
 };
 
 /* Putting right. */
@@ -244,7 +244,7 @@ static void readable(evutil_socket_t fd, short what, void *context)
 		if (got < 0)
 			break;
 		left = (int)got;
-		for (; mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left))
+		for (; netlink_message_ok(message, left); message = mnl_nlmsg_next(message, &left))
 			all->doubtful |= listener->read(&ours, message);
 	}
 	explicit_bzero(all->buffer, sizeof(all->buffer)); /* notices of new states have keys */
