@@ -36,12 +36,14 @@ restart client
 [ "$(spi_of 200.0.0.253)" = "$spi" ] || fail "not the same session"
 is client '.clusters[0].current' 200.0.0.253 || fail "$(current) is in use"
 still_moving udp
+nothing_lost
 
 # And on the gateway, which knows from its record whose certificate it was.
 kill_daemon g253
 restart g253
-still_moving udp
-nothing_lost
+probe_udp after
+must 30 "probes are answered" answered after
+probe_end after
 
 "$B/holdfast" pki revoke "$work/pki" client >/dev/null
 chmod -R a+rX "$work/pki"

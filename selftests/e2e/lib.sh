@@ -416,9 +416,11 @@ kill_daemon() {
 }
 
 # wipe NODE: everything that a daemon leaves in the kernel, as a reboot would. Forwarding first: a machine that boots has
-# none, and with it the kernel would send answers on in clear between the steps.
+# none, and with it the kernel would send answers on in clear between the steps (ip_forward that is 0 already says nothing to the
+# devices).
 wipe() {
-	on "$1" /bin/bash -c 'sysctl -qw net.ipv4.ip_forward=0; ip link del hf0; ip xfrm state flush; ip xfrm policy flush
+	on "$1" /bin/bash -c 'sysctl -qw net.ipv4.ip_forward=0
+		for knob in /proc/sys/net/ipv4/conf/*/forwarding; do echo 0 >$knob; done; ip link del hf0; ip xfrm state flush; ip xfrm policy flush
 		for mode in xdpgeneric xdpdrv xdp; do ip link set wan0 $mode off; done
 		for dev in wan0 lan0; do tc qdisc del dev $dev clsact; done
 		ip neigh flush proxy; ip rule flush; ip rule add lookup main pref 32766
@@ -473,9 +475,11 @@ probe_end() {
 # sum NAME FIELD
 sum() { sed -n "s/^sum .*\<$2=\([^ ]*\).*/\1/p" "$work/$1.log"; }
 # warm: a session stands before anything is measured. More than one packet: on a slow machine the first may be held too long.
+warms=0
 warm() {
-	probe_udp warm -i 1000
-	must 60 "the first packet was answered" answered warm
+	warms=$((warms + 1))
+	probe_udp warm$warms -i 1000
+	must 60 "the first packet was answered" answered warm$warms
 	end "$background" INT
 }
 # moving NAME BYTES: the TCP probe has moved that many bytes in all; the UDP one has that many answers.
