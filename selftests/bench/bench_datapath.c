@@ -20,17 +20,16 @@
 #define UDP 17
 #define ESP 50
 
-enum { PEER_ID = 100, ROUNDS = 7, REPEAT = 200000, MANY_TUNNELS = 100000 };
+enum { PEER_ID = 100, ROUNDS = 7, REPEAT = 200000, ONE_BY_ONE = 2000, MANY_TUNNELS = 100000 };
 
 static struct floor_bpf *floors;
 static const __u8 payload[64] = {1, 2, 3, 4, 5, 6, 7, 8};
 
-/* Nanoseconds a packet, by the kernel's own count. */
-static double run(int program, const struct packet *packet, int expected)
+static double run_repeated(int program, const struct packet *packet, int expected, int repeat)
 {
 	static __u8 out[PACKET_MAX];
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = packet->data, .data_size_in = (__u32)packet->len,
-		    .data_out = out, .data_size_out = sizeof(out), .repeat = REPEAT);
+		    .data_out = out, .data_size_out = sizeof(out), .repeat = repeat);
 
 	assert_true(program >= 0);
 	assert_int_equal(bpf_prog_test_run_opts(program, &opts), 0);
@@ -38,12 +37,32 @@ static double run(int program, const struct packet *packet, int expected)
 	return opts.duration;
 }
 
-static void measure(const char *what, int program, int expected, int floor, int floor_verdict, const struct packet *packet)
+/*
+ * Nanoseconds a packet, by the kernel's own count. One by one: for programs that change what they run on, as
+ * bpf_skb_set_xfrm_info() does, which refuses a packet that has a destination; then it is the quickest of them.
+ */
+static double run(int program, const struct packet *packet, int expected, bool one_by_one)
+{
+	double best = 1e9;
+
+	if (!one_by_one)
+		return run_repeated(program, packet, expected, REPEAT);
+	for (int i = 0; i < ONE_BY_ONE; i++) {
+		double ns = run_repeated(program, packet, expected, 1);
+
+		best = ns < best ? ns : best;
+	}
+	return best;
+}
+
+static void measure(const char *what, int program, int expected, int floor, int floor_verdict, const struct packet *packet,
+		    bool one_by_one)
 {
 	double best = 1e9, floor_best = 1e9;
 
 	for (int round = 0; round < ROUNDS; round++) {
-		double ns = run(program, packet, expected), floor_ns = run(floor, packet, floor_verdict);
+		double ns = run(program, packet, expected, one_by_one);
+		double floor_ns = run(floor, packet, floor_verdict, one_by_one);
 
 		best = ns < best ? ns : best;
 		floor_best = floor_ns < floor_best ? floor_ns : floor_best;
@@ -65,7 +84,7 @@ static void measure_xdp(const char *what, struct fixture *f, const struct packet
 	floor_load();
 	packet_build(spec, &packet);
 	measure(what, datapath_program_fd(f->dp, "hf_xdp_underlay"), XDP_PASS,
-		bpf_program__fd(floors->progs.floor_xdp), XDP_PASS, &packet);
+		bpf_program__fd(floors->progs.floor_xdp), XDP_PASS, &packet, false);
 }
 
 static void bench_xdp(void **state)
@@ -88,7 +107,7 @@ static void measure_encrypt(const char *what, struct fixture *f)
 					   .payload = payload, .payload_len = sizeof(payload)}, &packet);
 	floor_load();
 	measure(what, datapath_program_fd(f->dp, "hf_tc_encrypt"), TC_ACT_OK, bpf_program__fd(floors->progs.floor_tc),
-		TC_ACT_OK, &packet);
+		TC_ACT_OK, &packet, true);
 }
 
 static void bench_encrypt(void **state)

@@ -9,7 +9,7 @@ rounds=${ROUNDS:-3} window=${WINDOW:-8}
 # rate NAME: kilobytes a second of the download, over a window, once it runs.
 rate() {
 	local begun bytes
-	probe_tcp "$1" down
+	probe_tcp "$1" down -r 1000000000
 	must 60 "$1: data moves" moving "$1" 500000
 	begun=$(now_ms) bytes=$(bytes_of "$1")
 	pass "$window" "$1"
