@@ -85,6 +85,10 @@ still_moving after
 # Map entries: a gateway that has as many clients as it can takes no more; another one does.
 full=$(get client '[.clusters[0].gateways[] | select(.session == null) | .address][0]')
 full=g${full##*.}
+# It may have had this client before, and then has an entry for it.
+stop_daemon $full
+start_daemon $full
+is $full '.clients | length' 0 || fail "$full has a client already"
 map=$(pins $full hf_claims)
 awk -v map="$map" 'BEGIN { for (i = 1; i <= 131072; i++) printf "map update pinned %s key %d %d %d 0 value 0 0 0 0\n", map, i % 256,
 	int(i / 256) % 256, int(i / 65536) }' >"$work/fill"
