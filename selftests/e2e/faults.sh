@@ -2,12 +2,15 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # The fault matrix: each fault, at the gateway in use and at the client, times idle, download, upload and many flows. Each cell
 # shows the outage as a user sees it, the probes that were lost, and whether every TCP connection survived. It judges nothing:
-# what must hold is in the numbered scenarios. `make faults` runs it; FAULTS='kill*' and LOADS='down up' choose.
+# what must hold is in the numbered scenarios. A row is done by who first makes its folder in FAULT_ROWS, so that several may work
+# at the same matrix; `make faults` (selftests/faults) does so. FAULTS='kill*' and LOADS='down up' choose.
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/survive.inc"
 
 chosen_faults=${FAULTS:-*}
 chosen_loads=${LOADS:-idle down up many}
 flows=${FLOWS:-10}
+rows=${FAULT_ROWS:-$work/rows}
 
 # Faults -----------------------------------------------------------------------------------------------------------
 # fault_NAME NODE: brings it about, and ends it where it is one that passes; heal_NAME NODE: ends what has stayed.
@@ -27,21 +30,25 @@ heal_protected() { protected_up "$1"; }
 fault_both() { underlay_down "$1"; protected_down "$1"; }
 heal_both() { underlay_up "$1"; protected_up "$1"; }
 
-# The processes of holdfast-kms of a node.
-services() { cat "/proc/${daemon[$1]}/task/${daemon[$1]}/children"; }
+# The one in use and the one that stands by.
+fault_two() { second=$(standby_node); power_off "$1"; power_off "$second"; }
+heal_two() { power_on "$1"; power_on "$second"; }
+standby_node() { echo "g$(get client '[.clusters[0].gateways[] | select(.state == "standby") | .address][0] // empty' | sed 's/.*\.//')"; }
+
+fault_all() {
+	local node
+	for node in "${gateways[@]}"; do power_off "$node"; done
+	seconds 5
+	for node in "${gateways[@]}"; do power_on "$node"; done
+}
 
 fault_kill_daemon() { kill_daemon "$1"; start_daemon "$1"; }
-fault_kill_kms() {
-	local pid
-	for pid in $(services "$1"); do
-		kill -KILL "$pid"
-	done
-}
+fault_kill_kms() { kill_kms "$1"; }
 fault_kill_all() { fault_kill_kms "$1"; fault_kill_daemon "$1"; }
 
 fault_stop_10s() {
 	local pid
-	for pid in ${daemon[$1]} $(services "$1"); do
+	for pid in ${daemon[$1]} $(kms "$1"); do
 		kill -STOP "$pid"
 		stopped+=("$pid")
 	done
@@ -58,12 +65,53 @@ fault_drain() { hf "$1" drain; }
 heal_drain() { hf "$1" undrain; }
 fault_failover() { hf client failover 'Cluster 1'; }
 fault_flush_states() { on "$1" ip xfrm state flush; }
+fault_upgrade() {
+	kill_daemon "$1"
+	on_background "$1" "$1-daemon.log" "$B/selftests/e2e/next/holdfastd" -p "$work/$1.conf" -i "$1" -v
+	daemon[$1]=$background
+	must 60 "the other build is ready" daemon_answers "$1"
+}
 fault_reload() { hf "$1" reload; }
-fault_loss_20() { loss 20; seconds 5; loss 0; }
+fault_reload_tunnel() {
+	client_policy tunnels=$'Tunnel 1 = 10.0.0.1 - 10.0.0.3 Cluster 1\n\t\tTunnel 2 = 10.0.0.9 Cluster 1'
+	hf client reload
+	client_policy
+	hf client reload
+}
+fault_reload_bad() { cp "$work/$1.conf" "$work/good"; echo nonsense >>"$work/$1.conf"; ! hf "$1" reload 2>/dev/null; cp "$work/good" "$work/$1.conf"; }
+fault_revoked() { "$B/holdfast" pki revoke "$work/pki" "$1" >/dev/null; chmod -R a+rX "$work/pki"; hf client reload; }
+heal_revoked() {
+	rm "$work/pki/$1.pem" "$work/pki/$1.key"
+	"$B/holdfast" pki issue "$work/pki" "$1" --ip "${address[$1]}" >/dev/null
+	chmod -R a+rX "$work/pki"
+	hf "$1" reload
+}
+fault_address() {
+	on client ip addr del 100.0.0.1/24 dev wan0
+	seconds 1
+	printf '%s\n' 'addr add 100.0.0.1/24 dev wan0' 'route replace default via 100.0.0.254' | batch client
+}
+fault_clock() { date -s "@$(($(date +%s) + 86400))" >/dev/null; seconds 2; date -s "@$(($(date +%s) - 86400))" >/dev/null; }
+fault_descriptors() { prlimit --pid "${daemon[$1]}" --nofile=3:; seconds 5; prlimit --pid "${daemon[$1]}" --nofile=1024:; }
+fault_memory() {
+	prlimit --pid "${daemon[$1]}" --as="$(awk '/^VmSize/ { print $2 * 1024 }' "/proc/${daemon[$1]}/status")":
+	seconds 5
+	prlimit --pid "${daemon[$1]}" --as=unlimited:
+}
+impair() {
+	local port
+	for port in client wan; do on net tc qdisc replace dev $port root netem limit 10000 "$@"; done
+	seconds 5
+	for port in client wan; do on net tc qdisc del dev $port root; done
+}
+fault_loss_20() { impair loss 20%; }
+fault_disorder() { impair delay 20ms 10ms duplicate 10% reorder 25%; }
 
 # name:where:words
 faults=(
 	"power:gateway client:links silent (the client's for 2 s)"
+	"two:gateway:links silent, and those of the standby"
+	"all:gateway:links of all gateways silent for 5 s"
 	"underlay:gateway client:underlay link down (the client's for 2 s)"
 	"protected:gateway:protected link down"
 	"both:gateway:both links down"
@@ -72,12 +120,21 @@ faults=(
 	"kill_kms:gateway client:holdfast-kms killed"
 	"kill_all:gateway client:both killed and started"
 	"stop_10s:gateway client:both stopped for 10 s"
+	"upgrade:gateway client:holdfastd killed, another build started"
 	"orderly_end:gateway:holdfastd ended in order"
 	"drain:gateway:drained"
 	"failover:client:holdfast failover"
 	"flush_states:gateway client:ip xfrm state flush"
-	"reload:gateway client:holdfast reload"
+	"address:client:address of the underlay removed for 1 s"
+	"reload:gateway client:holdfast reload, nothing changed"
+	"reload_tunnel:client:reload with a tunnel more, and back"
+	"reload_bad:gateway client:reload of a faulty policy"
+	"revoked:gateway:certificate revoked, the client reloads"
+	"descriptors:gateway client:no file descriptors for 5 s"
+	"memory:gateway client:no memory for 5 s"
+	"clock:client:clock of all machines a day on, and back"
 	"loss_20:client:20 % lost for 5 s"
+	"disorder:client:20 ms late, reordered and doubled for 5 s"
 )
 
 # Loads ------------------------------------------------------------------------------------------------------------
@@ -151,25 +208,26 @@ row() {
 		! declare -F "heal_$fault" >/dev/null || "heal_$fault" "$node"
 		line+=" $cell |"
 	done
-	echo "$line" >>"$work/matrix"
+	echo "$line" >"$folder/row"
 }
 
+mkdir -p "$rows"
+{
+	echo "| fault | at the | $(echo "$chosen_loads" | sed 's/ / | /g') |"
+	echo "|---|---|$(for _ in $chosen_loads; do printf -- '---|'; done)"
+} >"$rows/head"
 topology_up
 cluster_up
 serve t1
 warm
-{
-	echo "| fault | at the | $(echo "$chosen_loads" | sed 's/ / | /g') |"
-	echo "|---|---|$(for _ in $chosen_loads; do printf -- '---|'; done)"
-} >"$work/matrix"
+n=0
 for entry in "${faults[@]}"; do
 	IFS=: read -r fault wheres words <<<"$entry"
 	# shellcheck disable=SC2053 # a pattern
 	[[ $fault == $chosen_faults ]] || continue
 	for where in $wheres; do
-		row "$fault" "$where" "$words"
+		folder=$rows/$(printf %02d $((++n)))-$fault-$where
+		! mkdir "$folder" 2>/dev/null || row "$fault" "$where" "$words"
 	done
 done
-echo
-cat "$work/matrix"
-[ ! -d /out ] || cp "$work/matrix" /out/matrix
+[ -n "${FAULT_ROWS:-}" ] || cat "$rows/head" "$rows"/*/row
