@@ -3,10 +3,7 @@
 # The first packet of a new connection, with no session yet: it arrives, without being sent a second time by the program.
 . "$(dirname "$0")/lib.sh"
 
-topology_up
-cluster_up connect=TRAFFIC
-serve t1
-capture_start
+standing connect=TRAFFIC
 
 is client '[.clusters[0].gateways[] | select(.session)] | length' 0 || fail "there is a session before any traffic"
 probe_udp one -c 1 -w 20000

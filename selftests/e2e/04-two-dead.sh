@@ -3,14 +3,7 @@
 # Two of three gateways die, one after the other: the last one is used, and a TCP connection lives through both.
 . "$(dirname "$0")/lib.sh"
 
-topology_up
-cluster_up
-serve t1
-capture_start
-
-warm
-probe_udp udp
-must 20 "probes are answered" answered udp
+under_way
 probe_tcp down down
 must 20 "data moves" moving down 20000
 

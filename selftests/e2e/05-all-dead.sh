@@ -3,14 +3,7 @@
 # All gateways die, then one returns: traffic is back within 3 s, without a user.
 . "$(dirname "$0")/lib.sh"
 
-topology_up
-cluster_up
-serve t1
-capture_start
-
-warm
-probe_udp udp
-must 20 "probes are answered" answered udp
+under_way
 probe_tcp down down
 must 20 "data moves" moving down 20000
 for node in "${gateways[@]}"; do

@@ -3,14 +3,7 @@
 # The gateway's daemon is killed together with its datapath; the machine itself lives on: left like a dead one.
 . "$(dirname "$0")/lib.sh"
 
-topology_up
-cluster_up
-serve t1
-capture_start
-
-warm
-probe_udp udp
-must 20 "probes are answered" answered udp
+under_way
 must 20 "another stands by" standby_ready 1
 used=$(current_node)
 kill_daemon "$used"

@@ -3,15 +3,8 @@
 # The gateway reboots within the detection time: its links are up, it has no sessions. Left like a dead one.
 . "$(dirname "$0")/lib.sh"
 
-topology_up
 # A detection time in which the new daemon is up for certain.
-cluster_up defer=20 response=2
-serve t1
-capture_start
-
-warm
-probe_udp udp
-must 20 "probes are answered" answered udp
+under_way defer=20 response=2
 must 20 "another stands by" standby_ready 1
 used=$(current_node)
 kill_daemon "$used"

@@ -3,14 +3,7 @@
 # A gateway that is cut from its targets only (its protected link is down) is left within the same bound.
 . "$(dirname "$0")/lib.sh"
 
-topology_up
-cluster_up
-serve t1
-capture_start
-
-warm
-probe_udp udp
-must 20 "probes are answered" answered udp
+under_way
 must 20 "another stands by" standby_ready 1
 used=$(current_node)
 protected_down "$used"

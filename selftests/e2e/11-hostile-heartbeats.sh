@@ -4,13 +4,7 @@
 # back at it, makes no loop.
 . "$(dirname "$0")/lib.sh"
 
-topology_up
-cluster_up
-serve t1
-capture_start
-warm
-probe_udp udp
-must 20 "probes are answered" answered udp
+under_way
 must 20 "another stands by" standby_ready 1
 used=$(current_node)
 

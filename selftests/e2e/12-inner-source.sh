@@ -3,13 +3,7 @@
 # An inner source that the peer may not use is dropped, under its own reason, and reaches no target.
 . "$(dirname "$0")/lib.sh"
 
-topology_up
-cluster_up
-serve t1
-capture_start
-warm
-probe_udp udp
-must 20 "probes are answered" answered udp
+under_way
 used=$(current_node)
 is "$used" .drops.inner_source 0 || fail "inner_source counts already"
 

@@ -3,13 +3,7 @@
 # `holdfast failover` between two live gateways loses no packet.
 . "$(dirname "$0")/lib.sh"
 
-topology_up
-cluster_up defer=2 response=1
-serve t1
-capture_start
-warm
-probe_udp udp
-must 20 "probes are answered" answered udp
+under_way defer=2 response=1
 for round in 1 2 3; do
 	must 20 "another stands by" standby_ready 1
 	used=$(current_node)

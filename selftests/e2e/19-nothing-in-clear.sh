@@ -4,10 +4,7 @@
 # counted, not forwarded on the underlay in clear. Data of a session, in either direction and in large segments, is not.
 . "$(dirname "$0")/lib.sh"
 
-topology_up
-cluster_up standby=0
-serve t1
-capture_start
+standing standby=0
 
 probe_tcp up up
 probe_tcp down down

@@ -4,10 +4,7 @@
 # is what starts the recovery, and it is the datapath that says so.
 . "$(dirname "$0")/lib.sh"
 
-topology_up
-cluster_up heartbeat=DEFERRED defer=0.4 response=0.3 tries=2
-serve t1
-capture_start
+standing heartbeat=DEFERRED defer=0.4 response=0.3 tries=2
 warm
 must 20 "another stands by" standby_ready 1
 used=$(current_node)

@@ -4,10 +4,7 @@
 # only to the gateway in use though others have sessions.
 . "$(dirname "$0")/lib.sh"
 
-topology_up
-cluster_up defer=1 response=1 standby=2
-serve t1
-capture_start
+standing defer=1 response=1 standby=2
 pass 3 "no session yet"
 [ "$(seen client "$from" "$to" "$beat")" = 0 ] || fail "heartbeats without a session"
 

@@ -11,10 +11,7 @@ both() {
 	protected_$1 "$2"
 }
 
-topology_up
-cluster_up
-serve t1
-capture_start
+standing
 warm
 probe_tcp up up
 must 20 "data moves" moving up 20000

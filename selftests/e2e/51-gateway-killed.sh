@@ -5,10 +5,7 @@
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/survive.inc"
 
-topology_up
-cluster_up defer=2 response=0.5
-serve t1
-capture_start
+standing defer=2 response=0.5
 traffic
 used=$(current_node)
 before=$(spis "$used")

@@ -5,10 +5,7 @@
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/survive.inc"
 
-topology_up
-cluster_up
-serve t1
-capture_start
+standing
 traffic
 used=$(current_node)
 

@@ -7,10 +7,7 @@
 
 programs() { on client bash -c 'tc -j filter show dev hf0 egress; tc -j filter show dev wan0 egress' | jq -s 'map(.[] | .options.prog.id // empty) | sort | map(tostring) | join(" ")' -r; }
 
-topology_up
-cluster_up
-serve t1
-capture_start
+standing
 traffic
 before=$(spis client)
 old=$(programs)

@@ -23,10 +23,7 @@ foreign() {
 		ip route show 192.0.2.0/24; ip route show table 77'
 }
 
-topology_up
-cluster_up
-serve t1
-capture_start
+standing
 warm
 probe_udp udp -i 20
 must 20 "probes are answered" answered udp

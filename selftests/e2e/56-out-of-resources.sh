@@ -16,10 +16,7 @@ drop_standby() {
 }
 cpu_ticks() { awk '{ print $14 + $15 }' "/proc/${daemon[$1]}/stat"; }
 
-topology_up
-cluster_up standby=1
-serve t1
-capture_start
+standing standby=1
 traffic
 used=$(current_node)
 

@@ -8,10 +8,7 @@
 slot_name() { on client bpftool -j map dump pinned "$(pins client hf_slots)" | jq -r ".[] | select(.formatted.key == $1) | .formatted.value.name"; }
 spi_of() { get client ".clusters[].gateways[] | select(.address == \"$1\") | .session.spi_out"; }
 
-topology_up
-cluster_up cluster='200.0.0.252 200.0.0.253'
-serve t1
-capture_start
+standing cluster='200.0.0.252 200.0.0.253'
 traffic
 [ "$(current_node)" = g252 ] || fail "$(current) is in use"
 spi=$(spi_of 200.0.0.252)

@@ -4,13 +4,7 @@
 # holdfastd what it needs. Also for a key management service that was killed and started again.
 . "$(dirname "$0")/lib.sh"
 
-topology_up
-cluster_up
-serve t1
-capture_start
-warm
-probe_udp udp
-must 20 "probes are answered" answered udp
+under_way
 
 # status_of PID FIELD
 status_of() { sed -n "s/^$2:[[:space:]]*//p" "/proc/$1/status"; }

@@ -541,3 +541,20 @@ capture_assert_encrypted() {
 	[ $esp = 1 ] || fail "the capture saw no ESP at all: it proves nothing"
 	say "capture: nothing in clear on the underlay"
 }
+
+# All of it ---------------------------------------------------------------------------------------------------------
+
+# standing [client_policy settings]: figure 2 with its daemons, the server on t1, and the capture.
+standing() {
+	topology_up
+	cluster_up "$@"
+	serve t1
+	capture_start
+}
+# under_way [client_policy settings]: likewise, with a session, and the UDP probes "udp" that are answered.
+under_way() {
+	standing "$@"
+	warm
+	probe_udp udp
+	must 20 "probes are answered" answered udp
+}
