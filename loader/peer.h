@@ -56,7 +56,7 @@ struct peer {
 	__u32 named_bits;
 	bool claimed;
 
-	/* Private to peer.c. */
+	/* Private to peer*.c (peer_internal.h). */
 	__u64 pending_id;	     /* the KMS's session that waits for peers_activate(); 0: none */
 	struct kms_session *pending; /* with its outbound key */
 	struct xfrm_limits pending_limits;

@@ -5,7 +5,7 @@
 #include "selftests/sim/node.h"
 #include "selftests/sim/sim.h"
 
-/* As in loader/client.c and loader/gate.c. */
+/* As in loader/client_claim.c and loader/gate.c. */
 #define RECENTLY_NS (2 * SEC)
 #define ANNOUNCE_PACE_NS (100 * MS)
 #define REFRESH_NS (500 * MS)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The model of loader/client.c and loader/gate.c: a gateway and its clients, the
+ * The model of loader/client*.c and loader/gate.c: a gateway and its clients, the
  * claim of the way back, and whether the gateway is good for them.
  */
 #ifndef HF_SIM_SERVE_H

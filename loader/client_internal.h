@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What the files of client.h share, and nobody else: the clients themselves.
+ * client.c is their sessions, client_claim.c the claim of their addresses,
+ * client_fit.c whether the policy and the other clients leave them these.
+ */
+#ifndef HF_LOADER_CLIENT_INTERNAL_H
+#define HF_LOADER_CLIENT_INTERNAL_H
+
+#include "loader/client.h"
+#include "loader/hold.h"
+
+struct client {
+	struct clients *clients;
+	struct peer *peer;
+	__u32 slot;
+	__u32 named; /* bit i: peer->inner[i] is tunnelled to the client by the policy, which has made its entries */
+	struct hold *hold; /* answers that came before the session stood in both directions */
+	bool claimed;
+	size_t announced; /* repeats so far */
+	__u64 announced_ns;
+	struct event *timer;
+	struct client *next;
+};
+
+struct hearing {
+	struct clients *clients;
+	const struct node_interface *interface;
+	int fd;
+	struct event *readable;
+};
+
+struct clients {
+	struct clients_config config;
+	struct client *first;
+	__u32 last_slot;
+	__u64 reflected_before; /* for clients that are gone */
+	struct hearing hearing[NODE_INTERFACES_MAX];
+	size_t n_hearing;
+};
+
+/* client_claim.c. From now on, what is said by ARP in this protected network. 0 or -errno. */
+int clients_hear(struct clients *clients, const struct node_interface *interface);
+
+/* The event of a client's timer, with the client as context: an announcement, and the time of the next. */
+void client_announce_due(evutil_socket_t fd, short what, void *context);
+
+/* What a claim is to the kernel: neighbour entries and routes. Does not announce. */
+void client_claim_addresses(struct client *client);
+
+/* Claims its addresses, and announces them in any case. */
+void client_claim(struct client *client);
+
+/* The reverse. Nothing where nothing is claimed. */
+void client_unclaim(struct client *client, const char *why);
+
+/*
+ * client_fit.c. Who has the session's inner addresses already: the same client
+ * in *ret_client (NULL: nobody), or -EADDRINUSE. The same client with other
+ * addresses is ended.
+ */
+int clients_find_holder(struct clients *clients, const struct kms_session *session, __u32 named,
+			struct client **ret_client);
+
+/* Which of the session's inner prefixes the policy tunnels to this client, bit by bit. 0, -EADDRINUSE or -EACCES. */
+int clients_find_named(const struct clients *clients, const struct kms_session *session, __u32 *ret_named);
+
+#endif
