@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * What daemon.c and reload.c share, and nobody else: the daemon itself, and the
- * few things of it that both do.
+ * What the files of daemon.h and reload.c share, and nobody else: the daemon
+ * itself, and the few things of it that several do. daemon.c makes the parts and
+ * connects them, daemon_sessions.c brings sessions to them, daemon_auto.c the
+ * server of AUTO, daemon_commands.c what the control socket asks.
  */
 #ifndef HF_LOADER_DAEMON_INTERNAL_H
 #define HF_LOADER_DAEMON_INTERNAL_H
@@ -50,8 +52,26 @@ struct node_config daemon_node_config(const struct daemon *daemon);
 /* The limits of the policy's [GENERAL], for the peers. */
 void daemon_set_limits(struct daemon *daemon);
 
+/* daemon_sessions.c: starts the service whose messages it hears. 0 or -errno, with error (DAEMON_ERROR_MAX). */
+int daemon_start_key_service(struct event_base *base, struct daemon *daemon, char *error);
+
+/* A session that is not yet one, and that never will be. */
+void daemon_abandon(struct daemon *daemon, struct peer *peer);
+
+/* A live one, in either role. */
+void daemon_end_session(struct daemon *daemon, struct peer *peer, const char *why);
+
+/* For peers_new(): a session is to be renewed, or has reached its limit. */
+void daemon_on_expiry(void *context, struct peer *peer, bool renew);
+
 /* Underlays to listen on for others' dials: ret_names has NODE_INTERFACES_MAX. Returns how many; 0 with Accept = NO. */
 size_t daemon_listening(const struct daemon *daemon, const struct policy *policy, char (*ret_names)[POLICY_IFACE_MAX]);
+
+/* For auto_new(): the server of AUTO is another; NULL: there is none. */
+void daemon_on_server(void *context, const struct auto_server *server);
+
+/* The name of the cluster that AUTO leads to. */
+const char *daemon_auto_target(const struct daemon *daemon);
 
 /* The server of AUTO: away from it, tunnels first; and to it. */
 void daemon_hang_up(struct daemon *daemon);

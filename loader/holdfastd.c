@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * holdfastd: options, the lock of the instance, the event loop, signals,
- * readiness. What the daemon does is in daemon.c.
+ * readiness. What the daemon does is in daemon*.c.
  */
 #include <errno.h>
 #include <event2/event.h>

@@ -5,7 +5,7 @@
  * kernel is left out (the functions with __wrap_ below are linked in their place).
  * Every line is answered by one line, an object with "ok"; of a reload perhaps later.
  */
-#include "loader/daemon.c"
+#include "loader/daemon_commands.c"
 #include "loader/control.c"
 
 #include "selftests/fuzz/fuzz.h"

@@ -2,7 +2,7 @@
 /*
  * The link between the processes, as holdfastd reads it: key management services in
  * somebody else's hands say what the input says, over real socketpairs, to the real
- * keyservice.c and keyworker.c. (No process is started: fork() is the target's, and the
+ * keyservice*.c and keyworker.c. (No process is started: fork() is the target's, and the
  * other ends of the pairs are kept; one that is to be started again is so at once.)
  * Whatever they say, nothing is handed on to be installed that the policy does not
  * admit, none speaks of what is another's, no descriptor of theirs gets a place, every
@@ -109,7 +109,7 @@ int __wrap_setsockopt(int fd, int level, int option, const void *value, socklen_
 	return 0;
 }
 
-/* What keyservice.c hands on. */
+/* What keyservice_messages.c hands on. */
 
 static bool is_own(void *context, const struct hf_addr *addr)
 {

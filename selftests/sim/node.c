@@ -148,7 +148,7 @@ void node_crash(struct sim *sim, struct node *node)
 	clusters_init(sim, node);
 }
 
-/* As loader/daemon.c, on_died. */
+/* As loader/daemon_sessions.c, on_died. */
 static void daemon_hears_death(struct sim *sim, struct node *node, void *what, __u64 n)
 {
 	peers_abandon_all(sim, node);

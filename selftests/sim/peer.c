@@ -67,7 +67,7 @@ int peer_install(struct sim *sim, struct node *node, struct session *session)
 	struct peer *peer = node_peer(sim, node, session->remote);
 	struct sa *sa;
 
-	/* A gateway that dials its client: the session is turned round (loader/daemon.c, is_our_gateway). */
+	/* A gateway that dials its client: the session is turned round (loader/daemon_sessions.c, is_our_gateway). */
 	if (!node->gateway && session->role == KMS_RESPONDER) {
 		session->reversed = true;
 		session->inner = prefix_of_host(&node->inner[0]);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * The model of loader/peer.c: sessions of a node, with their states in the kernel,
- * inbound before outbound, new before old; and of loader/daemon.c, which says
+ * inbound before outbound, new before old; and of loader/daemon_sessions.c, which says
  * what the other end of a session is.
  */
 #ifndef HF_SIM_PEER_H

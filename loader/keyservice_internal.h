@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What the files of keyservice.h share, and nobody else: the service itself.
+ * keyservice.c starts and stops it, has its sockets, and asks; keyservice_identity.c
+ * is what the workers are told, keyservice_messages.c what they say.
+ */
+#ifndef HF_LOADER_KEYSERVICE_INTERNAL_H
+#define HF_LOADER_KEYSERVICE_INTERNAL_H
+
+#include "loader/admission.h"
+#include "loader/keyaccount.h"
+#include "loader/keyidentity.h"
+#include "loader/keylisten.h"
+#include "loader/keyservice.h"
+
+#define KEYSERVICE_LISTEN_MAX 16
+
+struct keyservice {
+	struct event_base *base;
+	struct keyservice_config config;
+	struct keyservice_calls calls;
+	void *context;
+	int program; /* the file: where it lies may be out of our reach when it is started again */
+	struct keyworker *workers[KEYLISTEN_WORKERS_MAX];
+	size_t n_workers;
+	struct keyidentity identity;
+	__s64 not_after; /* of our certificate */
+	/* A reading that is under way: the first one, or a reload. */
+	struct keyidentity next;
+	bool reading;
+	__u32 awaited;		  /* the workers whose KMS_READY is to come, as bits */
+	struct kms_ready verdict; /* the first answer, or the first bad one */
+	bool heard;
+	struct admission *admission;
+	struct keyaccount account;
+	__u64 last_request;
+	__u64 last_session;
+	int listening[KEYSERVICE_LISTEN_MAX + 1][KEYLISTEN_WORKERS_MAX]; /* with also, at the end */
+	size_t n_listening;
+	bool also;
+};
+
+/* keyservice.c */
+
+/* No longer under way; NULL is none. */
+void keyservice_settle(struct keyservice *service, struct owed *owed);
+
+/* The worker itself, or while it is dead the next one that lives: NULL when none does. */
+struct keyworker *keyservice_stand_in(const struct keyservice *service, size_t worker);
+
+/* To all: which sockets are whose, now. */
+void keyservice_send_listening(struct keyservice *service);
+
+/* keyservice_identity.c */
+
+/* An identity is offered: from here on the answers count. */
+void keyservice_begin_reading(struct keyservice *service);
+
+/* A worker that was waited for has answered; NULL: it died instead. */
+void keyservice_note_answer(struct keyservice *service, size_t worker, const struct kms_ready *ready);
+
+void keyservice_on_ready(struct keyservice *service, struct keyworker *worker, const void *body);
+
+/* For keyworker_new(), as the two below. */
+int keyservice_worker_started(void *context, struct keyworker *worker, char *error, size_t size);
+
+/* keyservice_messages.c */
+
+/* The session that is being installed, with its keys; wiped each time. */
+extern struct kms_session keyservice_incoming;
+
+bool keyservice_worker_message(void *context, struct keyworker *worker, const struct kms_link_message *message);
+void keyservice_worker_died(void *context, struct keyworker *worker, const struct keyworker_death *death);
+
+#endif

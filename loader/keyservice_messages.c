@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What the workers say, and what becomes of it when one dies: a message counts
+ * for what the account has of its worker, and is a call then. Sessions are
+ * installed only if they are admissible (admission.c).
+ */
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include "lib/clock.h"
+#include "lib/log.h"
+#include "loader/keyservice_internal.h"
+
+/* What is shorter would be renewed faster than it is made. */
+#define LEAST_LIFETIME_S 5
+
+/* All that a dead worker had: first out of the account, for the calls may ask for something new. */
+static void give_up(struct keyservice *service, size_t worker)
+{
+	struct keyaccount lost = TAILQ_HEAD_INITIALIZER(lost);
+	struct kms_failure failure = { .error = ECONNABORTED, .text = "the key management service died" };
+	struct owed *owed;
+
+	keyaccount_take(&service->account, worker, &lost);
+	while ((owed = TAILQ_FIRST(&lost))) {
+		failure.request = owed->request;
+		if (owed->request)
+			admission_settled(service->admission, owed->request);
+		if (owed->request)
+			service->calls.rejected(service->context, &failure);
+		else
+			service->calls.abandon(service->context, owed->session);
+		keyaccount_settle(&lost, owed);
+	}
+}
+
+/* Nothing outlives a certificate: neither ours nor the peer's. Returns 0 or -EKEYEXPIRED. */
+static int limit_lifetime(const struct keyservice *service, struct kms_session *session)
+{
+	__s64 ends = session->not_after < service->not_after ? session->not_after : service->not_after;
+	__s64 now = (__s64)time(NULL), left;
+
+	/* Whoever has that process chooses the numbers: what is long ago first, then the difference has room. */
+	if (ends < now + LEAST_LIFETIME_S)
+		return -EKEYEXPIRED;
+	left = ends - now;
+	if (!session->lifetime_s || session->lifetime_s > left)
+		session->lifetime_s = (__u32)left;
+	return 0;
+}
+
+/* -errno for one that is not to be looked at any further. */
+static int admit(struct keyservice *service, const struct kms_session *session)
+{
+	const struct policy *policy = service->config.policy;
+	const struct admission_facts facts = { .policy = policy,
+					       .lifetime_max_s = policy_session_lifetime_s(&policy->general),
+					       .is_own = service->calls.is_own, .context = service->context };
+	char words[KMS_TEXT_MAX];
+	unsigned int more;
+	int err = admission_check(service->admission, &facts, session, words);
+
+	/* One for a request that was cancelled while it came is nobody's fault. */
+	if (err == -ECANCELED)
+		log_debug("a session with %s: %s", addr_text(&session->remote).s, words);
+	else if (err && admission_may_tell(service->admission, clock_now_ns(), &more))
+		service->calls.inadmissible(service->context, &session->remote, words, more);
+	return err;
+}
+
+static int take_session(struct keyservice *service, struct keyworker *worker, struct kms_session *session)
+{
+	size_t index = keyworker_index(worker);
+	struct owed *owed;
+	int err = admit(service, session);
+	bool own;
+
+	if (!err)
+		err = limit_lifetime(service, session);
+	if (err)
+		return err;
+	/* One that answers a request answers its own. */
+	own = keyaccount_own_request(&service->account, index, session->request) != NULL;
+	if ((session->role == KMS_INITIATOR) != own)
+		return -ENOENT;
+	if (keyaccount_session(&service->account, index, session->id))
+		return -EEXIST;
+	owed = keyaccount_add(&service->account, index);
+	if (!owed)
+		return -ENOMEM;
+	owed->kms = session->id;
+	owed->answers = session->request;
+	session->id = owed->session = ++service->last_session;
+	err = service->calls.install(service->context, session);
+	if (err)
+		keyservice_settle(service, keyaccount_session(&service->account, index, owed->kms));
+	else
+		admission_installed(service->admission, session);
+	return err;
+}
+
+/* The session that is being installed, with its keys; wiped each time. */
+struct kms_session keyservice_incoming;
+
+static void on_install(struct keyservice *service, struct keyworker *worker, const void *body)
+{
+	struct kms_installed installed;
+	struct owed *owed;
+
+	keyservice_incoming = *(const struct kms_session *)body;
+	installed = (struct kms_installed){ .session = keyservice_incoming.id };
+	installed.result = take_session(service, worker, &keyservice_incoming);
+	if (!installed.result && keyservice_incoming.role == KMS_RESPONDER && keyservice_incoming.reversed) {
+		installed.reversed = 1;
+		installed.n_inner = keyservice_incoming.n_inner;
+		memcpy(installed.inner, keyservice_incoming.inner, sizeof(installed.inner));
+	}
+	explicit_bzero(&keyservice_incoming, sizeof(keyservice_incoming));
+	if (!keyworker_send(worker, KMS_INSTALLED, &installed, sizeof(installed), NULL, 0) || installed.result)
+		return;
+	owed = keyaccount_session(&service->account, keyworker_index(worker), installed.session);
+	service->calls.abandon(service->context, owed->session);
+	keyservice_settle(service, owed);
+}
+
+static struct owed *find_session(struct keyservice *service, const struct keyworker *worker, const void *body)
+{
+	const struct kms_session_ref *ref = body;
+
+	return keyaccount_session(&service->account, keyworker_index(worker), ref->session);
+}
+
+static void on_activate(struct keyservice *service, struct keyworker *worker, const void *body)
+{
+	struct owed *owed = find_session(service, worker, body);
+	__u64 session;
+
+	if (!owed)
+		return;
+	session = owed->session;
+	admission_activated(service->admission, session);
+	keyservice_settle(service, keyaccount_own_request(&service->account, owed->worker, owed->answers));
+	keyservice_settle(service, owed);
+	service->calls.activate(service->context, session);
+}
+
+static void on_abandon(struct keyservice *service, struct keyworker *worker, const void *body)
+{
+	struct owed *owed = find_session(service, worker, body);
+	__u64 session;
+
+	if (!owed)
+		return;
+	session = owed->session;
+	keyservice_settle(service, owed);
+	service->calls.abandon(service->context, session);
+}
+
+static void on_attempt_failed(struct keyservice *service, struct keyworker *worker, const void *body)
+{
+	const struct kms_failure *failure = body;
+
+	if (keyaccount_own_request(&service->account, keyworker_index(worker), failure->request))
+		service->calls.attempt_failed(service->context, failure);
+}
+
+static void on_rejected(struct keyservice *service, struct keyworker *worker, const void *body)
+{
+	const struct kms_failure *failure = body;
+	struct owed *owed = keyaccount_own_request(&service->account, keyworker_index(worker), failure->request);
+
+	if (!owed)
+		return;
+	keyservice_settle(service, owed);
+	service->calls.rejected(service->context, failure);
+}
+
+static void on_refused(struct keyservice *service, struct keyworker *worker, const void *body)
+{
+	service->calls.refused(service->context, body);
+}
+
+static void on_revoked(struct keyservice *service, struct keyworker *worker, const void *body)
+{
+	if (service->calls.revoked)
+		service->calls.revoked(service->context, body);
+}
+
+static void (*const handlers[])(struct keyservice *, struct keyworker *, const void *) = {
+	[KMS_READY] = keyservice_on_ready,
+	[KMS_INSTALL] = on_install,
+	[KMS_ACTIVATE] = on_activate,
+	[KMS_ABANDON] = on_abandon,
+	[KMS_ATTEMPT_FAILED] = on_attempt_failed,
+	[KMS_REJECTED] = on_rejected,
+	[KMS_REFUSED] = on_refused,
+	[KMS_REVOKED] = on_revoked,
+};
+
+bool keyservice_worker_message(void *context, struct keyworker *worker, const struct kms_link_message *message)
+{
+	if (message->type >= sizeof(handlers) / sizeof(*handlers) || !handlers[message->type])
+		return false;
+	handlers[message->type](context, worker, message->body);
+	return true;
+}
+
+void keyservice_worker_died(void *context, struct keyworker *worker, const struct keyworker_death *death)
+{
+	struct keyservice *service = context;
+
+	service->calls.died(service->context, death);
+	keyservice_send_listening(service); /* another stands in for it */
+	if (service->awaited & 1u << death->index)
+		keyservice_note_answer(service, death->index, NULL);
+	give_up(service, death->index);
+}
