@@ -179,8 +179,12 @@ cell() {
 	poll_until 60 all_moving "${udps[@]}" "${tcps[@]}" || { cell="no traffic before"; return; }
 	"fault_$fault" "$node"
 	more "${udps[@]}" "${tcps[@]}" || connection=stuck
+	# Each waits for its last answers: all at once.
 	for name in "${udps[@]}" "${tcps[@]}"; do
-		end "${probes[$name]}" INT
+		kill -INT "${probes[$name]}"
+	done
+	for name in "${udps[@]}" "${tcps[@]}"; do
+		poll_until 30 gone "${probes[$name]}" || fail "$name does not end"
 	done
 	for name in "${udps[@]}"; do
 		lost=$((lost + $(sum "$name" lost)))
