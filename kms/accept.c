@@ -13,6 +13,7 @@
 #include "kms/knock.h"
 #include "kms/request.h"
 #include "lib/clock.h"
+#include "lib/pace.h"
 
 #define ACCEPTS_AT_ONCE 32
 #define EXCHANGE_MS 5000 /* when holdfastd does not say */
@@ -42,8 +43,7 @@ struct acceptor {
 	size_t n_familiar; /* and the others */
 	size_t n_known;
 	struct knock *knock;
-	__u64 tell_ns; /* until when the refusals told so far are paid for */
-	unsigned int untold;
+	struct pace refusals;
 };
 
 static void leave_unknown(struct visitor *visitor)
@@ -70,21 +70,15 @@ static void visitor_free(struct visitor *visitor)
 
 static void tell_refused(struct acceptor *acceptor, const struct hf_addr *source, int error, const char *text)
 {
-	__u64 now = clock_now_ns();
 	char more[KMS_TEXT_MAX];
+	unsigned int untold;
 
-	if (acceptor->tell_ns < now)
-		acceptor->tell_ns = now;
-	if (acceptor->tell_ns - now > TELL_BURST * TELL_INTERVAL_NS) {
-		acceptor->untold++;
+	if (!pace_allows(&acceptor->refusals, clock_now_ns(), &untold))
 		return;
-	}
-	acceptor->tell_ns += TELL_INTERVAL_NS;
-	if (acceptor->untold)
-		snprintf(more, sizeof(more), "%.140s (and %u more before)", text, acceptor->untold);
+	if (untold)
+		snprintf(more, sizeof(more), "%.140s (and %u more before)", text, untold);
 	else
 		snprintf(more, sizeof(more), "%s", text);
-	acceptor->untold = 0;
 	service_send_failure(acceptor->service, KMS_REFUSED, 0, source, error, more);
 }
 
@@ -306,6 +300,8 @@ int acceptor_new(struct service *service, struct acceptor **ret_acceptor)
 	struct acceptor *acceptor = calloc(1, sizeof(*acceptor));
 	__u64 seed;
 
+	if (acceptor)
+		acceptor->refusals = (struct pace){ .burst = TELL_BURST, .interval_ns = TELL_INTERVAL_NS };
 	if (!acceptor || tls_random(&seed, sizeof(seed)) < 0 || knock_new(seed, &acceptor->knock) < 0) {
 		free(acceptor);
 		return -ENOMEM;

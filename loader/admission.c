@@ -24,8 +24,6 @@ struct asked {
 
 struct admission {
 	LIST_HEAD(asked_list, asked) asked;
-	__u64 told_ns; /* until when the refusals told so far are paid for */
-	unsigned int untold;
 };
 
 /* ---- the list ---- */
@@ -105,20 +103,6 @@ void admission_activated(struct admission *admission, __u64 session)
 			settle(asked);
 			return;
 		}
-}
-
-bool admission_may_tell(struct admission *admission, __u64 now_ns, unsigned int *ret_untold)
-{
-	if (admission->told_ns < now_ns)
-		admission->told_ns = now_ns;
-	if (admission->told_ns - now_ns > (ADMISSION_TELL_BURST - 1) * ADMISSION_TELL_NS) {
-		admission->untold++;
-		return false;
-	}
-	admission->told_ns += ADMISSION_TELL_NS;
-	*ret_untold = admission->untold;
-	admission->untold = 0;
-	return true;
 }
 
 /* ---- the check ---- */

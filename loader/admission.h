@@ -57,11 +57,4 @@ struct admission_facts {
 int admission_check(const struct admission *admission, const struct admission_facts *facts,
 		    const struct kms_session *session, char *ret_words);
 
-/* So many refusals may be told at once, and then one in this time: a process that has gone mad sends any number. */
-#define ADMISSION_TELL_BURST 10
-#define ADMISSION_TELL_NS 1000000000ull
-
-/* Whether a refusal is to be told now; *ret_untold: how many were not, since the last. */
-bool admission_may_tell(struct admission *admission, __u64 now_ns, unsigned int *ret_untold);
-
 #endif

@@ -49,6 +49,16 @@ struct owed *keyaccount_session(struct keyaccount *account, size_t worker, __u64
 	return NULL;
 }
 
+size_t keyaccount_sessions(const struct keyaccount *account, size_t worker)
+{
+	const struct owed *owed;
+	size_t n = 0;
+
+	TAILQ_FOREACH(owed, account, entry)
+		n += !owed->request && owed->worker == worker;
+	return n;
+}
+
 void keyaccount_take(struct keyaccount *account, size_t worker, struct keyaccount *ret_lost)
 {
 	struct owed *owed, *next;

@@ -17,6 +17,7 @@ struct owed {
 	__u64 session; /* ours */
 	__u64 kms;     /* the worker's own number of the session: no two workers' need differ */
 	__u64 answers; /* the request that the session answers, or 0 */
+	unsigned int failures; /* of a request: how many of its gateways have failed */
 };
 TAILQ_HEAD(keyaccount, owed);
 
@@ -30,6 +31,9 @@ void keyaccount_settle(struct keyaccount *account, struct owed *owed);
 struct owed *keyaccount_request(struct keyaccount *account, __u64 id);
 struct owed *keyaccount_own_request(struct keyaccount *account, size_t worker, __u64 id);
 struct owed *keyaccount_session(struct keyaccount *account, size_t worker, __u64 kms);
+
+/* How many sessions this worker has installed the first half of, and said no more of. */
+size_t keyaccount_sessions(const struct keyaccount *account, size_t worker);
 
 /* Moves all that a worker has to ret_lost (an empty account): sessions first, then requests in their order. */
 void keyaccount_take(struct keyaccount *account, size_t worker, struct keyaccount *ret_lost);

@@ -145,6 +145,10 @@ int keyservice_start(struct event_base *base, const struct keyservice_config *co
 	service->identity = service->next = KEYIDENTITY_NONE;
 	TAILQ_INIT(&service->account);
 	service->n_workers = policy_key_service_workers(config->policy, (size_t)sysconf(_SC_NPROCESSORS_ONLN));
+	service->inadmissible = (struct pace){ .burst = KEYSERVICE_INADMISSIBLE_BURST,
+					       .interval_ns = KEYSERVICE_INADMISSIBLE_NS };
+	for (size_t i = 0; i < KEYLISTEN_WORKERS_MAX; i++)
+		service->words[i] = (struct pace){ .burst = KEYSERVICE_WORDS_BURST, .interval_ns = KEYSERVICE_WORDS_NS };
 	err = admission_new(&service->admission);
 	if (!err)
 		err = prepare(service, error, size);

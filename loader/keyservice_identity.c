@@ -131,6 +131,8 @@ void keyservice_on_ready(struct keyservice *service, struct keyworker *worker, c
 		return;
 	}
 	/* It was started again, or took back a new identity. */
+	if (!keyservice_may_tell(service, worker))
+		return;
 	if (!service->reading && ready->result)
 		log_error("key management service: %s", ready->text);
 	keyservice_send_listening(service);

@@ -7,6 +7,9 @@
 #ifndef HF_LOADER_KEYSERVICE_INTERNAL_H
 #define HF_LOADER_KEYSERVICE_INTERNAL_H
 
+#include "kms/accept.h"
+#include "lib/clock.h"
+#include "lib/pace.h"
 #include "loader/admission.h"
 #include "loader/keyaccount.h"
 #include "loader/keyidentity.h"
@@ -14,6 +17,16 @@
 #include "loader/keyservice.h"
 
 #define KEYSERVICE_LISTEN_MAX 16
+
+/*
+ * What a sound worker keeps below, and one that has gone mad or is in other hands may not exceed: exchanges under way with those
+ * who dialled it, and things that it says only for people to read (kms/accept.c tells a quarter of that).
+ */
+#define KEYSERVICE_HALVES_MAX ACCEPT_ALL_MAX
+#define KEYSERVICE_WORDS_BURST 128
+#define KEYSERVICE_WORDS_NS (CLOCK_NS_PER_S / 32)
+#define KEYSERVICE_INADMISSIBLE_BURST 10
+#define KEYSERVICE_INADMISSIBLE_NS CLOCK_NS_PER_S
 
 struct keyservice {
 	struct event_base *base;
@@ -32,6 +45,8 @@ struct keyservice {
 	struct kms_ready verdict; /* the first answer, or the first bad one */
 	bool heard;
 	struct admission *admission;
+	struct pace inadmissible;		     /* the sessions that were not, as they are told */
+	struct pace words[KEYLISTEN_WORKERS_MAX]; /* all else that a worker says for people to read */
 	struct keyaccount account;
 	__u64 last_request;
 	__u64 last_session;
@@ -68,6 +83,9 @@ int keyservice_worker_started(void *context, struct keyworker *worker, char *err
 
 /* The session that is being installed, with its keys; wiped each time. */
 extern struct kms_session keyservice_incoming;
+
+/* Whether something that a worker says only for people to read is to be told. */
+bool keyservice_may_tell(struct keyservice *service, const struct keyworker *worker);
 
 bool keyservice_worker_message(void *context, struct keyworker *worker, const struct kms_link_message *message);
 void keyservice_worker_died(void *context, struct keyworker *worker, const struct keyworker_death *death);

@@ -15,6 +15,18 @@
 /* What is shorter would be renewed faster than it is made. */
 #define LEAST_LIFETIME_S 5
 
+bool keyservice_may_tell(struct keyservice *service, const struct keyworker *worker)
+{
+	size_t index = keyworker_index(worker);
+	unsigned int untold;
+
+	if (!pace_allows(&service->words[index], clock_now_ns(), &untold))
+		return false;
+	if (untold)
+		log_warning("key management service %zu said %u things more than one may say in this time", index + 1, untold);
+	return true;
+}
+
 /* All that a dead worker had: first out of the account, for the calls may ask for something new. */
 static void give_up(struct keyservice *service, size_t worker)
 {
@@ -64,7 +76,7 @@ static int admit(struct keyservice *service, const struct kms_session *session)
 	/* One for a request that was cancelled while it came is nobody's fault. */
 	if (err == -ECANCELED)
 		log_debug("a session with %s: %s", addr_text(&session->remote).s, words);
-	else if (err && admission_may_tell(service->admission, clock_now_ns(), &more))
+	else if (err && pace_allows(&service->inadmissible, clock_now_ns(), &more))
 		service->calls.inadmissible(service->context, &session->remote, words, more);
 	return err;
 }
@@ -86,6 +98,8 @@ static int take_session(struct keyservice *service, struct keyworker *worker, st
 		return -ENOENT;
 	if (keyaccount_session(&service->account, index, session->id))
 		return -EEXIST;
+	if (!own && keyaccount_sessions(&service->account, index) >= KEYSERVICE_HALVES_MAX)
+		return -EUSERS;
 	owed = keyaccount_add(&service->account, index);
 	if (!owed)
 		return -ENOMEM;
@@ -160,8 +174,10 @@ static void on_abandon(struct keyservice *service, struct keyworker *worker, con
 static void on_attempt_failed(struct keyservice *service, struct keyworker *worker, const void *body)
 {
 	const struct kms_failure *failure = body;
+	struct owed *owed = keyaccount_own_request(&service->account, keyworker_index(worker), failure->request);
 
-	if (keyaccount_own_request(&service->account, keyworker_index(worker), failure->request))
+	/* Each gateway of a request fails once. */
+	if (owed && owed->failures++ < KMS_MAX_GATEWAYS)
 		service->calls.attempt_failed(service->context, failure);
 }
 
@@ -178,7 +194,8 @@ static void on_rejected(struct keyservice *service, struct keyworker *worker, co
 
 static void on_refused(struct keyservice *service, struct keyworker *worker, const void *body)
 {
-	service->calls.refused(service->context, body);
+	if (keyservice_may_tell(service, worker))
+		service->calls.refused(service->context, body);
 }
 
 static void on_revoked(struct keyservice *service, struct keyworker *worker, const void *body)
@@ -210,6 +227,7 @@ void keyservice_worker_died(void *context, struct keyworker *worker, const struc
 {
 	struct keyservice *service = context;
 
+	service->words[death->index].paid_ns = 0; /* what the next one says is not paid for by this one */
 	service->calls.died(service->context, death);
 	keyservice_send_listening(service); /* another stands in for it */
 	if (service->awaited & 1u << death->index)

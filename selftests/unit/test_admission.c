@@ -326,26 +326,13 @@ static void a_request_may_end(void **state)
 	assert_int_equal(check(&session), -ECANCELED);
 }
 
-static void tells_at_a_limited_rate(void **state)
-{
-	unsigned int told = 0, untold = 99;
-	__u64 now = 1000 * ADMISSION_TELL_NS;
-
-	for (int i = 0; i < 1000; i++)
-		told += admission_may_tell(admission, now, &untold);
-	assert_int_equal(told, ADMISSION_TELL_BURST);
-	assert_false(admission_may_tell(admission, now + ADMISSION_TELL_NS / 2, &untold));
-	assert_true(admission_may_tell(admission, now + ADMISSION_TELL_NS, &untold));
-	assert_int_equal(untold, 1000 - ADMISSION_TELL_BURST + 1);
-}
-
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		CASE(takes_good_ones),	    CASE(refuses_bad_esp),	 CASE(refuses_what_was_not_asked),
 		CASE(refuses_clients_outside_the_policy), CASE(obeys_the_policy), CASE(a_request_is_answered_once),
-		CASE(a_request_may_end),    CASE(tells_at_a_limited_rate),
+		CASE(a_request_may_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -20,6 +20,7 @@
 
 #include <cmocka.h>
 
+#include "kms/accept.h"
 #include "lib/clock.h"
 #include "loader/keyservice.h"
 
@@ -27,6 +28,7 @@
 #define MAPPED [10] = 0xff, 0xff
 #define WAIT_NS (20 * CLOCK_NS_PER_S)
 #define MANY 100
+#define FLOOD 2000 /* more than any bound */
 #define ROLE "HOLDFAST_TEST_KEYSERVICE"
 
 static const struct hf_addr us = { .b = { MAPPED, 192, 0, 2, 1 } };
@@ -39,7 +41,12 @@ static struct kms_link_message heard;
 
 static void say(__u32 type, const void *body, size_t len)
 {
-	if (kms_link_send(KMS_LINK_FD, type, body, len, NULL, 0))
+	struct pollfd fd = { .fd = KMS_LINK_FD, .events = POLLOUT };
+	int err;
+
+	while ((err = kms_link_send(KMS_LINK_FD, type, body, len, NULL, 0)) == -EAGAIN)
+		poll(&fd, 1, -1);
+	if (err)
 		_exit(3);
 }
 
@@ -197,13 +204,6 @@ static void too_short(void)
 	say_raw(KMS_INSTALL, &session, sizeof(session) - 1);
 }
 
-static void what_holdfastd_says(void)
-{
-	const struct kms_cancel cancel = { .id = 1 };
-
-	say(KMS_CANCEL, &cancel, sizeof(cancel));
-}
-
 /* All of it lies in the link by the time that the process is gone. */
 static void many_things(void)
 {
@@ -215,10 +215,58 @@ static void many_things(void)
 	_exit(0);
 }
 
+/* The last word tells how many were taken, and what the others were told. */
+static void no_end_of_halves(void)
+{
+	struct kms_failure report = { .error = EACCES, .peer = stranger };
+	unsigned int taken = 0;
+	int refusal = 0;
+
+	say_ready();
+	for (int i = 0; i < FLOOD; i++) {
+		struct kms_session session = dialled(0);
+		const struct kms_installed *installed;
+
+		session.id = (__u64)i + 1;
+		session.role = KMS_RESPONDER;
+		session.remote = stranger;
+		session.inner[0] = prefix_of_host(&stranger);
+		say(KMS_INSTALL, &session, sizeof(session));
+		installed = await(KMS_INSTALLED);
+		taken += !installed->result;
+		refusal = installed->result ? installed->result : refusal;
+	}
+	snprintf(report.text, sizeof(report.text), "%u taken, then %d", taken, refusal);
+	say(KMS_REFUSED, &report, sizeof(report));
+}
+
+static void what_holdfastd_says(void)
+{
+	const struct kms_cancel cancel = { .id = 1 };
+
+	say(KMS_CANCEL, &cancel, sizeof(cancel));
+}
+
+static void no_end_of_words(void)
+{
+	const struct kms_failure failure = { .peer = stranger, .error = EACCES, .text = "more" };
+	const struct kms_ready bad = { .result = -EINVAL, .text = "more" }, good = { .name = "us", .not_after = FAR_AWAY_S };
+	const struct kms_failure attempt = { .request = ((const struct kms_request *)await(KMS_REQUEST))->id, .error = EACCES };
+
+	for (int i = 0; i < FLOOD; i++) {
+		say(KMS_ATTEMPT_FAILED, &attempt, sizeof(attempt));
+		say(KMS_REFUSED, &failure, sizeof(failure));
+		say(KMS_READY, i % 2 ? &bad : &good, sizeof(good));
+	}
+	what_holdfastd_says(); /* the end of it */
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
 } roles[] = {
+	{ "no_end_of_halves", no_end_of_halves },
+	{ "no_end_of_words", no_end_of_words },
 	{ "as_asked", as_asked },
 	{ "with_a_stranger", with_a_stranger },
 	{ "as_a_gateway_that_dialled", as_a_gateway_that_dialled },
@@ -249,7 +297,7 @@ static struct keyservice *service;
 static __u64 request;
 
 static struct {
-	unsigned int installed, activated, rejected, died, told;
+	unsigned int installed, activated, rejected, died, told, n_ready, attempts;
 	struct kms_failure refused[4];
 	size_t n_refused;
 	struct kms_ready ready;
@@ -265,6 +313,7 @@ static bool is_own(void *context, const struct hf_addr *addr)
 static void on_ready(void *context, const struct kms_ready *ready)
 {
 	seen.ready = *ready;
+	seen.n_ready++;
 }
 
 static int on_install(void *context, struct kms_session *session)
@@ -289,6 +338,7 @@ static void on_abandon(void *context, __u64 session)
 
 static void on_failure(void *context, const struct kms_failure *failure)
 {
+	seen.attempts++;
 }
 
 static void on_rejected(void *context, const struct kms_failure *failure)
@@ -469,6 +519,32 @@ static void hears_many_things_by_turns(void **state)
 	assert_true(turns > 2);
 }
 
+/* One half for each exchange that a sound one can have under way, whatever it is called. */
+static void bounds_the_halves(void **state)
+{
+	char expected[64];
+
+	snprintf(expected, sizeof(expected), "%d taken, then %d", ACCEPT_ALL_MAX, -EUSERS);
+	start("no_end_of_halves");
+	run(1);
+	assert_string_equal(seen.refused[0].text, expected);
+	assert_int_equal(seen.installed, ACCEPT_ALL_MAX);
+	assert_int_equal(seen.died, 0);
+}
+
+/* What ends in logs and events is bounded; the requests under way are not touched by it. */
+static void bounds_the_words(void **state)
+{
+	start("no_end_of_words");
+	while (!seen.died)
+		assert_int_equal(event_base_loop(base, EVLOOP_ONCE), 0);
+	assert_true(seen.told > 0);
+	assert_true(seen.n_ready > 0);
+	assert_true(seen.told + seen.n_ready < FLOOD / 2);
+	assert_int_equal(seen.attempts, KMS_MAX_GATEWAYS);
+	assert_int_equal(seen.rejected, 1);
+}
+
 static void ends_one_that_plays_holdfastd(void **state)
 {
 	ended_for("what_holdfastd_says", "wrong kind");
@@ -484,7 +560,8 @@ int main(int argc, char **argv)
 		CASE(takes_no_rejection_of_all),    CASE(makes_words_printable),
 		CASE(ends_one_without_manners),	    CASE(ends_one_that_counts_too_far),
 		CASE(ends_one_that_stops_short),    CASE(ends_one_that_plays_holdfastd),
-		CASE(hears_many_things_by_turns),
+		CASE(hears_many_things_by_turns),   CASE(bounds_the_halves),
+		CASE(bounds_the_words),
 	};
 
 	if (getenv(ROLE) && !strcmp(argv[0], "holdfast-kms"))
