@@ -179,7 +179,7 @@ struct hf_session {
 	struct hf_tunnel_key inner[HF_INNER_MAX];
 };
 
-/* hf_slots: hash, slot of a cluster -> its name: a changed policy may give it another slot. No program reads it. */
+/* hf_slots: hash, slot of a cluster -> its name, by which the next run gives it the same. No program reads it. */
 struct hf_slot {
 	char name[HF_NAME_MAX];
 };

@@ -13,98 +13,6 @@
 #include "loader/route.h"
 #include "loader/session_record.h"
 
-/* Slots. */
-
-static const char *slot_name(const struct policy *policy, __u32 slot)
-{
-	return slot < policy->n_clusters ? policy->clusters[slot].name : "AUTO";
-}
-
-struct slots {
-	struct node *node;
-	const struct policy *policy;
-	__u32 *was; /* of each cluster of the policy: its slot before, plus one; 0: none */
-	int err;
-};
-
-static int find_slot(void *context, __u32 slot, const char *name)
-{
-	struct slots *slots = context;
-	bool same = slot <= slots->policy->n_clusters && !strcmp(slot_name(slots->policy, slot), name);
-
-	for (__u32 i = 0; i <= slots->policy->n_clusters; i++) {
-		if (strcmp(slot_name(slots->policy, i), name))
-			continue;
-		slots->was[i] = slot + 1;
-		slots->err = datapath_read_steer(slots->node->dp, slot, &slots->node->used[i]);
-	}
-	return slots->err || same ? slots->err : datapath_unname_slot(slots->node->dp, slot);
-}
-
-static int close_slot(void *context, __u32 slot, const char *name)
-{
-	struct slots *slots = context;
-
-	if (slot <= slots->policy->n_clusters && !strcmp(slot_name(slots->policy, slot), name))
-		return 0;
-	return datapath_steer(slots->node->dp, slot, 0);
-}
-
-int adopt_slots(struct node *node, const struct policy *policy)
-{
-	__u32 n = (__u32)policy->n_clusters + 1;
-	struct slots slots = { .node = node, .policy = policy, .was = calloc(n, sizeof(*slots.was)) };
-	int err = -ENOMEM;
-
-	free(node->used);
-	node->used = calloc(n, sizeof(*node->used));
-	node->n_used = n;
-	if (!slots.was || !node->used)
-		goto out;
-	/* Read all, close those that change, then name: each step sees the whole of the one before. */
-	err = datapath_each_slot(node->dp, find_slot, &slots);
-	if (!err)
-		err = datapath_each_slot(node->dp, close_slot, &slots);
-	for (__u32 i = 0; i < n && !err; i++) {
-		if (slots.was[i] != i + 1) {
-			node->moved = true;
-			err = datapath_steer(node->dp, i, 0);
-		}
-		if (!err)
-			err = datapath_name_slot(node->dp, i, slot_name(policy, i));
-	}
-out:
-	free(slots.was);
-	return err;
-}
-
-struct naming {
-	struct node *node;
-	const struct policy *policy;
-	const __u32 *slots;
-};
-
-static int unname_if_other(void *context, __u32 slot, const char *name)
-{
-	const struct naming *naming = context;
-
-	for (__u32 i = 0; i <= naming->policy->n_clusters; i++)
-		if (naming->slots[i] == slot && !strcmp(slot_name(naming->policy, i), name))
-			return 0;
-	return datapath_unname_slot(naming->node->dp, slot);
-}
-
-int adopt_name_slots(struct node *node, const struct policy *policy, const __u32 *slots)
-{
-	struct naming naming = { .node = node, .policy = policy, .slots = slots };
-	int err = datapath_each_slot(node->dp, unname_if_other, &naming);
-
-	for (__u32 i = 0; i <= policy->n_clusters && !err; i++)
-		err = datapath_name_slot(node->dp, slots[i], slot_name(policy, i));
-	node->grants = session_record_grants(policy);
-	return err;
-}
-
 /* Sessions. */
 
 struct adoption {
@@ -210,7 +118,7 @@ static bool keep_slot(void *context, __u32 slot)
 {
 	const struct adopt_parts *parts = context;
 
-	return slot <= parts->policy->n_clusters || clients_have_slot(parts->clients, slot);
+	return clusters_have_slot(parts->clusters, slot) || clients_have_slot(parts->clients, slot);
 }
 
 static bool keep_tunnel(void *context, const struct datapath_tunnel *tunnel)
@@ -304,8 +212,6 @@ int adopt_finish(const struct adopt_parts *parts, const struct adopt_result *res
 	size_t unled = end_unled(parts), left = 0, refused = result->refused + unled, adopted = result->adopted - unled;
 	int err = sweep(parts, &left);
 
-	/* From now on a slot says itself whom it leads to. */
-	parts->node->n_used = 0;
 	if (err)
 		return err;
 	eventlog_emit(parts->log, EVENT_ADOPTED,

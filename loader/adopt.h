@@ -17,21 +17,6 @@
 #include "loader/node.h"
 #include "loader/peer.h"
 
-/*
- * Before the tunnels are filled in: which peer each cluster of the policy used,
- * by its name, into node->used. Slots that now mean another cluster lead to
- * nobody (what comes is held) until their sessions are adopted. Also names the
- * slots, which is all that is done where nothing was adopted. 0 or -errno.
- */
-int adopt_slots(struct node *node, const struct policy *policy);
-
-/*
- * The policy is another from now on; slots: of its clusters, and of AUTO at the
- * end. Notes by their names what the slots are, for the run after this. 0 or
- * -errno: then a crash would cost sessions.
- */
-int adopt_name_slots(struct node *node, const struct policy *policy, const __u32 *slots);
-
 struct adopt_parts {
 	struct node *node;
 	const struct policy *policy;

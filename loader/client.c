@@ -527,7 +527,8 @@ static void session_of(const struct peer *peer, struct kms_session *ret)
 static int adopt_entries(struct clients *clients, struct peer *peer, __u32 named)
 {
 	struct node *node = clients->config.node;
-	bool kept = peer->slot >= clients->config.first_slot && !clients_have_slot(clients, peer->slot);
+	bool kept = peer->slot && !clients_have_slot(clients, peer->slot) &&
+		    !clients->config.slot_is_taken(clients->config.context, peer->slot);
 	struct client *client = client_new(clients, peer, kept ? peer->slot : 0);
 	int err;
 

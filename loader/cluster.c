@@ -180,11 +180,12 @@ int clusters_new(const struct clusters_config *config, struct clusters **ret_clu
 	if (!all->cluster || !all->by_slot || n >= DATAPATH_SLOTS)
 		goto fail;
 	for (size_t i = 0; i < n + auto_wanted(config->policy); i++) {
-		struct cluster *cluster = cluster_new(all, i < n ? &config->policy->clusters[i] : &all->detected, (__u32)i);
+		struct cluster *cluster = cluster_new(all, i < n ? &config->policy->clusters[i] : &all->detected,
+						      config->node->slots[i]);
 
 		if (!cluster)
 			goto fail;
-		all->cluster[all->n++] = all->by_slot[i] = cluster;
+		all->cluster[all->n++] = all->by_slot[cluster->slot] = cluster;
 	}
 	clusters_note_tunnels(all);
 	for (size_t i = 0; i < n; i++)
@@ -298,25 +299,20 @@ void cluster_rest(struct cluster *cluster, const char *why)
 	}
 }
 
-/*
- * Goes on with a gateway's session of an earlier run. Returns whether the slot
- * led to it then; it does so from now on.
- */
+/* Goes on with a gateway's session of an earlier run. Returns whether the slot leads to it. */
 static bool adopt_one(struct cluster *cluster, const struct peer *gateway, int g)
 {
 	struct node *node = cluster->all->config.node;
 	struct failover_event event = { .type = FAILOVER_ADOPTED, .gateway = g };
 	struct hf_live live = { 0 };
+	__u32 used;
 
 	datapath_read_live(node->dp, gateway->if_id, &live);
 	event.auth_ns = live.last_rx_ns;
 	event.rx_ns = live.last_rx_ns > live.beat_rx_ns ? live.last_rx_ns : live.beat_rx_ns;
 	if (event.rx_ns < gateway->established_ns) /* it had just authenticated */
 		event.rx_ns = gateway->established_ns;
-	event.in_use = cluster->slot < node->n_used && node->used[cluster->slot] == gateway->if_id;
-	/* The slot may be another than it was; then nobody stands there yet. */
-	if (event.in_use && datapath_steer(node->dp, cluster->slot, gateway->if_id))
-		event.in_use = false;
+	event.in_use = !datapath_read_steer(node->dp, cluster->slot, &used) && used == gateway->if_id;
 	cluster_step(cluster, &event);
 	return event.in_use;
 }

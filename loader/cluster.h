@@ -2,10 +2,9 @@
 /*
  * Clusters of gateways: feeds each one's failover state machine with what the
  * datapath, the key management service and the user say, and carries its actions
- * out (map writes, heartbeats, probes, requests, held packets). Hands out their
- * slots of the datapath: at the start that of cluster i of the policy is i, and
- * a cluster keeps its own when the policy is changed. The one after the last is
- * the cluster AUTO, whose one gateway is the server that was detected, or none.
+ * out (map writes, heartbeats, probes, requests, held packets). Their slots of
+ * the datapath are those of slots.h; a reload hands out more. The one after the
+ * last is the cluster AUTO, whose one gateway is the server that was detected, or none.
  * Decides nothing itself: that is failover.h.
  */
 #ifndef HF_LOADER_CLUSTER_H

@@ -8,7 +8,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "lib/clock.h"
 #include "lib/log.h"
 #include "loader/adopt.h"
 #include "loader/certwatch.h"
@@ -35,20 +34,6 @@ static void on_control(struct daemon *daemon, const struct hf_event *event)
 		clients_control(daemon->clients, peer, event, gate_is_open(daemon->gate));
 }
 
-/* Whose it is now, the datapath knows: it goes there, or is held anew. */
-static void put_back(struct daemon *daemon, const __u8 *packet, size_t len)
-{
-	__u8 copy[HF_HOLD_MAX];
-	int err;
-
-	if (!packet || len > sizeof(copy))
-		return;
-	memcpy(copy, packet, len);
-	err = inner_held_send(&daemon->node.inner, copy, len);
-	if (err)
-		log_debug("a held packet of %zu bytes could not be sent: %s", len, strerror(-err));
-}
-
 static void on_datapath(void *context, const struct hf_event *event, const __u8 *packet)
 {
 	struct daemon *daemon = context;
@@ -56,9 +41,7 @@ static void on_datapath(void *context, const struct hf_event *event, const __u8 
 
 	switch (event->type) {
 	case HF_EVENT_WANT:
-		if (event->time_ns < daemon->moved_ns)
-			put_back(daemon, packet, event->packet_len);
-		else if (clusters_have_slot(daemon->clusters, event->slot))
+		if (clusters_have_slot(daemon->clusters, event->slot))
 			clusters_want(daemon->clusters, event->slot, packet, event->packet_len);
 		else
 			clients_want(daemon->clients, event->slot, packet, event->packet_len);
@@ -432,7 +415,7 @@ static void on_gate_closed(void *context)
 struct node_config daemon_node_config(const struct daemon *daemon)
 {
 	return (struct node_config){ .instance = daemon->config.instance, .run_dir = daemon->config.run_dir,
-				     .policy = daemon->policy, .table = daemon->table, .slots = daemon->slots };
+				     .policy = daemon->policy, .table = daemon->table };
 }
 
 static const char *target_name(const struct daemon *daemon)
@@ -626,8 +609,6 @@ static int finish_adoption(struct daemon *daemon, char *error)
 		err = node_hang_up(&daemon->node, &node);
 	if (!err)
 		err = adopt_finish(&parts, &daemon->adopted);
-	if (!err && daemon->node.moved)
-		daemon->moved_ns = clock_now_ns();
 	if (err)
 		snprintf(error, DAEMON_ERROR_MAX, "removing what a run before has left: %s", strerror(-err));
 	return err;
@@ -765,7 +746,6 @@ void daemon_stop(struct daemon *daemon)
 	eventlog_free(daemon->log);
 	policy_table_free(daemon->table);
 	policy_free(daemon->policy);
-	free(daemon->slots);
 	free(daemon);
 }
 

@@ -37,11 +37,9 @@ struct daemon {
 	struct event *datapath_readable;
 	struct reconcile *reconcile;
 	struct adopt_result adopted;
-	__u64 moved_ns; /* packets that were held before this may bear a slot that is another cluster's now */
 	struct auto_watch *watch;  /* NULL: no tunnel leads to AUTO */
 	struct auto_server server; /* that AUTO leads to; index 0: none */
 	size_t target;		   /* the cluster's index; that of the cluster AUTO is the policy's n_clusters */
-	__u32 *slots; /* of the policy's clusters, and of AUTO at the end; NULL: their indices */
 	bool ready;
 	struct reload *reload; /* under way; NULL: none */
 };

@@ -9,12 +9,12 @@
 #include <unistd.h>
 
 #include "lib/log.h"
-#include "loader/adopt.h"
 #include "loader/auto.h"
 #include "loader/beat.h"
 #include "loader/claim.h"
 #include "loader/link.h"
 #include "loader/route.h"
+#include "loader/slots.h"
 #include "loader/session_record.h"
 #include "loader/xfrm.h"
 
@@ -285,11 +285,6 @@ static int set_sysctls(struct node *node, bool v6)
 	return err ? fail(node, err, "cannot set network sysctls: %s", strerror(-err)) : 0;
 }
 
-static __u32 slot_of(const struct node_config *config, size_t cluster)
-{
-	return config->slots ? config->slots[cluster] : (__u32)cluster;
-}
-
 /* The tunnels to clusters have theirs; those to AUTO have auto_slot. */
 static int fill_tunnels(struct node *node, const struct node_config *config, enum policy_target target,
 			__u32 auto_slot)
@@ -306,7 +301,7 @@ static int fill_tunnels(struct node *node, const struct node_config *config, enu
 		if (tunnel->target != target)
 			continue;
 		tunnels[n].prefix = config->table->entries[i].prefix;
-		tunnels[n].slot = target == POLICY_TARGET_CLUSTER ? slot_of(config, tunnel->cluster) : auto_slot;
+		tunnels[n].slot = target == POLICY_TARGET_CLUSTER ? node->slots[tunnel->cluster] : auto_slot;
 		tunnels[n++].number = tunnel->number;
 	}
 	err = datapath_set_tunnels(node->dp, tunnels, n);
@@ -411,7 +406,9 @@ static int take_over(struct node *node, const struct node_config *config)
 		err = set_tunnel(node, config->policy);
 	if (err)
 		return err;
-	err = adopt_slots(node, config->policy);
+	free(node->slots);
+	node->slots = NULL;
+	err = slots_assign(node->dp, config->policy, &node->slots);
 	return err ? fail(node, err, "filling the map of slots: %s", strerror(-err)) : 0;
 }
 
@@ -479,8 +476,8 @@ int node_up(struct node *node, const struct node_config *config)
 	if (!err)
 		err = fill_tunnels(node, config, POLICY_TARGET_CLUSTER, 0);
 	/* Adopted ones lead where AUTO led, which it may still do: node_dial() or node_hang_up() will tell. */
-	if (!err && (!node->adopted || node->moved))
-		err = fill_tunnels(node, config, POLICY_TARGET_AUTO, slot_of(config, config->policy->n_clusters));
+	if (!err && !node->adopted)
+		err = fill_tunnels(node, config, POLICY_TARGET_AUTO, node->slots[config->policy->n_clusters]);
 	if (!err)
 		err = fill_protected(node);
 	if (!err)
@@ -667,7 +664,7 @@ int node_dial(struct node *node, const struct node_config *config, int index, __
 int node_hang_up(struct node *node, const struct node_config *config)
 {
 	struct prefixes prefixes;
-	int err = fill_tunnels(node, config, POLICY_TARGET_AUTO, slot_of(config, config->policy->n_clusters));
+	int err = fill_tunnels(node, config, POLICY_TARGET_AUTO, node->slots[config->policy->n_clusters]);
 
 	if (!tunnelled(config, &prefixes)) {
 		route_close(node->route, prefixes.prefix + prefixes.n_clusters, prefixes.n - prefixes.n_clusters);
@@ -714,9 +711,8 @@ void node_down(struct node *node, const struct node_config *config)
 	datapath_free(node->dp);
 	node->sysctls = NULL;
 	node->dp = NULL;
-	free(node->used);
-	node->used = NULL;
-	node->n_used = 0;
+	free(node->slots);
+	node->slots = NULL;
 	close_fd(&node->beat_fd);
 	inner_close(&node->inner);
 	if (node->tunnel && !node->leave)

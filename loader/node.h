@@ -43,9 +43,7 @@ struct node {
 	char replaced[NODE_ERROR_MAX]; /* not adopted: what was found of a run before and why it was replaced; or empty */
 	bool leave;	    /* set by the daemon when the start fails: an adopted datapath is left as it is */
 	char keeper_path[128]; /* of the sockets that outlive this process; see keeper.h */
-	__u32 *used;	    /* of each cluster's slot: the if_id that it was steered to when it was adopted; 0: none */
-	size_t n_used;
-	bool moved; /* a slot has changed hands since: what leads to AUTO cannot stay until it is known where that is */
+	__u32 *slots;	    /* of the policy's clusters, and of AUTO at the end; see slots.h. Changed by reload.c */
 	__u64 grants;	    /* session_record_grants() of the policy */
 	bool started;	    /* set by the daemon once it is ready: this run's end opens the way again */
 	struct node_interface underlay[NODE_INTERFACES_MAX];
@@ -63,7 +61,6 @@ struct node_config {
 	const char *run_dir; /* of the instance: what must survive a crash */
 	const struct policy *policy;
 	const struct policy_table *table;
-	const __u32 *slots; /* of each cluster, and of AUTO at the end; NULL: their indices */
 };
 
 /*
@@ -73,8 +70,8 @@ struct node_config {
 int node_preflight(struct node *node);
 
 /*
- * Sets everything up; the tunnels' slots are the indices of the policy's
- * clusters. Those to AUTO have the one after the last, and no way there: they
+ * Sets everything up, and gives the policy's clusters their slots. Tunnels to AUTO
+ * have the last of these, and no way there: they
  * are unreachable until node_dial(). On failure everything is down again and
  * node->error says why.
  */

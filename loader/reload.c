@@ -7,8 +7,9 @@
 #include <string.h>
 
 #include "lib/log.h"
-#include "loader/adopt.h"
 #include "loader/daemon_internal.h"
+#include "loader/session_record.h"
+#include "loader/slots.h"
 #include "policy/difference.h"
 #include "policy/file.h"
 
@@ -266,12 +267,13 @@ static void put_in_force(struct applying *apply, const struct node_tunnels *tunn
 	node_remove_tunnels(&daemon->node, tunnels);
 	daemon->policy = reload->policy;
 	daemon->table = reload->table;
-	free(daemon->slots);
-	daemon->slots = apply->slots;
+	free(daemon->node.slots);
+	daemon->node.slots = apply->slots;
+	daemon->node.grants = session_record_grants(daemon->policy);
 	if (daemon->server.index)
 		daemon->target = auto_target(daemon->policy, &daemon->server.address);
 	keyservice_take_policy(daemon->service, daemon->policy);
-	if (adopt_name_slots(&daemon->node, daemon->policy, daemon->slots))
+	if (slots_note(daemon->node.dp, daemon->policy, daemon->node.slots))
 		log_warning("reload: the clusters' slots cannot be noted: a crash would cost their sessions");
 	daemon_set_limits(daemon);
 	reload->policy = old;

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # limit: 400
-# After a reload a cluster's slot is not its place in the policy; a daemon that is killed then is followed by one that adopts all
-# the same. Revoked meanwhile: an adopted session ends when the list is read again, like any.
+# After a reload a cluster's slot is not its place in the policy; a daemon that is killed then is followed by one that keeps it,
+# and adopts. Revoked meanwhile: an adopted session ends when the list is read again, like any.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/survive.inc"
 
@@ -36,14 +36,8 @@ restart client
 [ "$(spi_of 200.0.0.253)" = "$spi" ] || fail "not the same session"
 is client '.clusters[0].current' 200.0.0.253 || fail "$(current) is in use"
 still_moving udp
-still_moving tcp
-probe_end tcp
-probe_end udp
-[ "$(sum tcp connection)" = same ] || fail "the connection broke"
-# The slot moved to its place in the policy, and what came meanwhile was held. Of 1,500 packets one was lost in two of four runs,
-# on a loaded machine; why is not known yet.
-[ "$(sum udp lost)" -le 1 ] || fail "$(sum udp lost) packets lost"
-[ "$(sum udp duplicates)" = 0 ] || fail "$(sum udp duplicates) packets doubled"
+nothing_lost
+[[ $(slot_name 1) == "Cluster 2"* ]] || fail "slot 1 is $(slot_name 1) after the start"
 
 # And on the gateway, which knows from its record whose certificate it was.
 kill_daemon g253
