@@ -41,7 +41,7 @@ $(NEXT): $(NEXT_O) $(filter-out $(B)/loader/holdfastd.o $(B)/loader/status.o,$(D
 
 # The simulator: its own model of the world around the real state machines.
 SIM_O     := $(call objects,selftests/sim/*.c)
-SIM_REAL  := $(B)/loader/failover.o $(B)/kms/exchange.o $(B)/kms/wire.o $(POLICY_O) $(LIB_O)
+SIM_REAL  := $(call objects,loader/failover*.c) $(B)/kms/exchange.o $(B)/kms/wire.o $(POLICY_O) $(LIB_O)
 SIM_BIN   := $(B)/selftests/sim/sim
 $(SIM_BIN): $(SIM_O) $(SIM_REAL)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * What the kernel answers. libmnl's sockets are the target's own (mnl_socket_*()
+ * What the kernel answers. libmnl's sockets are the target's own (mnl_socket.h and
  * below), so that a request of the loader's meets a kernel that answers from the
  * input; libmnl's parsing is the real one. What lies behind a datagram in the
  * receive buffer is poisoned: reading on is a fault.
@@ -28,58 +28,15 @@
 #include "loader/xfrm.h"
 #include "selftests/fuzz/fuzz.h"
 #include "selftests/fuzz/fuzz_netlink.h"
-
-#define PORT 4711
-
-struct mnl_socket {
-	bool blocking;
-	__u32 sequence; /* of the last message sent */
-	bool ended;
-};
+#include "selftests/mnl_socket.h"
 
 static struct input kernel;
-static int real_socket; /* takes the options that are set */
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-	real_socket = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	MUST(real_socket >= 0);
+	mnl_socket_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0); /* takes the options that are set */
+	MUST(mnl_socket_fd >= 0);
 	return 0;
-}
-
-struct mnl_socket *mnl_socket_open2(int protocol, int flags)
-{
-	struct mnl_socket *socket = calloc(1, sizeof(*socket));
-
-	MUST(socket);
-	socket->blocking = !(flags & SOCK_NONBLOCK);
-	return socket;
-}
-
-int mnl_socket_bind(struct mnl_socket *socket, unsigned int groups, pid_t pid)
-{
-	return 0;
-}
-
-int mnl_socket_close(struct mnl_socket *socket)
-{
-	free(socket);
-	return 0;
-}
-
-int mnl_socket_setsockopt(const struct mnl_socket *socket, int type, void *value, socklen_t len)
-{
-	return 0;
-}
-
-int mnl_socket_get_fd(const struct mnl_socket *socket)
-{
-	return real_socket;
-}
-
-unsigned int mnl_socket_get_portid(const struct mnl_socket *socket)
-{
-	return PORT;
 }
 
 /* What the loader sends is well-formed, whatever it was told before. */
@@ -101,7 +58,7 @@ static void address(struct mnl_socket *socket, __u8 *bytes, size_t len)
 	int left = (int)len;
 
 	for (; netlink_message_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
-		message->nlmsg_pid = PORT;
+		message->nlmsg_pid = MNL_SOCKET_PORT;
 		if (message->nlmsg_seq != NETLINK_FOREIGN)
 			message->nlmsg_seq = socket->sequence;
 	}

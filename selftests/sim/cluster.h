@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The model of loader/cluster.c around the real state machine (loader/failover.c):
+ * The model of loader/cluster.c around the real state machine (loader/failover.h):
  * feeds it and carries its actions out, in the same order. Of a client, its one
  * cluster; of a gateway whose policy tunnels to its clients, one for each of them.
  */

@@ -6,7 +6,8 @@
 #include "selftests/sim/rng.h"
 #include "selftests/sim/sim.h"
 
-#define PROBE_PACE (100 * MS) /* as in loader/failover.c: the eight probes take 36 times this or the response time */
+/* As in loader/failover_check.c: the eight probes take 36 times this or the response time. */
+#define PROBE_PACE (100 * MS)
 #define EXTRA_TRIES 6
 
 /* README.md, "The bound", says where each term comes from. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * Answers of a kernel that is not as it should be. libmnl's sockets are this test's own
- * (the functions below come before the library's); its parsing is the real one.
+ * (mnl_socket.h and below); its parsing is the real one.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -12,7 +12,6 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -25,13 +24,7 @@
 #include "loader/mapping.h"
 #include "loader/netlink.h"
 #include "loader/route.h"
-
-#define PORT 4711
-
-struct mnl_socket {
-	bool blocking;
-	__u32 sequence;
-};
+#include "selftests/mnl_socket.h"
 
 /* What is received, one datagram a call; of the last route that was deleted, its destination. */
 static struct {
@@ -44,41 +37,6 @@ static struct {
 } kernel;
 static __u8 deleted[16];
 static unsigned int n_deleted;
-
-struct mnl_socket *mnl_socket_open2(int protocol, int flags)
-{
-	struct mnl_socket *socket = calloc(1, sizeof(*socket));
-
-	assert_non_null(socket);
-	socket->blocking = !(flags & SOCK_NONBLOCK);
-	return socket;
-}
-
-int mnl_socket_bind(struct mnl_socket *socket, unsigned int groups, pid_t pid)
-{
-	return 0;
-}
-
-int mnl_socket_close(struct mnl_socket *socket)
-{
-	free(socket);
-	return 0;
-}
-
-int mnl_socket_setsockopt(const struct mnl_socket *socket, int type, void *value, socklen_t len)
-{
-	return 0;
-}
-
-int mnl_socket_get_fd(const struct mnl_socket *socket)
-{
-	return -1;
-}
-
-unsigned int mnl_socket_get_portid(const struct mnl_socket *socket)
-{
-	return PORT;
-}
 
 ssize_t mnl_socket_sendto(const struct mnl_socket *socket, const void *bytes, size_t len)
 {
@@ -103,7 +61,7 @@ ssize_t mnl_socket_recvfrom(const struct mnl_socket *socket, void *buffer, size_
 		errno = socket->blocking ? EIO : EAGAIN;
 		return -1;
 	}
-	head->nlmsg_pid = PORT;
+	head->nlmsg_pid = MNL_SOCKET_PORT;
 	head->nlmsg_seq = socket->sequence;
 	memset(buffer, 0xff, size); /* what another message left there */
 	memcpy(buffer, head, kernel.len[kernel.next]);

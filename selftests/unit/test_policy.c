@@ -2,129 +2,9 @@
 /*
  * The language of the policy: fixture tables of text and what comes of it, the
  * model in words or the findings with their places; every keyword with every
- * kind of wrong value; then the file around it.
+ * kind of wrong value.
  */
-#include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-
-#include "policy/file.h"
-#include "policy/policy.h"
-
-#define COUNT(array) (sizeof(array) / sizeof(*(array)))
-
-/* The specification's figure 2. */
-static const char figure_2[] = "[CLUSTER]\n"
-			       "Cluster 1 = 200.0.0.252 200.0.0.253 200.0.0.254\n"
-			       "\n"
-			       "[TUNNEL]\n"
-			       "Tunnel1 = 10.0.0.1 \xe2\x80\x93 10.0.0.3 Cluster 1\n";
-
-static const char defaults[] = "beat 0 1000 5000 2, order 0, standby 1, connect 0, request 3000, rekey 3600000 274877906944 1073741824; "
-			       "port 7546, accept 1, encap 0;";
-
-static void print_general(const struct policy *policy, FILE *out)
-{
-	const struct policy_general *g = &policy->general;
-
-	fprintf(out, "beat %d %u %u %u, order %d, standby %u, connect %d, request %u, rekey %u %llu %llu; ", g->heartbeat, g->response_ms,
-		g->defer_ms, g->tries, g->order, g->standby, g->connect, g->key_request_ms, g->rekey_ms,
-		(unsigned long long)g->rekey_bytes, (unsigned long long)g->rekey_packets);
-	fprintf(out, "port %u, accept %d, encap %d;", policy->interface.key_service_port, policy->interface.accept,
-		policy->interface.encapsulation);
-	if (policy->interface.key_service_workers)
-		fprintf(out, " workers %u", policy->interface.key_service_workers);
-}
-
-static void print_rest(const struct policy *policy, FILE *out)
-{
-	const struct policy_identity *identity = &policy->identity;
-	const char *const paths[] = { identity->certificate, identity->private_key, identity->trust_anchors,
-				      identity->revocation_list };
-
-	for (size_t i = 0; i < COUNT(paths); i++)
-		if (paths[i])
-			fprintf(out, " path%zu<%s>", i, paths[i]);
-	for (size_t i = 0; i < policy->interface.n_underlay; i++)
-		fprintf(out, " under %s", policy->interface.underlay[i]);
-	for (size_t i = 0; i < policy->interface.n_protected; i++)
-		fprintf(out, " protect %s", policy->interface.protected[i]);
-	for (size_t i = 0; i < policy->interface.n_address; i++)
-		fprintf(out, " addr %s", prefix_text(&policy->interface.address[i]).s);
-}
-
-static void print_range(const struct policy_range *range, FILE *out)
-{
-	fprintf(out, "%s-%s", addr_text(&range->first).s, addr_text(&range->last).s);
-}
-
-static void print_statements(const struct policy *policy, FILE *out)
-{
-	for (size_t i = 0; i < policy->n_clusters; i++) {
-		fprintf(out, " <%s>", policy->clusters[i].name);
-		for (size_t k = 0; k < policy->clusters[i].n_gateways; k++)
-			fprintf(out, " %s", addr_text(&policy->clusters[i].gateways[k]).s);
-	}
-	for (size_t i = 0; i < policy->n_tunnels; i++) {
-		const struct policy_tunnel *tunnel = &policy->tunnels[i];
-
-		fprintf(out, " T%u ", tunnel->number);
-		print_range(&tunnel->range, out);
-		fprintf(out, " <%s>",
-			tunnel->target == POLICY_TARGET_AUTO ? "AUTO" : policy->clusters[tunnel->cluster].name);
-	}
-	for (size_t i = 0; i < policy->n_redirects; i++)
-		fprintf(out, " R%u %s <%s>", policy->redirects[i].number, addr_text(&policy->redirects[i].server).s,
-			policy->clusters[policy->redirects[i].cluster].name);
-	for (size_t i = 0; i < policy->n_peers; i++) {
-		fprintf(out, " P%u ", policy->peers[i].number);
-		print_range(&policy->peers[i].range, out);
-		fprintf(out, " <%s>", policy->peers[i].name);
-	}
-}
-
-/* The model in words (general ones only where they differ from the defaults), or "-". */
-static char *parse_to_words(const char *text, size_t len, struct policy_report *report)
-{
-	struct policy *policy = NULL;
-	char *words = NULL;
-	char *general = NULL;
-	size_t size;
-	FILE *out;
-	int err;
-
-	/* An exact copy on the heap, so that a read beyond its end is seen by ASan. */
-	char *copy = malloc(len ? len : 1);
-
-	memcpy(copy, text, len);
-	err = policy_parse(copy, len, report, &policy);
-	free(copy);
-	assert_int_equal(err, report->errors ? -EINVAL : 0);
-	if (err) {
-		assert_null(policy);
-		return strdup("-");
-	}
-	out = open_memstream(&general, &size);
-	print_general(policy, out);
-	fclose(out);
-	out = open_memstream(&words, &size);
-	if (strcmp(general, defaults))
-		fprintf(out, " %s", general);
-	print_rest(policy, out);
-	print_statements(policy, out);
-	fclose(out);
-	free(general);
-	policy_free(policy);
-	return words;
-}
+#include "selftests/unit/policy_words.h"
 
 static char *report_to_words(const struct policy_report *report)
 {
@@ -150,7 +30,7 @@ static void check_fixture(const struct fixture *fixture)
 {
 	struct policy_report report = { .messages = NULL };
 	char *model =
-		parse_to_words(fixture->text, fixture->len ? fixture->len : strlen(fixture->text), &report);
+		words_parse(fixture->text, fixture->len ? fixture->len : strlen(fixture->text), &report);
 	char *findings = report_to_words(&report);
 
 	if (strcmp(model, fixture->model) || strcmp(findings, fixture->findings ? fixture->findings : ""))
@@ -168,7 +48,7 @@ static void check_fixture(const struct fixture *fixture)
 static const struct fixture good[] = {
 	{ "", "" },
 	{ "\n\n ; nothing\n\t# at all", "" },
-	{ figure_2, FIG2_MODEL },
+	{ words_figure_2, FIG2_MODEL },
 	/* The specification's other example, with its warning: both tunnels have the same range. */
 	{ "[CLUSTER]\n\nCluster 1 = 143.1.0.64 143.1.1.157\n\n[TUNNEL]\n"
 	  "Tunnel1 = 143.1.0.24 \xe2\x80\x93 143.1.0.30 Cluster 1\nTunnel2 = 143.1.0.24 \xe2\x80\x93 143.1.0.30 143.1.1.160",
@@ -433,7 +313,7 @@ static void check_value(const char *section, const char *keyword, const char *va
 	size_t k = 0;
 
 	snprintf(text, sizeof(text), "[%s]\n%s = %s%s", section, keyword, value, tail);
-	model = parse_to_words(text, strlen(text), &report);
+	model = words_parse(text, strlen(text), &report);
 	if (report.errors != errors)
 		fail_msg("%s\nexpected %zu errors, got %zu", text, errors, report.errors);
 	while (errors && report.messages[k].severity != POLICY_ERROR)
@@ -474,110 +354,6 @@ static void test_every_keyword(void **state)
 	}
 }
 
-/* A policy of the head and n pieces, each numbered between before and after. */
-static void check_limit(const char *head, const char *before, const char *after, unsigned int n, unsigned int line,
-			const char *message)
-{
-	struct policy_report report = { .messages = NULL };
-	char *text = NULL;
-	char *model;
-	size_t len;
-	FILE *out = open_memstream(&text, &len);
-
-	fputs(head, out);
-	for (unsigned int i = 1; i <= n; i++)
-		fprintf(out, "%s%u%s", before, i, after);
-	fclose(out);
-	model = parse_to_words(text, len, &report);
-	assert_int_equal(report.errors, message ? 1 : 0);
-	if (message) {
-		assert_string_equal(report.messages[0].text, message);
-		assert_int_equal(report.messages[0].place.line, line);
-	}
-	free(model);
-	free(text);
-	policy_report_clear(&report);
-}
-
-static void test_limits(void **state)
-{
-	check_limit("[CLUSTER]\nCluster 1 =", " 1.1.1.", "", 64, 0, NULL);
-	check_limit("[CLUSTER]\nCluster 1 =", " 1.1.1.", "", 65, 2, "a cluster has at most 64 gateways");
-	check_limit("[INTERFACE]\nUnderlay =", " eth", "", 32, 0, NULL);
-	check_limit("[INTERFACE]\nUnderlay =", " eth", "", 33, 2, "more than 32 interfaces");
-	check_limit("[INTERFACE]\nAddress =", " 1.1.1.", "", 16, 0, NULL);
-	check_limit("[INTERFACE]\nAddress =", " 1.1.1.", "", 17, 2, "more than 16 addresses");
-	check_limit("[PEER]\n", "Peer", " = 10.0.0.1 p\n", 256, 0, NULL);
-	check_limit("[PEER]\n", "Peer", " = 10.0.0.1 p\n", 257, 258, "a policy has at most 256 Peer statements");
-}
-/* A report keeps the first hundred, of errors and of warnings, and counts all. */
-static void test_report_is_bounded(void **state)
-{
-	struct policy_report report = { .messages = NULL };
-	char *text = NULL;
-	char *model;
-	size_t len;
-	FILE *out = open_memstream(&text, &len);
-
-	fputs("[TUNNEL]\n", out);
-	for (int i = 0; i < 1000; i++)
-		fprintf(out, "Tunnel%d = 10.0.0.1/8 %s\n", i + 1, i >= 500 ? "x" : "AUTO");
-	fclose(out);
-	model = parse_to_words(text, len, &report);
-	assert_int_equal(report.errors, 500);
-	assert_int_equal(report.warnings, 1000);
-	assert_int_equal(report.n, 200);
-	assert_int_equal(report.messages[0].place.line, 2);
-	assert_int_equal(report.messages[199].place.line, 601);
-	assert_int_equal(report.messages[199].severity, POLICY_ERROR);
-	free(model);
-	free(text);
-	policy_report_clear(&report);
-	assert_int_equal(report.n, 0);
-}
-
-/* 10 MB of one kind, then a statement with a fault: its place is exact, and the time is no matter of squares. */
-static void check_huge(const char *piece, const char *tail, const char *words, size_t errors, struct policy_place place)
-{
-	const size_t size = 10u << 20;
-	struct policy_report report = { .messages = NULL };
-	char *text = malloc(size + strlen(tail));
-	size_t len = 0;
-	clock_t start;
-	char *model;
-
-	for (; len + strlen(piece) <= size; len += strlen(piece))
-		memcpy(text + len, piece, strlen(piece));
-	memcpy(text + len, tail, strlen(tail));
-	start = clock();
-	model = parse_to_words(text, len + strlen(tail), &report);
-	assert_true(clock() - start < 10 * CLOCKS_PER_SEC);
-	assert_string_equal(model, words);
-	assert_int_equal(report.errors, errors);
-	if (errors == 1) {
-		assert_int_equal(report.messages[0].place.line, place.line);
-		assert_int_equal(report.messages[0].place.column, place.column);
-	}
-	free(model);
-	free(text);
-	policy_report_clear(&report);
-}
-
-static void test_huge(void **state)
-{
-	const unsigned int lines = (10u << 20) / 16;
-
-	check_huge("; a comment....\n", "[GENERAL]\nStandby = 64", "-", 1, (struct policy_place){ lines + 2, 11 });
-	check_huge("[GENERAL]      \n", "Standby = x", "-", 1, (struct policy_place){ lines + 1, 11 });
-	check_huge("[GENERAL]      \n", "[TUNNEL]\nTunnel1 = 10.0.0.1 AUTO", " T1 10.0.0.1-10.0.0.1 <AUTO>", 0,
-		   (struct policy_place){ 0, 0 });
-	/* One line. */
-	check_huge("                ", "x", "-", 1, (struct policy_place){ 1, (10u << 20) + 1 });
-	check_huge("aaaaaaaaaaaaaaaa", "", "-", 1, (struct policy_place){ 1, 1 });
-	/* Each line wrong: a bounded report. */
-	check_huge("[no section!!]\n\n", "", "-", (10u << 20) / 16, (struct policy_place){ 0, 0 });
-}
-
 /* Every text cut at every byte: no crash, and what is reported lies within the text. */
 static void test_cut_everywhere(void **state)
 {
@@ -588,7 +364,7 @@ static void test_cut_everywhere(void **state)
 		for (size_t len = 0; len < whole; len++) {
 			struct policy_report report = { .messages = NULL };
 
-			free(parse_to_words(fixture->text, len, &report));
+			free(words_parse(fixture->text, len, &report));
 			for (size_t k = 0; k < report.n; k++) {
 				assert_true(report.messages[k].place.line >= 1 && report.messages[k].place.column >= 1);
 				assert_true(report.messages[k].place.column <= len + 1);
@@ -599,154 +375,13 @@ static void test_cut_everywhere(void **state)
 	}
 }
 
-static void check_explain(const char *text, const char *address, int result, const char *expected)
-{
-	struct policy_report report = { .messages = NULL };
-	struct policy_table *table;
-	struct policy *policy;
-	struct hf_addr addr;
-	char *words = NULL;
-	size_t size;
-	FILE *out = open_memstream(&words, &size);
-
-	assert_int_equal(policy_parse(text, strlen(text), &report, &policy), 0);
-	assert_int_equal(policy_compile(policy, &table), 0);
-	assert_int_equal(addr_parse(address, strlen(address), &addr), 0);
-	assert_int_equal(policy_explain(policy, table, &addr, out), result);
-	fclose(out);
-	assert_string_equal(words, expected);
-	free(words);
-	policy_table_free(table);
-	policy_free(policy);
-	policy_report_clear(&report);
-}
-
-static void test_explain(void **state)
-{
-	static const char overlaps[] = "[GENERAL]\nClusterOrder=FIXED\n[CLUSTER]\nCluster 1=9.9.9.9 9.9.9.8\n[TUNNEL]\n"
-				       "Tunnel1=10.0.0.0/8 Cluster 1\nTunnel2=10.0.0.1-10.0.0.2 9.9.9.7\n"
-				       "Tunnel3=10.0.0.2-10.0.0.3 AUTO\nRedirect Tunnel1=8.8.8.8 Cluster 1\n"
-				       "Tunnel4=10.0.0.3 AUTO\nTunnel5=::/0 9.9.9.7";
-
-	check_explain(figure_2, "10.0.0.1", 0,
-		      "10.0.0.1 is tunnelled by Tunnel1 (10.0.0.1 - 10.0.0.3, line 5) to Cluster 1: 200.0.0.252 "
-		      "200.0.0.253 200.0.0.254 (order drawn at random at each read)\n");
-	check_explain(figure_2, "10.0.0.4", -ENOENT, "10.0.0.4 is not tunnelled: no tunnel covers it\n");
-	check_explain(figure_2, "200.0.0.253", -ENOENT,
-		      "200.0.0.253 is not tunnelled: no tunnel covers it\n  it is a gateway of Cluster 1 (line 2)\n");
-	check_explain(overlaps, "10.9.9.9", 0,
-		      "10.9.9.9 is tunnelled by Tunnel1 (10.0.0.0 - 10.255.255.255, line 6) to Cluster 1: 9.9.9.9 9.9.9.8 "
-		      "(always in this order)\n");
-	check_explain(overlaps, "10.0.0.2", 0,
-		      "10.0.0.2 is tunnelled by Tunnel2 (10.0.0.1 - 10.0.0.2, line 7) to 9.9.9.7\n"
-		      "  Tunnel3 (10.0.0.2 - 10.0.0.3, line 8) also covers it, but has the higher number\n"
-		      "  Tunnel1 (10.0.0.0 - 10.255.255.255, line 6) also covers it, but is wider\n");
-	check_explain(overlaps, "10.0.0.3", 0,
-		      "10.0.0.3 is tunnelled by Tunnel4 (10.0.0.3, line 10) to the server that is detected automatically (AUTO)\n"
-		      "  that is the peer of the point-to-point link which came up last; without one, nothing is sent\n"
-		      "  Redirect Tunnel1 (line 9): if that is 8.8.8.8, then instead to Cluster 1: 9.9.9.9 9.9.9.8 (always in "
-		      "this order)\n"
-		      "  Tunnel3 (10.0.0.2 - 10.0.0.3, line 8) also covers it, but is wider\n"
-		      "  Tunnel1 (10.0.0.0 - 10.255.255.255, line 6) also covers it, but is wider\n");
-	/* All of IPv6 is no tunnel of an IPv4 address. */
-	check_explain(overlaps, "11.0.0.1", -ENOENT, "11.0.0.1 is not tunnelled: no tunnel covers it\n");
-}
-
-/* Counts how often each gateway of Cluster 1 comes first in n readings. */
-static void count_firsts(const char *text, unsigned int n, unsigned int counts[3])
-{
-	struct policy_report report = { .messages = NULL };
-	struct policy *policy;
-
-	memset(counts, 0, 3 * sizeof(*counts));
-	for (unsigned int i = 0; i < n; i++) {
-		unsigned int seen = 0;
-
-		assert_int_equal(policy_parse(text, strlen(text), &report, &policy), 0);
-		assert_int_equal(policyfile_shuffle(policy), 0);
-		for (size_t k = 0; k < 3; k++)
-			seen |= 1u << (policy->clusters[0].gateways[k].b[15] - 252);
-		assert_int_equal(seen, 7);
-		counts[policy->clusters[0].gateways[0].b[15] - 252]++;
-		policy_free(policy);
-	}
-	policy_report_clear(&report);
-}
-
-static void test_shuffle(void **state)
-{
-	static const char fixed[] = "[GENERAL]\nClusterOrder=FIXED\n"
-				    "[CLUSTER]\nCluster 1=200.0.0.252 200.0.0.253 200.0.0.254\n[TUNNEL]\nTunnel1=10.0.0.1 Cluster 1";
-	unsigned int counts[3];
-
-	count_firsts(figure_2, 3000, counts);
-	/* 1000 expected, standard deviation 26: beyond 7 of them once in 10^12 runs. */
-	for (size_t i = 0; i < 3; i++)
-		assert_in_range(counts[i], 820, 1180);
-	count_firsts(fixed, 10, counts);
-	assert_int_equal(counts[0], 10);
-}
-
-/* A file with the text; its path in path. */
-static void write_file(char *path, const char *text, size_t len)
-{
-	int fd = mkstemp(path);
-
-	assert_true(fd >= 0);
-	assert_int_equal(write(fd, text, len), len);
-	close(fd);
-}
-
-static void test_file(void **state)
-{
-	static const char faulty[] = "[TUNNEL]\nTunnel1 = x\nTunnel2 = 10.0.0.1 y";
-	struct policy_report report = { .messages = NULL };
-	struct policy *policy = NULL;
-	char path[] = "/tmp/holdfast-test-XXXXXX";
-	char expected[512];
-	char error[256];
-	char *words = NULL;
-	size_t size;
-	FILE *out;
-
-	assert_int_equal(policyfile_load("/nonexistent/policy", &policy, &report, error, sizeof(error)), -ENOENT);
-	assert_string_equal(error, "cannot open the policy /nonexistent/policy: No such file or directory");
-	assert_int_equal(policyfile_load("/", &policy, &report, error, sizeof(error)), -EISDIR);
-	assert_string_equal(error, "cannot read the policy /: Is a directory");
-	assert_int_equal(policyfile_load("/dev/zero", &policy, &report, error, sizeof(error)), -EFBIG);
-	assert_string_equal(error, "the policy /dev/zero is larger than 64 MiB");
-	assert_null(policy);
-
-	assert_int_equal(policyfile_load("/dev/null", &policy, &report, error, sizeof(error)), 0);
-	assert_int_equal(policy->n_tunnels, 0);
-	policy_free(policy);
-
-	write_file(path, faulty, sizeof(faulty) - 1);
-	assert_int_equal(policyfile_load(path, &policy, &report, error, sizeof(error)), -EINVAL);
-	snprintf(expected, sizeof(expected), "the policy %s has 2 errors", path);
-	assert_string_equal(error, expected);
-	out = open_memstream(&words, &size);
-	policyfile_print_report(path, &report, out);
-	fclose(out);
-	snprintf(expected, sizeof(expected),
-		 "%1$s:2:11: error: `x` is not an IPv4 or IPv6 address; expected an address or a range, like 10.0.0.1 - 10.0.0.3\n"
-		 "%1$s:3:20: error: `y` is not an IPv4 or IPv6 address; expected a gateway's address, like 200.0.0.254\n",
-		 path);
-	assert_string_equal(words, expected);
-	free(words);
-	policy_report_clear(&report);
-	unlink(path);
-}
-
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_good),		  cmocka_unit_test(test_bad),
-		cmocka_unit_test(test_every_keyword),	  cmocka_unit_test(test_limits),
-		cmocka_unit_test(test_report_is_bounded), cmocka_unit_test(test_cut_everywhere),
-		cmocka_unit_test(test_huge),
-		cmocka_unit_test(test_explain),		  cmocka_unit_test(test_shuffle),
-		cmocka_unit_test(test_file),
+		cmocka_unit_test(test_good),
+		cmocka_unit_test(test_bad),
+		cmocka_unit_test(test_every_keyword),
+		cmocka_unit_test(test_cut_everywhere),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

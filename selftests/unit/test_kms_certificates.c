@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Who is let in, and as whom: certificates of the wrong name, age or authority, revoked ones, and inner addresses. */
+#include "selftests/unit/kms_scene.h"
+
+static const struct kms_identity settings_crl = {
+	.lifetime_s = 3600, .encapsulation = KMS_ENCAP_AUTO, .exchange_ms = 10000, .has_crl = 1
+};
+
+/* One gateway with this identity, and the faults that both sides see. */
+static void assert_gateway_refused(const char *dir, const char *name, int error, const char *words)
+{
+	struct node *gateway = node_start_as(NULL);
+	struct node *client = scene_start_node("client");
+
+	assert_int_equal(node_identify(gateway, dir, name, scene_pki, &scene_settings).result, 0);
+	scene_listen(gateway, GATEWAY_1);
+	scene_ask(client, scene_request(1), GATEWAY_1, NULL, NULL);
+	node_expect_failure(client, KMS_ATTEMPT_FAILED, error, words);
+	node_expect(client, KMS_REJECTED);
+	node_expect(gateway, KMS_REFUSED);
+	node_expect_quiet(client);
+	node_expect_quiet(gateway);
+	node_stop(client);
+	node_stop(gateway);
+}
+
+static void refuses_a_certificate_of_another_gateway(void **state)
+{
+	assert_gateway_refused(scene_pki, "gateway2", EACCES,
+			       "certificate of 127.0.0.11 is for 127.0.0.12, not for this gateway");
+}
+
+static void refuses_a_client_posing_as_a_gateway(void **state)
+{
+	assert_gateway_refused(scene_pki, "client", EACCES, "certificate of 127.0.0.11 is for 127.0.0.1, not for this gateway");
+}
+
+static void refuses_an_expired_gateway(void **state)
+{
+	assert_gateway_refused(scene_pki, "gateway1-expired", EACCES, "certificate of 127.0.0.11 has expired");
+}
+
+static void refuses_a_gateway_of_another_ca(void **state)
+{
+	assert_gateway_refused(scene_other_pki, "gateway1", EACCES, "is not signed by a trust anchor");
+}
+
+/* A client with this identity, refused by a good gateway. */
+static void assert_client_refused(const char *dir, const char *name, const struct kms_identity *gateway_settings,
+				  const char *words, const char *words_at_client)
+{
+	struct node *gateway = node_start_as(NULL);
+	struct node *client = node_start_as(NULL);
+
+	assert_int_equal(node_identify(gateway, scene_pki, "gateway1", scene_pki, gateway_settings).result, 0);
+	assert_int_equal(node_identify(client, dir, name, scene_pki, &scene_settings).result, 0);
+	scene_listen(gateway, GATEWAY_1);
+	scene_ask(client, scene_request(1), GATEWAY_1, NULL, NULL);
+	node_expect_failure(gateway, KMS_REFUSED, EACCES, words);
+	node_expect_failure(client, KMS_ATTEMPT_FAILED, EACCES, words_at_client);
+	node_expect(client, KMS_REJECTED);
+	node_expect_quiet(gateway);
+	node_stop(client);
+	node_stop(gateway);
+}
+
+static void refuses_an_expired_client(void **state)
+{
+	assert_client_refused(scene_pki, "expired", &scene_settings, "certificate of 127.0.0.1 has expired",
+			      "did not accept our certificate: certificate expired");
+}
+
+static void refuses_a_client_of_another_ca(void **state)
+{
+	assert_client_refused(scene_other_pki, "client", &scene_settings, "is not signed by a trust anchor",
+			      "did not accept our certificate: unknown CA");
+}
+
+static void refuses_a_revoked_client(void **state)
+{
+	char error[PKI_ERROR_MAX], command[256];
+
+	/* Its files are kept aside: revoking moves them away. */
+	scene_issue(scene_pki, "revoked", CLIENT, 30);
+	snprintf(command, sizeof(command), "mkdir %s/kept && cp %s/revoked.pem %s/revoked.key %s/kept", scene_pki,
+		 scene_pki, scene_pki, scene_pki);
+	assert_int_equal(system(command), 0);
+	assert_int_equal(pki_revoke(scene_pki, "revoked", error), 0);
+	snprintf(command, sizeof(command), "%s/kept", scene_pki);
+	assert_client_refused(command, "revoked", &settings_crl, "certificate of 127.0.0.1 has been revoked",
+			      "did not accept our certificate: certificate revoked");
+}
+
+static void lets_the_others_in_with_a_revocation_list(void **state)
+{
+	struct node *gateway = node_start_as(NULL);
+	struct node *client = node_start_as(NULL);
+	struct kms_session c, g;
+
+	assert_int_equal(node_identify(gateway, scene_pki, "gateway1", scene_pki, &settings_crl).result, 0);
+	assert_int_equal(node_identify(client, scene_pki, "client", scene_pki, &settings_crl).result, 0);
+	scene_listen(gateway, GATEWAY_1);
+	scene_ask(client, scene_request(1), GATEWAY_1, NULL, NULL);
+	scene_complete(client, gateway, &c, &g);
+	scene_assert_match(&c, &g);
+	node_stop(client);
+	node_stop(gateway);
+}
+
+static struct hf_prefix prefix_of(const char *text, __u8 v4_len)
+{
+	struct hf_addr addr = node_addr(text);
+	struct hf_prefix prefix = prefix_of_host(&addr);
+
+	prefix.len = 96 + v4_len;
+	return prefix;
+}
+
+static void set_peer(struct node *gateway, const char *first, const char *last, const char *name)
+{
+	struct kms_peers peers = { .n = 1 };
+
+	peers.peers[0].first = node_addr(first);
+	peers.peers[0].last = node_addr(last);
+	snprintf(peers.peers[0].name, sizeof(peers.peers[0].name), "%s", name);
+	node_send(gateway, KMS_PEERS, &peers, offsetof(struct kms_peers, peers) + sizeof(struct kms_peer), NULL, 0);
+}
+
+static void grants_what_peer_says(void **state)
+{
+	struct node *gateway = scene_start_gateway("gateway1", GATEWAY_1);
+	struct node *client = scene_start_node("client");
+	struct kms_request request = scene_request(1);
+	struct kms_session c, g;
+
+	request.n_inner = 2;
+	request.inner[0] = prefix_of("10.1.0.0", 24);
+	request.inner[1] = prefix_of(CLIENT, 32);
+	set_peer(gateway, "10.1.0.0", "10.1.0.255", "client");
+	scene_ask(client, request, GATEWAY_1, NULL, NULL);
+	scene_complete(client, gateway, &c, &g);
+	scene_assert_match(&c, &g);
+	assert_int_equal(g.n_inner, 2);
+	assert_string_equal(prefix_text(&g.inner[0]).s, "10.1.0.0/24");
+	node_stop(client);
+	node_stop(gateway);
+}
+
+static void refuses_inner_addresses_of_others(void **state)
+{
+	struct node *gateway = scene_start_gateway("gateway1", GATEWAY_1);
+	struct node *client = scene_start_node("client");
+	struct kms_request request = scene_request(1);
+
+	request.n_inner = 1;
+	request.inner[0] = prefix_of("10.1.0.0", 24);
+	set_peer(gateway, "10.1.0.0", "10.1.0.254", "client"); /* one too few */
+	scene_ask(client, request, GATEWAY_1, NULL, NULL);
+	node_expect_failure(client, KMS_ATTEMPT_FAILED, EACCES, "refused: client may not use 10.1.0.0/24 inside");
+	node_expect(client, KMS_REJECTED);
+	node_expect_failure(gateway, KMS_REFUSED, EACCES, "client may not use 10.1.0.0/24 inside");
+
+	set_peer(gateway, "10.1.0.0", "10.1.0.255", "somebody-else");
+	scene_ask(client, request, GATEWAY_1, NULL, NULL);
+	node_expect_failure(client, KMS_ATTEMPT_FAILED, EACCES, "may not use");
+	node_expect(client, KMS_REJECTED);
+	node_expect(gateway, KMS_REFUSED);
+	node_expect_quiet(gateway);
+	node_stop(client);
+	node_stop(gateway);
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+#define ON_ITS_PORT(test) cmocka_unit_test_setup(test, scene_choose_port)
+		ON_ITS_PORT(refuses_a_certificate_of_another_gateway),
+		ON_ITS_PORT(refuses_a_client_posing_as_a_gateway),
+		ON_ITS_PORT(refuses_an_expired_gateway),
+		ON_ITS_PORT(refuses_a_gateway_of_another_ca),
+		ON_ITS_PORT(refuses_an_expired_client),
+		ON_ITS_PORT(refuses_a_client_of_another_ca),
+		ON_ITS_PORT(refuses_a_revoked_client),
+		ON_ITS_PORT(lets_the_others_in_with_a_revocation_list),
+		ON_ITS_PORT(grants_what_peer_says),
+		ON_ITS_PORT(refuses_inner_addresses_of_others),
+	};
+
+	signal(SIGPIPE, SIG_IGN);
+	return cmocka_run_group_tests_name("kms_certificates", tests, scene_make_pki, scene_remove_pki);
+}
