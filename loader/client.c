@@ -50,11 +50,8 @@ void clients_free(struct clients *clients)
 		clients->first = client->next;
 		client_free(client);
 	}
-	for (size_t i = 0; i < clients->n_hearing; i++) {
-		if (clients->hearing[i].readable)
-			event_free(clients->hearing[i].readable);
-		close(clients->hearing[i].fd);
-	}
+	for (size_t i = 0; i < clients->n_hearing; i++)
+		hearing_clear(&clients->hearing[i]);
 	free(clients);
 }
 

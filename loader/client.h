@@ -64,6 +64,9 @@ void clients_session_end(struct clients *clients, struct peer *peer, const char 
  */
 int clients_adopt(struct clients *clients, struct peer *peer);
 
+/* A protected interface is another one: hears there, and claims there what is claimed. 0 or -errno. */
+int clients_follow(struct clients *clients);
+
 /* Puts the clients' routes and claims back where somebody has removed them. 0 or -errno. */
 int clients_restore(struct clients *clients);
 

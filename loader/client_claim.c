@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "lib/clock.h"
 #include "loader/claim.h"
@@ -74,18 +75,55 @@ static void heard(evutil_socket_t fd, short what, void *context)
 	}
 }
 
+static int hearing_begin(struct hearing *hearing)
+{
+	hearing->index = hearing->interface->index;
+	hearing->fd = claim_arp_open(hearing->index);
+	if (hearing->fd < 0)
+		return hearing->fd;
+	hearing->readable = event_new(hearing->clients->config.base, hearing->fd, EV_READ | EV_PERSIST, heard, hearing);
+	return hearing->readable && !event_add(hearing->readable, NULL) ? 0 : -ENOMEM;
+}
+
+void hearing_clear(struct hearing *hearing)
+{
+	if (hearing->readable)
+		event_free(hearing->readable);
+	if (hearing->fd >= 0)
+		close(hearing->fd);
+	hearing->readable = NULL;
+	hearing->fd = -1;
+}
+
 int clients_hear(struct clients *clients, const struct node_interface *interface)
 {
-	struct hearing *hearing = &clients->hearing[clients->n_hearing];
+	struct hearing *hearing = &clients->hearing[clients->n_hearing++];
 
 	hearing->clients = clients;
 	hearing->interface = interface;
-	hearing->fd = claim_arp_open(interface->index);
-	if (hearing->fd < 0)
-		return hearing->fd;
-	clients->n_hearing++;
-	hearing->readable = event_new(clients->config.base, hearing->fd, EV_READ | EV_PERSIST, heard, hearing);
-	return hearing->readable && !event_add(hearing->readable, NULL) ? 0 : -ENOMEM;
+	return hearing_begin(hearing);
+}
+
+int clients_follow(struct clients *clients)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < clients->n_hearing; i++) {
+		struct hearing *hearing = &clients->hearing[i];
+		int result = 0;
+
+		if (hearing->fd >= 0 && hearing->index == hearing->interface->index)
+			continue;
+		hearing_clear(hearing);
+		result = hearing_begin(hearing);
+		err = err ? err : result;
+	}
+	for (struct client *client = clients->first; client; client = client->next)
+		if (client->claimed) {
+			client_claim_addresses(client);
+			client_claim(client);
+		}
+	return err;
 }
 
 static void announce_addr(struct client *client, const struct hf_addr *addr)

@@ -26,6 +26,7 @@ struct client {
 struct hearing {
 	struct clients *clients;
 	const struct node_interface *interface;
+	int index; /* the interface's when fd was opened */
 	int fd;
 	struct event *readable;
 };
@@ -41,6 +42,9 @@ struct clients {
 
 /* client_claim.c. From now on, what is said by ARP in this protected network. 0 or -errno. */
 int clients_hear(struct clients *clients, const struct node_interface *interface);
+
+/* No more. */
+void hearing_clear(struct hearing *hearing);
 
 /* The event of a client's timer, with the client as context: an announcement, and the time of the next. */
 void client_announce_due(evutil_socket_t fd, short what, void *context);

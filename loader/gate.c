@@ -68,6 +68,7 @@ static void refresh_due(evutil_socket_t fd, short what, void *context)
 {
 	struct gate *gate = context;
 
+	decide(gate); /* an interface that came back as another one is followed by reconcile.c */
 	write_gate(gate);
 	if (!gate->open && ++gate->refreshes % ASK_EVERY == 0)
 		gate->closed(gate->context);

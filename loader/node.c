@@ -143,7 +143,7 @@ int node_up(struct node *node, const struct node_config *config)
 		err = node_attach(node);
 	/* Nothing is forwarded before the underlay is guarded. */
 	if (!err)
-		err = node_set_sysctls(node, node_tunnels_v6(config->table));
+		err = node_set_sysctls(node, node_tunnels_v6(config->table), NULL);
 	if (!err)
 		err = node_open_sockets(node);
 	if (!err)
@@ -170,20 +170,13 @@ static int restore_tunnel(struct node *node, const struct node_config *config, b
 	if (!err)
 		err = node_set_tunnel(node, config->policy);
 	if (!err && *ret_new)
-		err = node_set_sysctls(node, node_tunnels_v6(config->table));
+		err = node_set_sysctls(node, node_tunnels_v6(config->table), NULL);
 	if (!err && *ret_new) {
 		node_close_fd(&node->beat_fd);
 		inner_close(&node->inner);
 		err = node_open_sockets(node);
 	}
 	return err;
-}
-
-static bool is_there(struct node *node, int index)
-{
-	struct link_info info;
-
-	return !link_by_index(node->route, index, &info);
 }
 
 static int restore_programs(struct node *node, const struct node_config *config)
@@ -195,20 +188,20 @@ static int restore_programs(struct node *node, const struct node_config *config)
 	if (err)
 		return node_fail(node, err, "%s", report.text);
 	for (size_t i = 0; i < node->n_underlay && !err; i++)
-		if (is_there(node, node->underlay[i].index))
+		if (node_is_there(node, node->underlay[i].index))
 			err = datapath_restore_underlay(node->dp, (unsigned int)node->underlay[i].index, &report, &attached);
-	if (!err && node->dialled.index && !node_is_underlay(node, node->dialled.index) && is_there(node, node->dialled.index))
+	if (!err && node->dialled.index && !node_is_underlay(node, node->dialled.index) && node_is_there(node, node->dialled.index))
 		err = datapath_restore_underlay(node->dp, (unsigned int)node->dialled.index, &report, &attached);
 	if (err)
 		return node_fail(node, err, "%s", report.text);
-	return node_set_sysctls(node, node_tunnels_v6(config->table));
+	return node_set_sysctls(node, node_tunnels_v6(config->table), NULL);
 }
 
 int node_restore(struct node *node, const struct node_config *config, unsigned int parts, unsigned int *ret_done)
 {
 	struct node_prefixes prefixes = { .prefix = NULL };
 	struct hf_addr source = node->source;
-	bool new_tunnel = false, existed = true;
+	bool new_tunnel = false, existed = true, changed = false;
 	int err = node_tunnelled(config, &prefixes) ? node_fail(node, -ENOMEM, "out of memory") : 0;
 
 	*ret_done = 0;
@@ -228,6 +221,14 @@ int node_restore(struct node *node, const struct node_config *config, unsigned i
 		err = restore_programs(node, config);
 	if (!err && parts & NODE_PROGRAMS)
 		*ret_done |= NODE_PROGRAMS;
+	if (!err && parts & NODE_PROTECTED && node_follow_protected(node)) {
+		*ret_done |= NODE_PROTECTED;
+		err = node_fill_protected(node);
+	}
+	if (!err && parts & (NODE_PROTECTED | NODE_SYSCTLS))
+		err = node_set_sysctls(node, node_tunnels_v6(config->table), &changed);
+	if (changed)
+		*ret_done |= NODE_SYSCTLS;
 	if (!addr_equal(&source, &node->source) && !addr_is_zero(&source)) {
 		node->source = source;
 		*ret_done |= NODE_ADDRESSES;
@@ -255,7 +256,7 @@ static int take_link(struct node *node, int index)
 	if (err)
 		return err;
 	err = sysctl_set_if(node->sysctls, "net/ipv4/conf/%s/src_valid_mark", info.name, "1");
-	if (err)
+	if (err < 0)
 		return node_fail(node, err, "cannot set network sysctls of %s: %s", info.name, strerror(-err));
 	err = link_set_mtu(node->route, node->tunnel, node_tunnel_mtu(node));
 	return err ? node_fail(node, err, "MTU of %s: %s", LINK_TUNNEL, node_why(node->route, err)) : 0;

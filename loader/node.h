@@ -93,11 +93,13 @@ enum node_part {
 	NODE_PROGRAMS = 1 << 2,
 	NODE_ROUTES = 1 << 3,
 	NODE_ADDRESSES = 1 << 4,
+	NODE_PROTECTED = 1 << 5,
+	NODE_SYSCTLS = 1 << 6,
 };
 
 /*
  * Puts back what somebody else has taken away, in the order of node_up(), and
- * follows an underlay interface that came back or has another address. parts:
+ * follows an interface that came back, or has another address. parts:
  * bits of enum node_part that are in doubt. *ret_done: those that were not as
  * they are to be; but for NODE_ROUTES, which says only that they were all set
  * again. 0 or -errno, with node->error: the rest is to be tried again.

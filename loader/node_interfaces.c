@@ -121,6 +121,30 @@ void node_follow_underlay(struct node *node)
 	}
 }
 
+bool node_follow_protected(struct node *node)
+{
+	struct node_interface now;
+	bool other = false;
+
+	for (size_t i = 0; i < node->n_protected; i++) {
+		struct node_interface *known = &node->protected[i];
+
+		memset(&now, 0, sizeof(now));
+		if (read_interface(node, known->name, &now))
+			continue;
+		other = other || now.index != known->index || memcmp(now.mac, known->mac, sizeof(now.mac));
+		*known = now;
+	}
+	return other;
+}
+
+bool node_is_there(struct node *node, int index)
+{
+	struct link_info info;
+
+	return !link_by_index(node->route, index, &info);
+}
+
 bool node_is_underlay(const struct node *node, int index)
 {
 	for (size_t i = 0; i < node->n_underlay; i++)

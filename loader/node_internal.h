@@ -23,7 +23,10 @@ int node_find_interfaces(struct node *node, const struct policy *policy);
 
 struct hf_addr node_own_address(const struct node *node, const struct policy_interface *names);
 
+/* What came back as another interface, or with another address, is taken note of. *_protected: whether there is such a one. */
 void node_follow_underlay(struct node *node);
+bool node_follow_protected(struct node *node);
+bool node_is_there(struct node *node, int index);
 
 /* node_parts.c */
 
@@ -47,7 +50,8 @@ int node_find_tunnel(struct node *node, int *ret_index);
 int node_make_tunnel(struct node *node);
 int node_set_tunnel(struct node *node, const struct policy *policy);
 
-int node_set_sysctls(struct node *node, bool v6);
+/* Of all interfaces that are there. *ret_changed (may be NULL): one was not as it is to be. */
+int node_set_sysctls(struct node *node, bool v6, bool *ret_changed);
 
 /* The maps of tunnels and of protected interfaces. */
 int node_fill_tunnels(struct node *node, const struct node_config *config, enum policy_target target,

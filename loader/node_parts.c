@@ -135,9 +135,9 @@ int node_set_tunnel(struct node *node, const struct policy *policy)
 	return err ? node_fail(node, err, "address of %s: %s", LINK_TUNNEL, node_why(node->route, err)) : 0;
 }
 
-int node_set_sysctls(struct node *node, bool v6)
+int node_set_sysctls(struct node *node, bool v6, bool *ret_changed)
 {
-	const struct node_interface tunnel = { .name = LINK_TUNNEL };
+	const struct node_interface tunnel = { .name = LINK_TUNNEL, .index = node->tunnel };
 	/* A machine with no protected network forwards nothing. */
 	const struct {
 		const char *key;
@@ -152,12 +152,19 @@ int node_set_sysctls(struct node *node, bool v6)
 		{ "net/ipv4/conf/%s/forwarding", "1", node->protected, node->n_protected },
 		{ "net/ipv4/neigh/%s/proxy_delay", "0", node->protected, node->n_protected }, /* claims answer ARP at once */
 	};
-	int err = 0;
-
 	for (size_t i = 0; i < sizeof(wanted) / sizeof(*wanted); i++)
-		for (size_t k = 0; k < wanted[i].n && !err; k++)
-			err = sysctl_set_if(node->sysctls, wanted[i].key, wanted[i].at[k].name, wanted[i].value);
-	return err ? node_fail(node, err, "cannot set network sysctls: %s", strerror(-err)) : 0;
+		for (size_t k = 0; k < wanted[i].n; k++) {
+			const struct node_interface *at = &wanted[i].at[k];
+			int result = sysctl_set_if(node->sysctls, wanted[i].key, at->name, wanted[i].value);
+
+			if (result == -ENOENT && !node_is_there(node, at->index))
+				continue; /* it is followed when it is back */
+			if (result < 0)
+				return node_fail(node, result, "cannot set network sysctls of %s: %s", at->name, strerror(-result));
+			if (result && ret_changed)
+				*ret_changed = true;
+		}
+	return 0;
 }
 
 /* The tunnels to clusters have theirs; those to AUTO have auto_slot. */

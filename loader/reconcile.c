@@ -99,7 +99,7 @@ static const struct {
 } part_names[] = {
 	{ RECONCILE_STATES, "states" },	      { RECONCILE_POLICIES, "policies" }, { RECONCILE_RULES, "rules" },
 	{ RECONCILE_ROUTES, "routes" },	      { RECONCILE_TUNNEL, "tunnel" },	  { RECONCILE_PROGRAMS, "programs" },
-	{ RECONCILE_ADDRESSES, "addresses" },
+	{ RECONCILE_ADDRESSES, "addresses" }, { RECONCILE_PROTECTED, "protected" }, { RECONCILE_SYSCTLS, "sysctls" },
 };
 
 static void say(struct reconcile *all, unsigned int parts, size_t ended, int err)
@@ -125,7 +125,8 @@ static const struct {
 	enum node_part node;
 } of_node[] = {
 	{ RECONCILE_RULES, NODE_RULES },	 { RECONCILE_TUNNEL, NODE_TUNNEL }, { RECONCILE_PROGRAMS, NODE_PROGRAMS },
-	{ RECONCILE_ROUTES, NODE_ROUTES }, { RECONCILE_ADDRESSES, NODE_ADDRESSES },
+	{ RECONCILE_ROUTES, NODE_ROUTES },	 { RECONCILE_ADDRESSES, NODE_ADDRESSES },
+	{ RECONCILE_PROTECTED, NODE_PROTECTED }, { RECONCILE_SYSCTLS, NODE_SYSCTLS },
 };
 
 /* What belongs to no session. *ret_done: what was not as it is to be. */
@@ -146,6 +147,8 @@ static int restore_node(struct reconcile *all, unsigned int *ret_done)
 	err = node_restore(config->node, &node_config, parts, &done);
 	if (err && !all->failing)
 		log_warning("%s", config->node->error);
+	if (!err && done & NODE_PROTECTED)
+		err = clients_follow(config->clients);
 	if (!err && done & NODE_ROUTES)
 		err = clients_restore(config->clients);
 	route_count(config->node->route, &after);

@@ -48,7 +48,9 @@ enum reconcile_part {
 	RECONCILE_TUNNEL = 1 << 4,    /* hf0: there, up, with its addresses */
 	RECONCILE_PROGRAMS = 1 << 5,  /* TC and XDP */
 	RECONCILE_ADDRESSES = 1 << 6, /* of the underlay */
-	RECONCILE_ALL = (1 << 7) - 1,
+	RECONCILE_PROTECTED = 1 << 7, /* interfaces towards the targets */
+	RECONCILE_SYSCTLS = 1 << 8,   /* those of which the kernel tells: forwarding */
+	RECONCILE_ALL = (1 << 9) - 1,
 };
 
 /* What is ours, for the reading of notices. */

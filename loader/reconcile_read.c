@@ -6,7 +6,9 @@
 #include <string.h>
 
 #include <linux/fib_rules.h>
+#include <linux/if_ether.h>
 #include <linux/if_link.h>
+#include <linux/netconf.h>
 #include <linux/rtnetlink.h>
 #include <linux/xfrm.h>
 
@@ -17,7 +19,8 @@
 size_t reconcile_route_groups(unsigned int ret_groups[RECONCILE_GROUPS_MAX])
 {
 	static const unsigned int groups[] = { RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE,
-					       RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_RULE, RTNLGRP_TC };
+					       RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_RULE, RTNLGRP_TC,
+					       RTNLGRP_IPV4_NETCONF };
 
 	_Static_assert(sizeof(groups) <= RECONCILE_GROUPS_MAX * sizeof(*groups), "they fit");
 	memcpy(ret_groups, groups, sizeof(groups));
@@ -34,6 +37,18 @@ static bool names_underlay(const struct reconcile_ours *ours, const char *name)
 	for (size_t i = 0; i < ours->node->n_underlay; i++)
 		if (!strcmp(ours->node->underlay[i].name, name))
 			return true;
+	return false;
+}
+
+/* The protected interface of this name is not the one that we know. */
+static bool is_other_protected(const struct reconcile_ours *ours, const char *name, int index, const __u8 *mac)
+{
+	for (size_t i = 0; i < ours->node->n_protected; i++) {
+		const struct node_interface *known = &ours->node->protected[i];
+
+		if (!strcmp(known->name, name))
+			return known->index != index || (mac && memcmp(known->mac, mac, sizeof(known->mac)));
+	}
 	return false;
 }
 
@@ -55,6 +70,7 @@ static unsigned int read_link(const struct reconcile_ours *ours, const struct nl
 	unsigned int parts = 0;
 	bool gone = message->nlmsg_type == RTM_DELLINK, no_xdp = false;
 	char name[NETLINK_NAME_MAX] = "";
+	const __u8 *mac = NULL;
 
 	if (mnl_nlmsg_get_payload_len(message) < sizeof(*info) || info->ifi_family != AF_UNSPEC)
 		return 0;
@@ -63,12 +79,16 @@ static unsigned int read_link(const struct reconcile_ours *ours, const struct nl
 			strncpy(name, mnl_attr_get_str(attr), sizeof(name) - 1);
 		else if (mnl_attr_get_type(attr) == IFLA_XDP && !gone)
 			no_xdp = has_no_xdp(attr);
+		else if (mnl_attr_get_type(attr) == IFLA_ADDRESS && mnl_attr_get_payload_len(attr) == ETH_ALEN)
+			mac = mnl_attr_get_payload(attr);
 	}
 	if (info->ifi_index == ours->tunnel && (gone || !(info->ifi_flags & IFF_UP) || strcmp(name, LINK_TUNNEL)))
 		parts |= RECONCILE_TUNNEL | RECONCILE_ROUTES;
 	/* It came back as another one, or somebody has taken our program off. */
 	if (names_underlay(ours, name) && !gone && (!is_underlay(ours, info->ifi_index) || no_xdp))
 		parts |= RECONCILE_PROGRAMS | RECONCILE_ADDRESSES;
+	if (!gone && is_other_protected(ours, name, info->ifi_index, mac))
+		parts |= RECONCILE_PROTECTED;
 	return parts;
 }
 
@@ -138,6 +158,35 @@ static unsigned int read_tc(const struct reconcile_ours *ours, const struct nlms
 		       RECONCILE_PROGRAMS : 0;
 }
 
+/* Sent when a sysctl of an interface changes (net/ipv4/devinet.c: inet_netconf_notify_devconf()). */
+static unsigned int read_netconf(const struct reconcile_ours *ours, const struct nlmsghdr *message)
+{
+	const struct netconfmsg *head = mnl_nlmsg_get_payload(message);
+	const struct nlattr *attr;
+	bool forwards = true;
+	__u32 index = 0;
+
+	if (mnl_nlmsg_get_payload_len(message) < sizeof(*head) || head->ncm_family != AF_INET)
+		return 0;
+	mnl_attr_for_each(attr, message, sizeof(*head)) {
+		if (mnl_attr_validate(attr, MNL_TYPE_U32) < 0)
+			continue;
+		if (mnl_attr_get_type(attr) == NETCONFA_IFINDEX)
+			index = mnl_attr_get_u32(attr);
+		else if (mnl_attr_get_type(attr) == NETCONFA_FORWARDING)
+			forwards = mnl_attr_get_u32(attr);
+	}
+	/* A machine with no protected network needs to forward nothing. */
+	if (forwards || !ours->node->n_protected)
+		return 0;
+	if ((int)index == ours->tunnel)
+		return RECONCILE_SYSCTLS;
+	for (size_t i = 0; i < ours->node->n_protected; i++)
+		if (ours->node->protected[i].index == (int)index)
+			return RECONCILE_SYSCTLS;
+	return 0;
+}
+
 unsigned int reconcile_read_route(const struct reconcile_ours *ours, const struct nlmsghdr *message)
 {
 	/* hf0's going and coming is told by the kernel with our port where we asked for it. */
@@ -155,6 +204,8 @@ unsigned int reconcile_read_route(const struct reconcile_ours *ours, const struc
 		return read_route(message);
 	case RTM_DELRULE:
 		return read_rule(message);
+	case RTM_NEWNETCONF:
+		return read_netconf(ours, message);
 	case RTM_DELTFILTER:
 	case RTM_DELQDISC:
 		return read_tc(ours, message);

@@ -182,6 +182,7 @@ static int append(const struct sysctl_journal *journal, const struct entry *entr
 int sysctl_set(struct sysctl_journal *journal, const char *key, const char *value)
 {
 	struct entry entry = { 0 };
+	const struct entry *known;
 	int err;
 
 	if (!key_is_valid(key) || strlen(value) >= VALUE_MAX || strpbrk(value, "\t\n"))
@@ -194,10 +195,15 @@ int sysctl_set(struct sysctl_journal *journal, const char *key, const char *valu
 	/* A value of several words: their tabs would split the line. Nothing of net/conf or net/neigh is one. */
 	if (strchr(entry.before, '\t'))
 		return -EINVAL;
-	err = append(journal, &entry);
+	known = find(journal, key);
+	if (!known || strcmp(known->set, value) != 0) { /* else somebody has changed it since: the journal has it */
+		err = append(journal, &entry);
+		if (!err)
+			err = remember(journal, &entry);
+	}
 	if (!err)
-		err = remember(journal, &entry);
-	return err ? err : write_value(key, value);
+		err = write_value(key, value);
+	return err ? err : 1;
 }
 
 int sysctl_set_if(struct sysctl_journal *journal, const char *format, const char *interface, const char *value)

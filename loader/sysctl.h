@@ -21,8 +21,8 @@ int sysctl_open(const char *file, struct sysctl_journal **ret_journal);
 
 /*
  * Sets key, a path below /proc/sys such as "net/ipv4/conf/eth0/rp_filter", to
- * value, remembering the value before (the first time). A value that holds
- * already is not journalled. -EINVAL for a key outside of net/, -ENOENT when
+ * value, remembering the value before (the first time). Returns 1; 0 for a value that
+ * holds already, which is not journalled; -EINVAL for a key outside of net/, -ENOENT when
  * there is no such key, -EROFS or -EACCES when it cannot be written.
  */
 int sysctl_set(struct sysctl_journal *journal, const char *key, const char *value);

@@ -74,6 +74,22 @@ before=$(times_logged "$used" 'reconciled: .*states')
 on "$used" ip xfrm state flush
 must 10 "$used: states flushed: put right" logged_more "$used" 'reconciled: .*states' "$before"
 still_moving udp 30
+# A gateway that forwards no more would answer every heartbeat and lose every packet.
+used=$(current_node)
+heal "$used" sysctls sysctl -qw net.ipv4.ip_forward=0
+current_is "$used" || fail "the client left $used"
+
+# The protected interface is made anew: another one to the kernel, with another hardware address.
+before=$(times_logged "$used" 'reconciled: .*protected')
+on net ip link del "l${used#g}"
+must 20 "$used is left" current_is_not "$used"
+port "$used" lan0 "l${used#g}" lan | batch net
+printf '%s\n' "addr add 10.0.0.${used#g}/24 dev lan0" 'link set lan0 up' | batch "$used"
+must 10 "$used follows it" logged_more "$used" 'reconciled: .*protected' "$before"
+must 10 "$used is open again" is "$used" .health.gate open
+must 30 "it can be used" hf client failover 'Cluster 1' "${address[$used]}"
+must 30 "it is used" current_is "$used"
+still_moving udp 30
 probe_end udp
 stop_daemon client
 capture_assert_encrypted

@@ -49,9 +49,9 @@ static void test_set_and_restore(void **state)
 
 	(void)state;
 	start(&journal);
-	assert_int_equal(sysctl_set(journal, KEY, "2"), 0);
-	assert_int_equal(sysctl_set(journal, KEY, "1"), 0);
-	assert_int_equal(sysctl_set_if(journal, "net/ipv4/conf/%s/send_redirects", "lo", "0"), 0);
+	assert_int_equal(sysctl_set(journal, KEY, "2"), 1);
+	assert_int_equal(sysctl_set(journal, KEY, "1"), 1);
+	assert_int_equal(sysctl_set_if(journal, "net/ipv4/conf/%s/send_redirects", "lo", "0"), 1);
 	assert_value(KEY, "1");
 	assert_value(OTHER, "0");
 	assert_int_equal(sysctl_restore(journal), 0);
@@ -79,12 +79,12 @@ static void test_crash(void **state)
 
 	(void)state;
 	start(&journal);
-	assert_int_equal(sysctl_set(journal, KEY, "2"), 0);
+	assert_int_equal(sysctl_set(journal, KEY, "2"), 1);
 	sysctl_close(journal);
 	assert_value(KEY, "2");
 	assert_int_equal(sysctl_open(file, &journal), 0);
 	assert_int_equal(sysctl_set(journal, KEY, "2"), 0);
-	assert_int_equal(sysctl_set(journal, KEY, "1"), 0);
+	assert_int_equal(sysctl_set(journal, KEY, "1"), 1);
 	sysctl_close(journal);
 	assert_int_equal(sysctl_open(file, &journal), 0);
 	assert_int_equal(sysctl_restore(journal), 0);
@@ -98,10 +98,32 @@ static void test_changed_by_others_stays(void **state)
 
 	(void)state;
 	start(&journal);
-	assert_int_equal(sysctl_set(journal, KEY, "2"), 0);
+	assert_int_equal(sysctl_set(journal, KEY, "2"), 1);
 	space_run("echo 1 >/proc/sys/" KEY);
 	assert_int_equal(sysctl_restore(journal), 0);
 	assert_value(KEY, "1");
+	sysctl_close(journal);
+}
+
+/* Set again as often as somebody takes it back: the journal has it once. */
+static void test_set_again(void **state)
+{
+	struct sysctl_journal *journal;
+	struct stat first, last;
+
+	(void)state;
+	start(&journal);
+	assert_int_equal(sysctl_set(journal, KEY, "2"), 1);
+	assert_int_equal(stat(file, &first), 0);
+	for (int i = 0; i < 3; i++) {
+		space_run("echo 1 >/proc/sys/" KEY);
+		assert_int_equal(sysctl_set(journal, KEY, "2"), 1);
+		assert_value(KEY, "2");
+	}
+	assert_int_equal(stat(file, &last), 0);
+	assert_int_equal(last.st_size, first.st_size);
+	assert_int_equal(sysctl_restore(journal), 0);
+	assert_value(KEY, "0");
 	sysctl_close(journal);
 }
 
@@ -112,7 +134,7 @@ static void test_vanished_interface(void **state)
 	(void)state;
 	start(&journal);
 	space_run("ip link add v0 type veth peer name v1");
-	assert_int_equal(sysctl_set_if(journal, "net/ipv4/conf/%s/src_valid_mark", "v0", "1"), 0);
+	assert_int_equal(sysctl_set_if(journal, "net/ipv4/conf/%s/src_valid_mark", "v0", "1"), 1);
 	space_run("ip link del v0");
 	assert_int_equal(sysctl_restore(journal), 0);
 	sysctl_close(journal);
@@ -162,6 +184,7 @@ int main(void)
 		cmocka_unit_test(test_unchanged_is_not_journalled),
 		cmocka_unit_test(test_crash),
 		cmocka_unit_test(test_changed_by_others_stays),
+		cmocka_unit_test(test_set_again),
 		cmocka_unit_test(test_vanished_interface),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_torn_file),

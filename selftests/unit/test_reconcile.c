@@ -11,6 +11,7 @@
 
 #include <linux/fib_rules.h>
 #include <linux/if_link.h>
+#include <linux/netconf.h>
 #include <linux/rtnetlink.h>
 #include <linux/xfrm.h>
 
@@ -19,10 +20,12 @@
 
 #define TUNNEL 7
 #define UNDERLAY 3
+#define PROTECTED 4
 #define US 4711
 #define OTHER 99
 
-static struct node node = { .n_underlay = 1, .underlay = { { .index = UNDERLAY, .name = "wan0" } } };
+static struct node node = { .n_underlay = 1, .underlay = { { .index = UNDERLAY, .name = "wan0" } },
+			    .n_protected = 1, .protected = { { .index = PROTECTED, .name = "lan0", .mac = { 2, 0, 0, 0, 0, 1 } } } };
 static const struct reconcile_ours ours = { .tunnel = TUNNEL, .node = &node, .route_port = US, .xfrm_port = US + 1 };
 
 static struct {
@@ -112,6 +115,44 @@ static void links(void **state)
 	assert_int_equal(of_link(RTM_NEWLINK, 12, "eth9", true, XDP_ATTACHED_NONE), 0);
 }
 
+/* What came back under its name, or has another hardware address, is another one. */
+static void protected(void **state)
+{
+	static const __u8 same[6] = { 2, 0, 0, 0, 0, 1 }, other[6] = { 2, 0, 0, 0, 0, 2 };
+
+	of_link(RTM_NEWLINK, PROTECTED, "lan0", true, -1);
+	mnl_attr_put(&made.head, IFLA_ADDRESS, sizeof(same), same);
+	assert_int_equal(reconcile_read_route(&ours, &made.head), 0);
+	of_link(RTM_NEWLINK, PROTECTED, "lan0", true, -1);
+	mnl_attr_put(&made.head, IFLA_ADDRESS, sizeof(other), other);
+	assert_int_equal(reconcile_read_route(&ours, &made.head), RECONCILE_PROTECTED);
+	assert_int_equal(of_link(RTM_NEWLINK, PROTECTED + 8, "lan0", false, -1), RECONCILE_PROTECTED);
+	assert_int_equal(of_link(RTM_DELLINK, PROTECTED, "lan0", false, -1), 0); /* nothing to be done yet */
+	assert_int_equal(of_link(RTM_NEWLINK, 12, "lan1", true, -1), 0);
+}
+
+static unsigned int of_netconf(__u8 family, __u32 index, __u32 forwarding)
+{
+	struct netconfmsg *head = begin(RTM_NEWNETCONF, 0, sizeof(*head));
+
+	head->ncm_family = family;
+	mnl_attr_put_u32(&made.head, NETCONFA_IFINDEX, index);
+	mnl_attr_put_u32(&made.head, NETCONFA_FORWARDING, forwarding);
+	return reconcile_read_route(&ours, &made.head);
+}
+
+static void forwarding(void **state)
+{
+	assert_int_equal(of_netconf(AF_INET, PROTECTED, 0), RECONCILE_SYSCTLS);
+	assert_int_equal(of_netconf(AF_INET, TUNNEL, 0), RECONCILE_SYSCTLS);
+	assert_int_equal(of_netconf(AF_INET, PROTECTED, 1), 0);
+	assert_int_equal(of_netconf(AF_INET, UNDERLAY, 0), 0);
+	assert_int_equal(of_netconf(AF_INET6, PROTECTED, 0), 0);
+	node.n_protected = 0;
+	assert_int_equal(of_netconf(AF_INET, TUNNEL, 0), 0);
+	node.n_protected = 1;
+}
+
 static unsigned int of_addr(__u16 type, __u32 index, const char *text)
 {
 	struct ifaddrmsg *head = begin(type, OTHER, sizeof(*head));
@@ -178,7 +219,8 @@ static void xfrm(void **state)
 /* A notice cut short says nothing. */
 static void cut_short(void **state)
 {
-	static const __u16 types[] = { RTM_NEWLINK, RTM_DELLINK, RTM_DELADDR, RTM_DELROUTE, RTM_DELRULE, RTM_DELTFILTER };
+	static const __u16 types[] = { RTM_NEWLINK, RTM_DELLINK, RTM_DELADDR, RTM_DELROUTE, RTM_DELRULE, RTM_DELTFILTER,
+				       RTM_NEWNETCONF };
 
 	for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++) {
 		begin(types[i], OTHER, 0);
@@ -192,7 +234,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(routes),    cmocka_unit_test(rules),	 cmocka_unit_test(links), cmocka_unit_test(addresses),
-		cmocka_unit_test(programs), cmocka_unit_test(xfrm), cmocka_unit_test(cut_short),
+		cmocka_unit_test(protected), cmocka_unit_test(forwarding), cmocka_unit_test(programs), cmocka_unit_test(xfrm), cmocka_unit_test(cut_short),
 	};
 
 	return cmocka_run_group_tests_name("reconcile", tests, NULL, NULL);
