@@ -81,7 +81,6 @@ fault_reload_tunnel() {
 fault_reload_bad() { cp "$work/$1.conf" "$work/good"; echo nonsense >>"$work/$1.conf"; ! hf "$1" reload 2>/dev/null; cp "$work/good" "$work/$1.conf"; }
 fault_revoked() { "$B/holdfast" pki revoke "$work/pki" "$1" >/dev/null; chmod -R a+rX "$work/pki"; hf client reload; }
 heal_revoked() {
-	rm "$work/pki/$1.pem" "$work/pki/$1.key"
 	"$B/holdfast" pki issue "$work/pki" "$1" --ip "${address[$1]}" >/dev/null
 	chmod -R a+rX "$work/pki"
 	hf "$1" reload
