@@ -26,11 +26,21 @@ int certwatch_due(__s64 not_after, __s64 now, int told)
 	return -1;
 }
 
+/* Each hour, for a clock that is set; and when it ends. If this cannot be, it is as before. */
+static void look_again(struct certwatch *watch, __s64 now)
+{
+	__s64 left_s = watch->not_after - now;
+	struct timeval wait = { .tv_sec = left_s > 0 && left_s < LOOK_EACH_S ? left_s : LOOK_EACH_S };
+
+	event_add(watch->timer, &wait);
+}
+
 static void look(struct certwatch *watch)
 {
 	__s64 now = (__s64)time(NULL);
 	int days = certwatch_due(watch->not_after, now, watch->told);
 
+	look_again(watch, now);
 	if (days < 0)
 		return;
 	watch->told = days;

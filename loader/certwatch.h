@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * When our own certificate ends, and who is warned of it: 30, 7 and 1 days before, and when it has ended. Owns the dates
- * and a timer; looks at the clock on the wall each hour, so that a clock that is set is followed.
+ * When our own certificate ends, and who is warned of it: 30, 7 and 1 days before, and when it ends. Owns the dates and a
+ * timer; looks at the clock on the wall each hour, so that a clock that is set is followed, and at that date.
  */
 #ifndef HF_LOADER_CERTWATCH_H
 #define HF_LOADER_CERTWATCH_H

@@ -323,6 +323,7 @@ void reload_identity(struct daemon *daemon, const struct kms_ready *ready)
 	err = apply_all(&apply, error, sizeof(error));
 	if (!err) {
 		log_info("this is %s", ready->name);
+		certwatch_set(daemon->certwatch, ready->not_after);
 		answer(daemon, NULL, what);
 		return;
 	}

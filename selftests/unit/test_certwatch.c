@@ -76,11 +76,34 @@ static void tells_of_a_new_certificate_anew(void **state)
 	event_base_free(base);
 }
 
+/* Not at the next look, which may be an hour later. */
+static void tells_when_it_ends(void **state)
+{
+	struct event_base *base = event_base_new();
+	struct certwatch *watch;
+	struct warned warned = { 0 };
+	const struct timeval limit = { .tv_sec = 10 };
+	__s64 end = (__s64)time(NULL) + 2;
+
+	assert_int_equal(certwatch_new(base, on_warning, &warned, &watch), 0);
+	certwatch_set(watch, end);
+	assert_int_equal(warned.days, 1);
+	event_base_loopexit(base, &limit);
+	while (warned.times < 2 && !event_base_got_exit(base))
+		event_base_loop(base, EVLOOP_ONCE);
+	assert_int_equal(warned.times, 2);
+	assert_int_equal(warned.days, 0);
+	assert_true((__s64)time(NULL) >= end);
+	certwatch_free(watch);
+	event_base_free(base);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(warns_once_at_each_time),
 		cmocka_unit_test(tells_of_a_new_certificate_anew),
+		cmocka_unit_test(tells_when_it_ends),
 	};
 
 	return cmocka_run_group_tests_name("certwatch", tests, NULL, NULL);

@@ -1,0 +1,110 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+# limit: 600
+# Certificates reach their end under traffic. A gateway's: its sessions are over on both ends at that date, and the client goes
+# on over another one. The client's own: all its sessions are over, on both ends, and nothing is sent until there is a new one.
+# One TCP connection lasts through all of it; each node has warned of its own end; nothing is sent in clear.
+. "$(dirname "$0")/lib.sh"
+
+# certify NODE SECONDS: another certificate in the place of NODE's, of the same key, that ends so long from now. Leaves
+# that date in $ends, in seconds since 1970. (`holdfast pki` counts in days.)
+certify() {
+	local pem=$work/pki/$1.pem
+	ends=$(($(date +%s) + $2))
+	openssl x509 -x509toreq -copy_extensions copyall -in "$pem" -signkey "$work/pki/$1.key" -out "$work/request" 2>>"$work/openssl.log"
+	openssl ca -batch -notext -config "$work/ca.conf" -name issue -in "$work/request" -startdate "$(date -u -d -1hour +%Y%m%d%H%M%SZ)" \
+		-enddate "$(date -u -d "@$ends" +%Y%m%d%H%M%SZ)" -out "$pem.new" 2>>"$work/openssl.log"
+	chmod a+r "$pem.new"
+	mv "$pem.new" "$pem"
+	hf "$1" reload >/dev/null || fail "$1 does not reload"
+	say "$1: its certificate ends in $2 s"
+}
+authority() {
+	cat >"$work/ca.conf" <<-END
+		[issue]
+		database = $work/issued
+		new_certs_dir = $work
+		certificate = $work/pki/ca.pem
+		private_key = $work/pki/ca.key
+		default_md = sha256
+		policy = names
+		copy_extensions = copyall
+		unique_subject = no
+		rand_serial = yes
+		[names]
+		commonName = supplied
+	END
+	: >"$work/issued"
+}
+
+# warned NODE DAYS: it has said that its certificate ends within so many days; 0: that it has ended.
+warned() { jq -es --argjson days "$2" 'any(.[]; .event == "certificate" and .days == $days)' "$work/$1-events.log" >/dev/null; }
+states() { on "$1" ip xfrm state | grep -c '^src' || true; }
+sessions_with() { get client "[.clusters[0].gateways[] | select(.session and .address == \"${address[$1]}\")] | length"; }
+# over NODE: the client and this gateway have no session with each other, at either end.
+over() { [ "$(sessions_with "$1")" = 0 ] && is "$1" '.clients | length' 0 && [ "$(states "$1")" = 0 ]; }
+# over_at DATE NODE: not before it, and no later than what a slow machine needs to look.
+over_at() {
+	[ "$(date +%s)" -lt "$1" ] || fail "that date has passed before there was traffic"
+	! over "$2" || fail "there is no session with $2"
+	must $(($1 - $(date +%s) + 10)) "no session with $2 any more" over "$2"
+	[ "$(date +%s)" -ge "$1" ] || fail "over $(($1 - $(date +%s))) s before its date"
+}
+
+standing standby=1
+authority
+# listens NODE: what it says is written down from now on.
+listens() { hf "$1" reload >/dev/null && [ -s "$work/$1-events.log" ]; }
+for node in client "${gateways[@]}"; do
+	on_background "$node" "$node-events.log" "$B/holdfast" -i "$node" events --json
+	poll_until 10 listens "$node" || fail "no events of $node"
+done
+certify client 120
+end_of_client=$ends
+certify g252 60
+end_of_g252=$ends
+must 10 "the client has warned" warned client 1
+must 10 "g252 has warned" warned g252 1
+! warned g253 1 || fail "g253 warns of a certificate that lasts for a year"
+
+warm
+probe_udp udp -i 20
+probe_tcp tcp down -r 100000
+must 20 "probes are answered" answered udp
+must 20 "the download runs" moving tcp 100000
+must 20 "another stands by" standby_ready 1
+current_is g252 || fail "the client uses $(current)"
+
+# The gateway's.
+over_at "$end_of_g252" g252
+must 5 "the client uses another" current_is_not g252
+still_moving tcp
+still_moving udp
+must 5 "g252 says that its certificate has ended" warned g252 0
+why() { jq -rs --arg other "${address[$2]}" --arg key "$3" \
+	'[.[] | select(.event == "session-ended" and .[$key] == $other) | .why] | last' "$work/$1-events.log"; }
+say "the client says: $(why client g252 gateway); g252 says: $(why g252 client client)"
+[ "$(why client g252 gateway)" = 'its certificate has ended' ] || fail "the client does not say why"
+must 30 "there are sessions with both of the others" standby_ready 1
+
+# The client's.
+over_at "$end_of_client" g253
+must 5 "no session with g254 either" over g254
+[ "$(states client)" = 0 ] || fail "the client has $(states client) states"
+must 5 "the client says that its certificate has ended" warned client 0
+for node in g253 g254; do
+	[ "$(why "$node" client client)" = 'its certificate has ended' ] || fail "$node does not say why: $(why "$node" client client)"
+done
+refused() { jq -es 'any(.[]; .event == "rejected")' "$work/client-events.log" >/dev/null; }
+must 30 "no gateway takes the client" refused
+[ "$(current)" = none ] || fail "a session with $(current)"
+
+certify client 31536000
+served() { [ "$(current)" != none ]; }
+must 30 "the client has a session" served
+still_moving udp 60
+still_moving tcp 60
+probe_end tcp
+probe_end udp
+[ "$(sum tcp connection)" = same ] || fail "the connection broke"
+capture_assert_encrypted
