@@ -43,6 +43,7 @@ struct daemon {
 	struct auto_server server; /* that AUTO leads to; index 0: none */
 	size_t target;		   /* the cluster's index; that of the cluster AUTO is the policy's n_clusters */
 	bool ready;
+	__s64 not_after; /* of our certificate, seconds since 1970 */
 	struct reload *reload; /* under way; NULL: none */
 };
 

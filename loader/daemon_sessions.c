@@ -36,6 +36,7 @@ static void on_ready(void *context, const struct kms_ready *ready)
 		return;
 	}
 	log_info("this is %s (trust anchors: %u, revoked certificates: %u)", ready->name, ready->n_anchors, ready->n_revoked);
+	daemon->not_after = ready->not_after;
 	certwatch_set(daemon->certwatch, ready->not_after);
 	clusters_start(daemon->clusters, daemon->service);
 	if (daemon->ready)
@@ -294,8 +295,14 @@ void daemon_on_expiry(void *context, struct peer *peer, bool renew)
 {
 	struct daemon *daemon = context;
 
-	if (!renew && peer->not_after && peer->not_after <= (__s64)time(NULL)) {
+	__s64 now = (__s64)time(NULL);
+
+	if (!renew && peer->not_after && peer->not_after <= now) {
 		daemon_end_session(daemon, peer, "its certificate has ended");
+		return;
+	}
+	if (!renew && daemon->not_after <= now) {
+		daemon_end_session(daemon, peer, "this machine's own certificate has ended");
 		return;
 	}
 	if (renew && peer->role == HF_ROLE_GATEWAY)

@@ -308,6 +308,18 @@ static int apply_all(struct applying *apply, char *error, size_t size)
 	return err;
 }
 
+/* A certificate is replaced in its file more often than it gets another name. */
+static void say_difference(const struct reload *reload, const struct kms_ready *ready, char *what, size_t size)
+{
+	size_t len;
+
+	policy_difference_text(&reload->difference, what, size);
+	if (ready->not_after == reload->daemon->not_after || reload->difference.identity)
+		return;
+	len = strcmp(what, "nothing changed") ? strlen(what) : 0;
+	snprintf(what + len, size - len, "%scertificate replaced", len ? ", " : "");
+}
+
 void reload_identity(struct daemon *daemon, const struct kms_ready *ready)
 {
 	struct reload *reload = daemon->reload;
@@ -319,10 +331,11 @@ void reload_identity(struct daemon *daemon, const struct kms_ready *ready)
 		reload_fail(daemon, ready->text);
 		return;
 	}
-	policy_difference_text(&reload->difference, what, sizeof(what));
+	say_difference(reload, ready, what, sizeof(what));
 	err = apply_all(&apply, error, sizeof(error));
 	if (!err) {
 		log_info("this is %s", ready->name);
+		daemon->not_after = ready->not_after;
 		certwatch_set(daemon->certwatch, ready->not_after);
 		answer(daemon, NULL, what);
 		return;

@@ -16,7 +16,7 @@ certify() {
 		-enddate "$(date -u -d "@$ends" +%Y%m%d%H%M%SZ)" -out "$pem.new" 2>>"$work/openssl.log"
 	chmod a+r "$pem.new"
 	mv "$pem.new" "$pem"
-	hf "$1" reload >/dev/null || fail "$1 does not reload"
+	[ "$(hf "$1" reload)" = 'certificate replaced' ] || fail "$1 does not reload, or does not say what is new"
 	say "$1: its certificate ends in $2 s"
 }
 authority() {
