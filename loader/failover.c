@@ -100,6 +100,8 @@ static void on_session_up(struct failover_step *s, const struct failover_event *
 	/* One that dials us may have been away: that it is here now makes no false alarm. */
 	if (gateway->failed && !event->by_peer)
 		failover_revive(s, event->gateway);
+	if (!gateway->session)
+		failover_begins_anew(m, event->gateway, s->now);
 	gateway->failed = false;
 	gateway->session = true;
 	gateway->leaving = false;

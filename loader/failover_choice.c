@@ -60,8 +60,14 @@ bool failover_draws(struct failover *m, int g, __u64 now)
 {
 	if (!damped(m, g, now))
 		return true;
-	damp(&m->gateway[g], now);
+	failover_begins_anew(m, g, now);
 	return false;
+}
+
+void failover_begins_anew(struct failover *m, int g, __u64 now)
+{
+	if (damped(m, g, now))
+		damp(&m->gateway[g], now);
 }
 
 int failover_count_usable_others(const struct failover *m)

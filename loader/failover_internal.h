@@ -37,6 +37,9 @@ int failover_next_usable(const struct failover *m, int after, __u64 now);
 /* It has started a session with us: whether we are to use it. One that had to begin anew once more waits anew. */
 bool failover_draws(struct failover *m, int g, __u64 now);
 
+/* There is a first session with it again, whoever asked for it: one that is damped may just have been away, and waits anew. */
+void failover_begins_anew(struct failover *m, int g, __u64 now);
+
 /* How many could be used in the place of the current one. */
 int failover_count_usable_others(const struct failover *m);
 

@@ -73,6 +73,34 @@ static void flapping_gateway_does_not_drag(void **state)
 	assert_int_equal(w.steered, 0);
 }
 
+/* It goes on dying and returning while another is in use, and it is we who ask it for the session: no ground to trust it. */
+static void flaps_behind_our_back(void **state)
+{
+	struct world w;
+
+	world_init(&w, FAILOVER_BEAT_INSTANT, 1);
+	world_step(&w, (struct failover_event){ .type = FAILOVER_WANT });
+	world_run_until(&w, w.now + 10 * S);
+	for (int fault = 0; fault < 2; fault++) {
+		assert_int_equal(w.steered, 0);
+		w.alive[0] = w.keeps_session[0] = false;
+		world_run_until(&w, w.now + 3 * S);
+		assert_int_not_equal(w.steered, 0);
+		w.alive[0] = true;
+		world_dials(&w, 0);
+		world_run_until(&w, w.now + 3 * S);
+	}
+	assert_int_not_equal(w.steered, 0);
+	for (int round = 0; round < 10; round++) {
+		world_run_until(&w, w.now + 20 * S);
+		world_step(&w, (struct failover_event){ .type = FAILOVER_SESSION_DOWN, .gateway = 0 });
+		world_step(&w, (struct failover_event){ .type = FAILOVER_SESSION_UP, .gateway = 0, .answers_request = true });
+	}
+	world_run_until(&w, w.now + 20 * S);
+	world_dials(&w, 0);
+	assert_int_not_equal(w.steered, 0);
+}
+
 /* Each time that it disappoints us, it waits twice as long, five minutes at most. */
 static void waits_longer_each_time(void **state)
 {
@@ -139,6 +167,7 @@ int main(void)
 		cmocka_unit_test(used_when_it_starts_a_session),
 		cmocka_unit_test(comes_back_by_itself),
 		cmocka_unit_test(flapping_gateway_does_not_drag),
+		cmocka_unit_test(flaps_behind_our_back),
 		cmocka_unit_test(waits_longer_each_time),
 		cmocka_unit_test(flapping_gateway_is_used_alone),
 	};
