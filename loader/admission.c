@@ -10,7 +10,6 @@
 #include <sys/queue.h>
 
 #include "lib/text.h"
-#include "loader/keyservice.h"
 
 #define SPI_RESERVED 255 /* RFC 4303, 2.1 */
 
@@ -106,6 +105,17 @@ void admission_activated(struct admission *admission, __u64 session)
 }
 
 /* ---- the check ---- */
+
+size_t admission_own_inner(const struct policy *policy, struct hf_prefix *ret_inner)
+{
+	size_t n = policy->interface.n_address < KMS_MAX_INNER ? policy->interface.n_address : KMS_MAX_INNER;
+
+	for (size_t i = 0; i < n; i++)
+		ret_inner[i] = policy_address_is_network(&policy->interface.address[i]) ?
+				       policy->interface.address[i] :
+				       prefix_of_host(&policy->interface.address[i].addr);
+	return n;
+}
 
 /* What is looked at, and where the words go. */
 struct look {
@@ -274,7 +284,7 @@ static int check_own_inner(const struct look *look)
 {
 	const struct kms_session *session = look->session;
 	struct hf_prefix own[KMS_MAX_INNER];
-	size_t n = keyservice_inner(look->policy, own);
+	size_t n = admission_own_inner(look->policy, own);
 
 	if (!n)
 		own[n++] = prefix_of_host(&session->local);

@@ -57,4 +57,7 @@ struct admission_facts {
 int admission_check(const struct admission *admission, const struct admission_facts *facts,
 		    const struct kms_session *session, char *ret_words);
 
+/* The inner prefixes that a request of ours asks for, by the policy: ret_inner has KMS_MAX_INNER. Returns how many. */
+size_t admission_own_inner(const struct policy *policy, struct hf_prefix *ret_inner);
+
 #endif

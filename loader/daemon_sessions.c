@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "lib/log.h"
+#include "loader/admission.h"
 #include "loader/certwatch.h"
 #include "loader/daemon_internal.h"
 #include "loader/link.h"
@@ -97,7 +98,7 @@ static bool is_our_gateway(const struct daemon *daemon, const struct kms_session
 static void reverse(const struct daemon *daemon, struct kms_session *session)
 {
 	session->reversed = 1;
-	session->n_inner = (__u32)keyservice_inner(daemon->policy, session->inner);
+	session->n_inner = (__u32)admission_own_inner(daemon->policy, session->inner);
 	if (!session->n_inner)
 		session->inner[session->n_inner++] = prefix_of_host(&session->local);
 }

@@ -232,17 +232,6 @@ int keyservice_listen_also(struct keyservice *service, const char *interface)
 	return err;
 }
 
-size_t keyservice_inner(const struct policy *policy, struct hf_prefix *ret_inner)
-{
-	size_t n = policy->interface.n_address < KMS_MAX_INNER ? policy->interface.n_address : KMS_MAX_INNER;
-
-	for (size_t i = 0; i < n; i++)
-		ret_inner[i] = policy_address_is_network(&policy->interface.address[i]) ?
-				       policy->interface.address[i] :
-				       prefix_of_host(&policy->interface.address[i].addr);
-	return n;
-}
-
 static int send_request(struct keyworker *worker, const struct kms_request *request)
 {
 	int fds[KMS_MAX_GATEWAYS];
@@ -279,7 +268,7 @@ int keyservice_request(struct keyservice *service, const struct hf_addr *gateway
 
 	if (!worker)
 		return -ENOTCONN;
-	request.n_inner = (__u32)keyservice_inner(policy, request.inner);
+	request.n_inner = (__u32)admission_own_inner(policy, request.inner);
 	memcpy(request.gateways, gateways, n * sizeof(*gateways));
 	owed = keyaccount_add(&service->account, keyworker_index(worker));
 	if (!owed)

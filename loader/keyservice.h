@@ -113,9 +113,6 @@ int keyservice_listen_also(struct keyservice *service, const char *interface);
  */
 int keyservice_request(struct keyservice *service, const struct hf_addr *gateways, size_t n, __u64 *ret_id);
 
-/* The inner prefixes that such a request asks for: ret_inner has KMS_MAX_INNER. Returns how many. */
-size_t keyservice_inner(const struct policy *policy, struct hf_prefix *ret_inner);
-
 void keyservice_cancel(struct keyservice *service, __u64 id);
 
 /* The process id of a worker; 0 while it is not running. */
