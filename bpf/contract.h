@@ -141,10 +141,13 @@ struct hf_claim {
 };
 
 /*
- * hf_protected: hash, ifindex of a Protected interface -> 1. What comes in there
- * does not go out on the underlay. Empty on a node that protects nothing.
+ * hf_protected: hash, ifindex -> one of these. What comes in on a Protected interface
+ * does not go out on the underlay; what hf0 has decrypted does so only where the
+ * underlay interface is itself a Protected one. Empty on a node that protects nothing.
  */
 #define HF_PROTECTED_MAX 64u
+#define HF_PROTECTED_TARGETS 1u /* a Protected interface */
+#define HF_PROTECTED_TUNNEL 2u	/* hf0 */
 
 #define HF_CERTIFICATE_LEN 56
 

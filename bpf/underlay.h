@@ -4,7 +4,7 @@
  * address of a client is its outer one, the way back to it is hf0; with
  * rp_filter 1 and src_valid_mark the reverse-path check follows the mark
  * instead, and the client's ESP passes. Out: what came from a protected network
- * does not leave here, nor what the policy tunnels.
+ * does not leave here, nor what was decrypted for one, nor what the policy tunnels.
  */
 #ifndef HF_BPF_UNDERLAY_H
 #define HF_BPF_UNDERLAY_H
@@ -49,17 +49,21 @@ static __always_inline void hf_underlay_mark(struct __sk_buff *skb)
 }
 
 /*
- * Whether the packet came in on a Protected interface and is being forwarded as
- * it came. What this machine makes itself came in nowhere; neither did what the
+ * Whether the packet came in on a Protected interface, or out of the tunnel for the
+ * targets, and is being forwarded as it came: the route to the targets may be gone, and
+ * another lead here. What this machine makes itself came in nowhere; neither did what the
  * tunnel interface has encrypted, which forgets the interface at the way in
  * (xfrmi_scrub_packet() in net/xfrm/xfrm_interface_core.c). The mark would say
  * less: on an interface that is both, hf_tc_underlay has set it on the way in.
  */
 static __always_inline bool hf_underlay_is_clear(const struct __sk_buff *skb)
 {
-	__u32 from = skb->ingress_ifindex;
+	__u32 from = skb->ingress_ifindex, to = skb->ifindex;
+	const __u32 *what = from ? bpf_map_lookup_elem(&hf_protected, &from) : NULL;
 
-	return from && bpf_map_lookup_elem(&hf_protected, &from);
+	if (!what)
+		return false;
+	return *what == HF_PROTECTED_TARGETS || !bpf_map_lookup_elem(&hf_protected, &to);
 }
 
 #define ETH_P_IPV6 0x86dd

@@ -198,11 +198,13 @@ int datapath_read_live(struct datapath *dp, __u32 if_id, struct hf_live *ret_liv
 int datapath_set_gate(struct datapath *dp, __u64 until_ns);
 
 /*
- * The Protected interfaces are these n from now on (at most HF_PROTECTED_MAX,
- * else -E2BIG): what comes in there does not leave on the underlay. 0: none.
- * Before the underlay is attached and before they forward.
+ * The Protected interfaces are these n from now on (with hf0 at most
+ * HF_PROTECTED_MAX, else -E2BIG): what comes in there does not leave on the
+ * underlay, and what tunnel (hf0's ifindex; 0: none) has decrypted leaves there
+ * only if it is one of these. 0: nothing is protected. Before the underlay is
+ * attached and before they forward.
  */
-int datapath_set_protected(struct datapath *dp, const unsigned int *ifindexes, size_t n);
+int datapath_set_protected(struct datapath *dp, const unsigned int *ifindexes, size_t n, unsigned int tunnel);
 
 /* The next inner packet of the client makes an HF_EVENT_CLAIM again. -ENOENT when there is no such client. */
 int datapath_rearm_claim(struct datapath *dp, __u32 if_id);

@@ -302,18 +302,23 @@ static int protected_delete_others(int fd, const unsigned int *ifindexes, size_t
 	return result;
 }
 
-int datapath_set_protected(struct datapath *dp, const unsigned int *ifindexes, size_t n)
+int datapath_set_protected(struct datapath *dp, const unsigned int *ifindexes, size_t n, unsigned int tunnel)
 {
-	int fd = MAP_FD(dp, hf_protected), result = 0;
-	__u32 one = 1;
+	unsigned int all[HF_PROTECTED_MAX];
+	int fd = MAP_FD(dp, hf_protected), result;
+	size_t n_all = n;
 
-	if (n > HF_PROTECTED_MAX)
+	if (n + (tunnel != 0) > HF_PROTECTED_MAX)
 		return -E2BIG;
-	result = protected_delete_others(fd, ifindexes, n);
-	for (size_t i = 0; i < n && !result; i++) {
-		__u32 ifindex = ifindexes[i];
+	if (n)
+		memcpy(all, ifindexes, n * sizeof(*all));
+	if (n && tunnel)
+		all[n_all++] = tunnel;
+	result = protected_delete_others(fd, all, n_all);
+	for (size_t i = 0; i < n_all && !result; i++) {
+		__u32 ifindex = all[i], what = i < n ? HF_PROTECTED_TARGETS : HF_PROTECTED_TUNNEL;
 
-		result = bpf_map_update_elem(fd, &ifindex, &one, BPF_ANY);
+		result = bpf_map_update_elem(fd, &ifindex, &what, BPF_ANY);
 	}
 	return result;
 }

@@ -170,6 +170,8 @@ static int restore_tunnel(struct node *node, const struct node_config *config, b
 	if (!err)
 		err = node_set_tunnel(node, config->policy);
 	if (!err && *ret_new)
+		err = node_fill_protected(node);
+	if (!err && *ret_new)
 		err = node_set_sysctls(node, node_tunnels_v6(config->table), NULL);
 	if (!err && *ret_new) {
 		node_close_fd(&node->beat_fd);

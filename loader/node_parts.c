@@ -198,7 +198,7 @@ int node_fill_protected(struct node *node)
 
 	for (size_t i = 0; i < node->n_protected; i++)
 		indexes[i] = (unsigned int)node->protected[i].index;
-	err = datapath_set_protected(node->dp, indexes, node->n_protected);
+	err = datapath_set_protected(node->dp, indexes, node->n_protected, (unsigned int)node->tunnel);
 	return err ? node_fail(node, err, "filling the map of protected interfaces: %s", strerror(-err)) : 0;
 }
 

@@ -74,6 +74,13 @@ before=$(times_logged "$used" 'reconciled: .*states')
 on "$used" ip xfrm state flush
 must 10 "$used: states flushed: put right" logged_more "$used" 'reconciled: .*states' "$before"
 still_moving udp 30
+# The route to the targets is gone, and the default route leads there: what was decrypted does not take it.
+used=$(current_node)
+dropped=$(get "$used" .drops.clear)
+on "$used" ip addr del "10.0.0.${used#g}/24" dev lan0
+must 20 "$used drops what it has decrypted" at_least "$used" .drops.clear $((dropped + 5))
+on "$used" ip addr add "10.0.0.${used#g}/24" dev lan0
+still_moving udp 30
 # A gateway that forwards no more would answer every heartbeat and lose every packet.
 used=$(current_node)
 heal "$used" sysctls sysctl -qw net.ipv4.ip_forward=0

@@ -276,7 +276,8 @@ static void set_up(void)
 	ENTER(hf_beats, DATAPATH_NONCE, { DATAPATH_NOW_NS - 1000, DATAPATH_GATEWAY_IF_ID, 0 });
 	ENTER(hf_gate, 0, { setting.flags & DATAPATH_GATE_OPEN ? ~0ull : 0 });
 	ENTER(hf_claims, DATAPATH_CLIENT_IF_ID, { 0 });
-	ENTER(hf_protected, DATAPATH_PROTECTED, 1);
+	ENTER(hf_protected, DATAPATH_PROTECTED, HF_PROTECTED_TARGETS);
+	ENTER(hf_protected, DATAPATH_TUNNEL, HF_PROTECTED_TUNNEL);
 }
 
 static void clear(void)
@@ -460,7 +461,8 @@ static bool goes_past_tunnels(void)
 
 static void check_out(int verdict)
 {
-	bool clear_text = setting.ingress == DATAPATH_PROTECTED || goes_past_tunnels();
+	bool clear_text = setting.ingress == DATAPATH_PROTECTED || setting.ingress == DATAPATH_TUNNEL ||
+			  goes_past_tunnels();
 
 	MUST(verdict == TC_ACT_SHOT || verdict == TC_ACT_UNSPEC);
 	MUST(verdict == TC_ACT_SHOT || !clear_text);

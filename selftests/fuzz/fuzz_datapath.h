@@ -59,5 +59,6 @@ struct datapath_setting {
 #define DATAPATH_CLUSTER_SLOT 0u
 #define DATAPATH_CLIENT_SLOT 5u
 #define DATAPATH_PROTECTED 3u
+#define DATAPATH_TUNNEL 4u
 
 #endif

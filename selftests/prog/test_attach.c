@@ -368,7 +368,7 @@ static void test_protected(void **state)
 	client_add(dp);
 	attach_or_fail(dp);
 	assert_true(is_forwarded(far, 5000)); /* nothing is protected: nothing changes */
-	assert_int_equal(datapath_set_protected(dp, &hfp, 1), 0);
+	assert_int_equal(datapath_set_protected(dp, &hfp, 1, 0), 0);
 	assert_false(is_forwarded(far, 150));
 	assert_int_equal(datapath_read_drops(dp, drops), 0);
 	assert_int_equal(drops[HF_DROP_clear], 1);
@@ -379,7 +379,7 @@ static void test_protected(void **state)
 	attach_or_fail(dp);
 	assert_int_equal(datapath_read_drops(dp, drops), 0);
 	assert_int_equal(drops[HF_DROP_clear], 2);
-	assert_int_equal(datapath_set_protected(dp, NULL, 0), 0);
+	assert_int_equal(datapath_set_protected(dp, NULL, 0, 0), 0);
 	assert_true(is_forwarded(far, 5000));
 	assert_int_equal(datapath_remove(dp), 0);
 	datapath_free(dp);

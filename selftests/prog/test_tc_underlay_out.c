@@ -11,7 +11,7 @@
 #define TARGET "10.0.0.1"
 
 /* Interfaces. Numbers do: the program looks at no more. */
-enum { HERE = 0, LAN = 11, DMZ = 12, OTHER = 13, FAR = 0x7fffffff };
+enum { HERE = 0, LOOPBACK_IFINDEX = 1, LAN = 11, DMZ = 12, OTHER = 13, TUNNEL = 14, FAR = 0x7fffffff };
 
 #define ICMP 1
 #define TCP 6
@@ -36,6 +36,7 @@ struct out_case {
 	struct packet_spec in;
 	__u32 mark;
 	bool protects_nothing;
+	bool one_armed; /* the underlay is protected too */
 	const char *tunnelled; /* a /24 */
 	int drop;
 };
@@ -50,6 +51,12 @@ static const struct out_case cases[] = {
 	{"what is no IP at all", LAN, {ANSWER(UDP), .ethertype = ETH_P_ARP}, .drop = HF_DROP_clear},
 	/* On an interface that is underlay and protected, hf_tc_underlay marks these on the way in. */
 	{"with the mark: no less in clear", LAN, {ANSWER(UDP), .sport = 4500, .dport = 9}, HF_MARK, .drop = HF_DROP_clear},
+
+	{"what was decrypted for a target", TUNNEL, {TO("10.0.0.1")}, .drop = HF_DROP_clear},
+	{"decrypted, where the targets are behind the underlay, passes", TUNNEL, {TO("10.0.0.1")}, .one_armed = true,
+	 .drop = NOTHING},
+	{"an answer of a target there does not", LAN, {ANSWER(TCP)}, .one_armed = true, .drop = HF_DROP_clear},
+	{"decrypted on a node that protects nothing", TUNNEL, {TO("10.0.0.1")}, .protects_nothing = true, .drop = NOTHING},
 
 	{"from an interface that is not protected passes", OTHER, {ANSWER(TCP)}, .drop = NOTHING},
 	{"likewise with a mark, which stays", OTHER, {ANSWER(TCP)}, 0x77, .drop = NOTHING},
@@ -73,14 +80,15 @@ static const struct out_case cases[] = {
 
 static void test_case(void **state)
 {
-	static const unsigned int protected[] = {LAN, DMZ, FAR};
+	/* BPF_PROG_RUN lets a packet leave by the loopback interface. */
+	static const unsigned int protected[] = {LAN, DMZ, FAR, LOOPBACK_IFINDEX};
 	const struct out_case *c = *state;
 	struct run_options options = {.ingress = c->from, .mark = c->mark};
 	struct fixture *f = fixture_begin();
 	struct run_result result;
 	struct packet in;
 
-	assert_int_equal(datapath_set_protected(f->dp, protected, c->protects_nothing ? 0 : 3), 0);
+	assert_int_equal(datapath_set_protected(f->dp, protected, c->protects_nothing ? 0 : 3 + c->one_armed, TUNNEL), 0);
 	if (c->tunnelled) {
 		struct hf_prefix prefix = fixture_prefix(c->tunnelled, 24);
 
@@ -110,16 +118,17 @@ static void test_set(void **state)
 
 	for (unsigned int i = 0; i <= HF_PROTECTED_MAX; i++)
 		all[i] = i + 1;
-	assert_int_equal(datapath_set_protected(f->dp, all, HF_PROTECTED_MAX + 1), -E2BIG);
+	assert_int_equal(datapath_set_protected(f->dp, all, HF_PROTECTED_MAX + 1, 0), -E2BIG);
+	assert_int_equal(datapath_set_protected(f->dp, all, HF_PROTECTED_MAX, HF_PROTECTED_MAX + 1), -E2BIG);
 	assert_false(is_protected(f, 1));
-	assert_int_equal(datapath_set_protected(f->dp, all, HF_PROTECTED_MAX), 0);
+	assert_int_equal(datapath_set_protected(f->dp, all, HF_PROTECTED_MAX, 0), 0);
 	assert_true(is_protected(f, 1) && is_protected(f, HF_PROTECTED_MAX));
 	/* One stays, all others make room for one that is new. */
-	assert_int_equal(datapath_set_protected(f->dp, all + HF_PROTECTED_MAX - 1, 2), 0);
+	assert_int_equal(datapath_set_protected(f->dp, all + HF_PROTECTED_MAX - 1, 2, 0), 0);
 	assert_true(is_protected(f, HF_PROTECTED_MAX) && is_protected(f, HF_PROTECTED_MAX + 1));
 	for (unsigned int i = 1; i < HF_PROTECTED_MAX; i++)
 		assert_false(is_protected(f, i));
-	assert_int_equal(datapath_set_protected(f->dp, NULL, 0), 0);
+	assert_int_equal(datapath_set_protected(f->dp, NULL, 0, 0), 0);
 	assert_false(is_protected(f, HF_PROTECTED_MAX) || is_protected(f, HF_PROTECTED_MAX + 1));
 }
 
