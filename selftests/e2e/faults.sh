@@ -229,7 +229,8 @@ for entry in "${faults[@]}"; do
 	# shellcheck disable=SC2053 # a pattern
 	[[ $fault == $chosen_faults ]] || continue
 	for where in $wheres; do
-		folder=$rows/$(printf %02d $((++n)))-$fault-$where
+		n=$((n + 1))
+		folder=$rows/$(printf %02d $n)-$fault-$where
 		! mkdir "$folder" 2>/dev/null || row "$fault" "$where" "$words"
 	done
 done
