@@ -9,7 +9,7 @@
 
 chosen_faults=${FAULTS:-*}
 chosen_loads=${LOADS:-idle down up many}
-flows=${FLOWS:-10}
+flows=${FLOWS:-5}
 rows=${FAULT_ROWS:-$work/rows}
 
 # Faults -----------------------------------------------------------------------------------------------------------
