@@ -406,6 +406,13 @@ void clients_ask_to_leave(struct clients *clients)
 			send_control(clients, client->peer, &client->peer->inner[0].addr, 0, HF_CONTROL_DRAIN);
 }
 
+void clients_say_goodbye(struct clients *clients)
+{
+	for (struct client *client = clients->first; client; client = client->next)
+		if (client->peer->up && client->peer->n_inner)
+			send_control(clients, client->peer, &client->peer->inner[0].addr, 0, HF_CONTROL_BYE);
+}
+
 json_t *clients_status(const struct clients *clients)
 {
 	json_t *array = json_array();

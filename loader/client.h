@@ -100,6 +100,9 @@ bool clients_any(const struct clients *clients);
 /* Asks all clients, through their SAs, to leave for another gateway. */
 void clients_ask_to_leave(struct clients *clients);
 
+/* Tells all, through their SAs, that their sessions with this gateway are over. What becomes of these is the caller's. */
+void clients_say_goodbye(struct clients *clients);
+
 /* The "clients" array of status --json, or NULL. */
 json_t *clients_status(const struct clients *clients);
 

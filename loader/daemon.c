@@ -326,6 +326,9 @@ void daemon_stop(struct daemon *daemon)
 	if (daemon->ready)
 		eventlog_emit(daemon->log, EVENT_STOPPING, NULL, "instance %s goes down: tunnelled destinations are "
 			      "reached in clear, or not at all, from here on", daemon->config.instance);
+	/* Those that have moved may still count on their session here. */
+	if (daemon->ready && !daemon->node.leave)
+		clients_say_goodbye(daemon->clients);
 	reconcile_free(daemon->reconcile);
 	reload_free(daemon);
 	auto_free(daemon->watch);

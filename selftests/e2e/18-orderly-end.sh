@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-# SIGTERM leaves nothing behind, on a client and on a gateway that it used.
+# SIGTERM: a gateway in use loses nothing of its clients and tells them that it is over; nothing is left behind, there and on a client.
 . "$(dirname "$0")/lib.sh"
 
 # What a daemon could leave: interfaces, rules, routes, neighbours, states, policies, programs, pins.
@@ -11,21 +11,29 @@ left() {
 		sysctl -a 2>/dev/null | grep -E "src_valid_mark|rp_filter|proxy_arp"' 2>/dev/null || true
 }
 topology_up 1
-for node in client g252; do
+for node in client "${gateways[@]}"; do
 	left $node >"$work/$node.before"
 done
 cluster_up
 serve t1
 capture_start
 warm
+must 30 "another stands by" standby_ready 1
 probe_udp udp
 must 20 "probes are answered" answered udp
 
+# The gateway in use: the client moves, and knows that their session is over, though the gateway is soon back without it.
+used=$(current_node)
+stop_daemon "$used"
+must 10 "the client is elsewhere" current_is_not "$used"
+said() { grep -q "session with gateway ${address[$used]} ended: the gateway has ended it" "$work/client-daemon.log"; }
+must 10 "the client was told that their session is over" said
+still_moving udp
 probe_end udp
+[ "$(sum udp lost)" = 0 ] || fail "$(sum udp lost) probes lost to an orderly end"
 
 stop_daemon client
-stop_daemon g252
-for node in client g252; do
+for node in client "$used"; do
 	left $node >"$work/$node.after"
 	diff "$work/$node.before" "$work/$node.after" || fail "$node: left behind (above)"
 done
