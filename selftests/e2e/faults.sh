@@ -154,9 +154,8 @@ load_many() {
 
 # A cell -----------------------------------------------------------------------------------------------------------
 
-healthy() {
-	is client '.clusters[0].current != null and ([.clusters[0].gateways[] | select(.session)] | length) >= 2' true
-}
+# One is in use and another one stands by: not one that asked to be left in the cell before.
+healthy() { is client '.clusters[0].current != null' true && standby_ready 1; }
 all_moving() { for name in "$@"; do moving "$name" 1 || return 1; done; }
 # more NAME...: each has moved on since the call.
 more() {
