@@ -203,7 +203,7 @@ int node_restore(struct node *node, const struct node_config *config, unsigned i
 {
 	struct node_prefixes prefixes = { .prefix = NULL };
 	struct hf_addr source = node->source;
-	bool new_tunnel = false, existed = true, changed = false;
+	bool new_tunnel = false, existed = true, changed = false, other_way = false;
 	int err = node_tunnelled(config, &prefixes) ? node_fail(node, -ENOMEM, "out of memory") : 0;
 
 	*ret_done = 0;
@@ -212,8 +212,12 @@ int node_restore(struct node *node, const struct node_config *config, unsigned i
 	if (!existed)
 		*ret_done |= NODE_RULES;
 	if (!err && parts & (NODE_PROGRAMS | NODE_ADDRESSES)) {
-		node_follow_underlay(node);
+		err = node_follow_underlay(node, config->policy, &other_way);
 		source = node_own_address(node, &config->policy->interface);
+	}
+	if (!err && other_way) {
+		*ret_done |= NODE_ADDRESSES;
+		err = node_set_tunnel(node, config->policy);
 	}
 	if (!err && parts & NODE_TUNNEL)
 		err = restore_tunnel(node, config, &new_tunnel);
@@ -227,7 +231,7 @@ int node_restore(struct node *node, const struct node_config *config, unsigned i
 		*ret_done |= NODE_PROTECTED;
 		err = node_fill_protected(node);
 	}
-	if (!err && parts & (NODE_PROTECTED | NODE_SYSCTLS))
+	if (!err && (parts & (NODE_PROTECTED | NODE_SYSCTLS) || other_way))
 		err = node_set_sysctls(node, node_tunnels_v6(config->table), &changed);
 	if (changed)
 		*ret_done |= NODE_SYSCTLS;

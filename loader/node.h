@@ -48,6 +48,7 @@ struct node {
 	bool started;	    /* set by the daemon once it is ready: this run's end opens the way again */
 	struct node_interface underlay[NODE_INTERFACES_MAX];
 	size_t n_underlay;
+	bool underlay_by_route; /* the policy names none: it is where the route to the first gateway leads */
 	struct node_interface protected[NODE_INTERFACES_MAX];
 	size_t n_protected;
 	struct node_interface dialled; /* the link to the server of AUTO, one more underlay; index 0: none */

@@ -46,6 +46,7 @@ static int find_underlay(struct node *node, const struct policy *policy)
 		return node_fail(node, err, "no route to gateway %s: say [INTERFACE] Underlay = NAME, or set a route",
 				 addr_text(&policy->clusters[0].gateways[0]).s);
 	node->n_underlay = 1;
+	node->underlay_by_route = true;
 	err = read_interface(node, info.name, &node->underlay[0]);
 	node->underlay[0].address = path.source;
 	return err;
@@ -78,6 +79,7 @@ int node_find_interfaces(struct node *node, const struct policy *policy)
 	if (names->n_underlay > NODE_INTERFACES_MAX || names->n_protected > NODE_INTERFACES_MAX)
 		return node_fail(node, -E2BIG, "more than %d interfaces in one statement", NODE_INTERFACES_MAX);
 	node->n_underlay = node->n_protected = 0;
+	node->underlay_by_route = false;
 	for (size_t i = 0; i < names->n_underlay && !err; i++)
 		err = read_interface(node, names->underlay[i], &node->underlay[node->n_underlay++]);
 	for (size_t i = 0; i < names->n_protected && !err; i++)
@@ -98,15 +100,43 @@ int node_find_interfaces(struct node *node, const struct policy *policy)
 	return 0;
 }
 
+/* The route to the first gateway leads by another interface than before: guarded first, then the other is given up. */
+static int follow_route(struct node *node, const struct policy *policy, bool *ret_other)
+{
+	struct node_interface now = { .index = 0 };
+	struct link_path path;
+	struct link_info info;
+	int err;
+
+	if (!policy->n_clusters || link_path(node->route, &policy->clusters[0].gateways[0], &path) ||
+	    path.index == node->underlay[0].index || path.index == node->tunnel || path.index == node->dialled.index ||
+	    link_by_index(node->route, path.index, &info))
+		return 0;
+	err = read_interface(node, info.name, &now);
+	if (!err)
+		err = node_attach_underlay(node, &now);
+	if (err)
+		return err;
+	log_info("the way to the gateways leads by %s now, before: %s", now.name, node->underlay[0].name);
+	datapath_detach_underlay(node->dp, (unsigned int)node->underlay[0].index);
+	now.address = path.source;
+	node->underlay[0] = now;
+	*ret_other = true;
+	return 0;
+}
+
 /*
  * An underlay interface that came back is another one to the kernel. One that is
  * away is waited for. An address that stands stays.
  */
-void node_follow_underlay(struct node *node)
+int node_follow_underlay(struct node *node, const struct policy *policy, bool *ret_other)
 {
 	struct node_interface now;
 	struct link_path path;
+	int err = node->underlay_by_route ? follow_route(node, policy, ret_other) : 0;
 
+	if (err)
+		return err;
 	for (size_t i = 0; i < node->n_underlay; i++) {
 		struct node_interface *known = &node->underlay[i];
 
@@ -119,6 +149,7 @@ void node_follow_underlay(struct node *node)
 			now.address = known->address;
 		*known = now;
 	}
+	return 0;
 }
 
 bool node_follow_protected(struct node *node)

@@ -23,8 +23,12 @@ int node_find_interfaces(struct node *node, const struct policy *policy);
 
 struct hf_addr node_own_address(const struct node *node, const struct policy_interface *names);
 
-/* What came back as another interface, or with another address, is taken note of. *_protected: whether there is such a one. */
-void node_follow_underlay(struct node *node);
+/*
+ * What came back as another interface, or with another address, is taken note of; so is another interface where the route
+ * makes it the underlay, with its programs attached. *ret_other: there is such a one.
+ */
+int node_follow_underlay(struct node *node, const struct policy *policy, bool *ret_other);
+/* Likewise. Whether there is such a one. */
 bool node_follow_protected(struct node *node);
 bool node_is_there(struct node *node, int index);
 

@@ -117,7 +117,7 @@ static unsigned int read_addr(const struct reconcile_ours *ours, const struct nl
 	return RECONCILE_ADDRESSES | (source ? RECONCILE_ROUTES : 0);
 }
 
-static unsigned int read_route(const struct nlmsghdr *message)
+static unsigned int read_route(const struct reconcile_ours *ours, const struct nlmsghdr *message)
 {
 	const struct rtmsg *head = mnl_nlmsg_get_payload(message);
 	const struct nlattr *attr;
@@ -129,8 +129,11 @@ static unsigned int read_route(const struct nlmsghdr *message)
 	mnl_attr_for_each(attr, message, sizeof(*head))
 		if (mnl_attr_get_type(attr) == RTA_TABLE && mnl_attr_validate(attr, MNL_TYPE_U32) == 0)
 			table = mnl_attr_get_u32(attr);
-	return table == ROUTE_TABLE || (message->nlmsg_type == RTM_DELROUTE && head->rtm_protocol == NETLINK_HF_PROTOCOL) ?
-		       RECONCILE_ROUTES : 0;
+	if (table == ROUTE_TABLE || (message->nlmsg_type == RTM_DELROUTE && head->rtm_protocol == NETLINK_HF_PROTOCOL))
+		return RECONCILE_ROUTES;
+	/* Where the routes say which interface is the underlay, another one may be. */
+	return ours->node->underlay_by_route && head->rtm_family == AF_INET && table == RT_TABLE_MAIN &&
+			       head->rtm_protocol != NETLINK_HF_PROTOCOL ? RECONCILE_ADDRESSES : 0;
 }
 
 static unsigned int read_rule(const struct nlmsghdr *message)
@@ -201,7 +204,7 @@ unsigned int reconcile_read_route(const struct reconcile_ours *ours, const struc
 		return read_addr(ours, message);
 	case RTM_NEWROUTE:
 	case RTM_DELROUTE:
-		return read_route(message);
+		return read_route(ours, message);
 	case RTM_DELRULE:
 		return read_rule(message);
 	case RTM_NEWNETCONF:

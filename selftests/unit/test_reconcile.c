@@ -64,6 +64,13 @@ static void routes(void **state)
 	assert_int_equal(of_route(RTM_DELROUTE, US, ROUTE_TABLE, NETLINK_HF_PROTOCOL), 0);
 	assert_int_equal(of_route(RTM_DELROUTE, OTHER, RT_TABLE_MAIN, RTPROT_BOOT), 0);
 	assert_int_equal(of_route(RTM_NEWROUTE, OTHER, RT_TABLE_MAIN, NETLINK_HF_PROTOCOL), 0);
+	assert_int_equal(of_route(RTM_NEWROUTE, OTHER, RT_TABLE_MAIN, RTPROT_BOOT), 0);
+	node.underlay_by_route = true;
+	assert_int_equal(of_route(RTM_NEWROUTE, OTHER, RT_TABLE_MAIN, RTPROT_BOOT), RECONCILE_ADDRESSES);
+	assert_int_equal(of_route(RTM_DELROUTE, OTHER, RT_TABLE_MAIN, RTPROT_DHCP), RECONCILE_ADDRESSES);
+	assert_int_equal(of_route(RTM_NEWROUTE, OTHER, RT_TABLE_MAIN, NETLINK_HF_PROTOCOL), 0);
+	assert_int_equal(of_route(RTM_NEWROUTE, OTHER, 100, RTPROT_BOOT), 0);
+	node.underlay_by_route = false;
 }
 
 static unsigned int of_rule(__u16 type, __u32 port, __u32 table)
