@@ -266,7 +266,7 @@ static int run_mute(char **args, const struct options *o)
 /* The UDP client. ---------------------------------------------------------------------------------------------- */
 
 struct udp_run {
-	uint64_t start_ns, *sent_ns;
+	uint64_t start_ns, stopped_ns, *sent_ns; /* stopped: no more are sent, answers are waited for */
 	uint8_t *answers;
 	uint64_t sent, received, duplicates, newest; /* newest: sequence of the last answered + 1 */
 	uint64_t last_rx_ns, silence_ns, slowest_ns, told_ns, lost, longest_ms;
@@ -315,7 +315,7 @@ static void udp_count(struct udp_run *run)
 			continue;
 		}
 		if (i > from) {
-			ms = ((i < run->sent ? run->sent_ns[i] : now_ns()) - run->sent_ns[from]) / 1000000u;
+			ms = ((i < run->sent ? run->sent_ns[i] : run->stopped_ns) - run->sent_ns[from]) / 1000000u;
 			if (ms > run->longest_ms)
 				run->longest_ms = ms;
 		}
@@ -364,7 +364,8 @@ static int run_udp(char **args, const struct options *o)
 		if (poll(&on, 1, now < next ? (int)((next - now) / 1000000u) : 0) > 0)
 			udp_take(&run, fd);
 	}
-	end = now_ns() + o->wait_ms * 1000000ull;
+	run.stopped_ns = now_ns();
+	end = run.stopped_ns + o->wait_ms * 1000000ull;
 	while (now_ns() < end && run.received < run.sent)
 		if (poll(&on, 1, 20) > 0)
 			udp_take(&run, fd);
