@@ -59,9 +59,9 @@ for node in client "${gateways[@]}"; do
 	on_background "$node" "$node-events.log" "$B/holdfast" -i "$node" events --json
 	poll_until 10 listens "$node" || fail "no events of $node"
 done
-certify client 120
+certify client 80
 end_of_client=$ends
-certify g252 60
+certify g252 45
 end_of_g252=$ends
 must 10 "the client has warned" warned client 1
 must 10 "g252 has warned" warned g252 1
