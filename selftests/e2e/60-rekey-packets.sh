@@ -6,7 +6,7 @@
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/rekey.inc"
 
-wanted=${RENEWALS:-50}
+wanted=${RENEWALS:-30}
 # Only packets call for new keys: without traffic there is an end to it.
 rekey_up 'RekeyPackets = 100' ''
 from=$(now_ms)
