@@ -35,6 +35,23 @@ fault_two() { second=$(standby_node); power_off "$1"; power_off "$second"; }
 heal_two() { power_on "$1"; power_on "$second"; }
 standby_node() { echo "g$(get client '[.clusters[0].gateways[] | select(.state == "standby") | .address][0] // empty' | sed 's/.*\.//')"; }
 
+# Somebody answers the heartbeats of the one that is dead.
+fault_forged() {
+	power_off "$1"
+	on_background net forge.log "$hostile" beat -s "${address[$1]}" -t 100.0.0.1 -n 0 -i 10
+	forger=$background
+}
+heal_forged() { end "$forger" INT; power_on "$1"; }
+
+# Who would be asked next accepts TCP and says nothing.
+fault_mute() {
+	mute=g$(get client '[.clusters[0].gateways[] | select(.session == null) | .address][0] // empty' | sed 's/.*\.//')
+	[ "$mute" != g ] || mute=$(standby_node)
+	stop_all "$(kms "$mute")"
+	power_off "$1"
+}
+heal_mute() { go_on; power_on "$1"; }
+
 fault_all() {
 	local node
 	for node in "${gateways[@]}"; do power_off "$node"; done
@@ -46,17 +63,47 @@ fault_kill_daemon() { kill_daemon "$1"; start_daemon "$1"; }
 fault_kill_kms() { kill_kms "$1"; }
 fault_kill_all() { fault_kill_kms "$1"; fault_kill_daemon "$1"; }
 
-fault_stop_10s() {
+stopped=()
+# stop_all PIDS: until go_on.
+stop_all() {
 	local pid
-	for pid in ${daemon[$1]} $(kms "$1"); do
+	for pid in $1; do
 		kill -STOP "$pid"
 		stopped+=("$pid")
 	done
-	seconds 10
-	kill -CONT "${stopped[@]}"
-	stopped=()
 }
-stopped=()
+go_on() { kill -CONT "${stopped[@]}"; stopped=(); }
+fault_stop_10s() { stop_all "${daemon[$1]} $(kms "$1")"; seconds 10; go_on; }
+
+# More notices than there is room for, while nobody reads.
+fault_notices() {
+	local i k
+	stop_all "${daemon[$1]}"
+	for i in {1..60}; do
+		for k in {1..250}; do
+			echo "route add 203.0.$i.$k/32 dev wan0 table 99"
+		done
+	done | batch "$1"
+	go_on
+	on "$1" ip route flush table 99
+}
+
+# A start that cannot write down what it does, then one that can.
+fault_disk() {
+	kill_daemon "$1"
+	on "$1" mount -t tmpfs -o size=64k tmpfs /run
+	on "$1" mkdir -p "/run/holdfast/$1"
+	on "$1" bash -c 'cat /dev/zero >/run/full 2>/dev/null' || true
+	on_background "$1" full.log "$B/holdfastd" -p "$work/$1.conf" -i "$1" -v
+	poll_until 60 gone "$background" || end "$background"
+	on "$1" umount /run
+	start_daemon "$1"
+}
+
+fault_forwarding() { on "$1" sysctl -qw net.ipv4.ip_forward=0; }
+fault_tunnel() { on "$1" ip link del hf0; }
+fault_rules() { on "$1" ip rule del pref 7546; on "$1" ip route flush table 7546; }
+fault_policies() { on "$1" ip xfrm policy flush; }
 
 fault_reboot() { kill_daemon "$1"; wipe "$1"; on "$1" sysctl -qw net.ipv4.ip_forward=1; start_daemon "$1"; }
 fault_orderly_end() { stop_daemon "$1"; }
@@ -110,6 +157,8 @@ fault_disorder() { impair delay 20ms 10ms duplicate 10% reorder 25%; }
 faults=(
 	"power:gateway client:links silent (the client's for 2 s)"
 	"two:gateway:links silent, and those of the standby"
+	"forged:gateway:links silent, its heartbeats' answers forged"
+	"mute:gateway:links silent, the next key service mute"
 	"all:gateway:links of all gateways silent for 5 s"
 	"underlay:gateway client:underlay link down (the client's for 2 s)"
 	"protected:gateway:protected link down"
@@ -124,6 +173,10 @@ faults=(
 	"drain:gateway:drained"
 	"failover:client:holdfast failover"
 	"flush_states:gateway client:ip xfrm state flush"
+	"policies:gateway client:ip xfrm policy flush"
+	"rules:client:rule and routes removed"
+	"tunnel:gateway client:hf0 removed"
+	"forwarding:gateway:ip_forward=0"
 	"address:client:address of the underlay removed for 1 s"
 	"reload:gateway client:holdfast reload, nothing changed"
 	"reload_tunnel:client:reload with a tunnel more, and back"
@@ -131,6 +184,8 @@ faults=(
 	"revoked:gateway:certificate revoked, the client reloads"
 	"descriptors:gateway client:no file descriptors for 5 s"
 	"memory:gateway client:no memory for 5 s"
+	"notices:client:too many notices of the kernel at once"
+	"disk:client:holdfastd killed, started on a full disk, and again"
 	"clock:client:clock of all machines a day on, and back"
 	"loss_20:client:20 % lost for 5 s"
 	"disorder:client:20 ms late, reordered and doubled for 5 s"
