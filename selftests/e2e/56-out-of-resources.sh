@@ -88,11 +88,7 @@ full=g${full##*.}
 stop_daemon $full
 start_daemon $full
 is $full '.clients | length' 0 || fail "$full has a client already"
-map=$(pins $full hf_claims)
-awk -v map="$map" 'BEGIN { for (i = 1; i <= 131072; i++) printf "map update pinned %s key %d %d %d 0 value 0 0 0 0\n", map, i % 256,
-	int(i / 256) % 256, int(i / 65536) }' >"$work/fill"
-on $full bpftool batch file "$work/fill" >/dev/null || fail "cannot fill the map"
-say "$full: hf_claims is full"
+fill_claims $full
 ! hf client failover 'Cluster 1' "${address[$full]}" || fail "moved to a gateway that is full"
 said $full 'shortage: short of entries in a map'
 alive $full

@@ -88,18 +88,6 @@ fault_notices() {
 	on "$1" ip route flush table 99
 }
 
-# A start that cannot write down what it does, then one that can.
-fault_disk() {
-	kill_daemon "$1"
-	on "$1" mount -t tmpfs -o size=64k tmpfs /run
-	on "$1" mkdir -p "/run/holdfast/$1"
-	on "$1" bash -c 'cat /dev/zero >/run/full 2>/dev/null' || true
-	on_background "$1" full.log "$B/holdfastd" -p "$work/$1.conf" -i "$1" -v
-	poll_until 60 gone "$background" || end "$background"
-	on "$1" umount /run
-	start_daemon "$1"
-}
-
 fault_forwarding() { on "$1" sysctl -qw net.ipv4.ip_forward=0; }
 fault_tunnel() { on "$1" ip link del hf0; }
 fault_rules() { on "$1" ip rule del pref 7546; on "$1" ip route flush table 7546; }
@@ -132,6 +120,8 @@ heal_revoked() {
 	chmod -R a+rX "$work/pki"
 	hf "$1" reload
 }
+fault_map_full() { fill_claims "$1"; }
+heal_map_full() { kill_daemon "$1"; start_daemon "$1"; }
 fault_address() {
 	on client ip addr del 100.0.0.1/24 dev wan0
 	seconds 1
@@ -182,10 +172,10 @@ faults=(
 	"reload_tunnel:client:reload with a tunnel more, and back"
 	"reload_bad:gateway client:reload of a faulty policy"
 	"revoked:gateway:certificate revoked, the client reloads"
+	"map_full:gateway:its map of clients full"
 	"descriptors:gateway client:no file descriptors for 5 s"
 	"memory:gateway client:no memory for 5 s"
 	"notices:client:too many notices of the kernel at once"
-	"disk:client:holdfastd killed, started on a full disk, and again"
 	"clock:client:clock of all machines a day on, and back"
 	"loss_20:client:20 % lost for 5 s"
 	"disorder:client:20 ms late, reordered and doubled for 5 s"
