@@ -399,18 +399,21 @@ bool clients_any(const struct clients *clients)
 	return clients->first;
 }
 
-void clients_ask_to_leave(struct clients *clients)
+static void tell_all(struct clients *clients, enum hf_control_type type)
 {
 	for (struct client *client = clients->first; client; client = client->next)
 		if (client->peer->up && client->peer->n_inner)
-			send_control(clients, client->peer, &client->peer->inner[0].addr, 0, HF_CONTROL_DRAIN);
+			send_control(clients, client->peer, &client->peer->inner[0].addr, 0, type);
+}
+
+void clients_ask_to_leave(struct clients *clients)
+{
+	tell_all(clients, HF_CONTROL_DRAIN);
 }
 
 void clients_say_goodbye(struct clients *clients)
 {
-	for (struct client *client = clients->first; client; client = client->next)
-		if (client->peer->up && client->peer->n_inner)
-			send_control(clients, client->peer, &client->peer->inner[0].addr, 0, HF_CONTROL_BYE);
+	tell_all(clients, HF_CONTROL_BYE);
 }
 
 json_t *clients_status(const struct clients *clients)

@@ -88,6 +88,7 @@ int node_find_interfaces(struct node *node, const struct policy *policy)
 		err = find_underlay(node, policy);
 	if (err && !names->n_underlay && auto_wanted(policy)) { /* the link to the server will be one */
 		node->n_underlay = 0;
+		node->underlay_by_route = false;
 		err = 0;
 	}
 	if (err)

@@ -72,7 +72,7 @@ stop_all() {
 		stopped+=("$pid")
 	done
 }
-go_on() { kill -CONT "${stopped[@]}"; stopped=(); }
+go_on() { [ ${#stopped[@]} = 0 ] || kill -CONT "${stopped[@]}"; stopped=(); }
 fault_stop_10s() { stop_all "${daemon[$1]} $(kms "$1")"; seconds 10; go_on; }
 
 # More notices than there is room for, while nobody reads.
