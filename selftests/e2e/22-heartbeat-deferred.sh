@@ -12,7 +12,7 @@ used=$(current_node)
 mac=$(on client cat /sys/class/net/wan0/address)
 own="ether src $mac and not arp"
 steer() { on client bpftool -j map lookup pinned /sys/fs/bpf/holdfast/client/hf_steer key 0 0 0 0; }
-watched() { steer | jq -e '.formatted.value.watch == 1' >/dev/null; }
+watched() { steer | gojq -e '.formatted.value.watch == 1' >/dev/null; }
 quiet() { [ "$(seen client $(($(now_ms) - 1000)) "$(now_ms)" "$own")" = 0 ]; }
 must 20 "the datapath watches for payload" watched
 power_off "$used"

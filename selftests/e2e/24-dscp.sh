@@ -6,9 +6,7 @@
 topology_up
 cluster_up
 capture_start
-on_background net capture-t1.err tcpdump -Z root -n -i t1 -s 400 -U -w "$work/t1.pcap"
-inside=$background
-poll_until 20 grep -q 'listening on' "$work/capture-t1.err" || fail "no capture on t1"
+capture t1
 begun=$(now_ms)
 pinged() { on client ping -qc 1 -W 5 10.0.0.1 >/dev/null; }
 must 30 "a ping is answered" pinged
@@ -16,7 +14,6 @@ must 30 "a ping is answered" pinged
 on client ping -qc 20 -i 0.05 -W 5 -Q 0xb8 10.0.0.1 >"$work/ping.log" || fail "pings are not answered"
 answered=$(get client .heartbeats.answered)
 must 30 "heartbeats are answered" at_least client .heartbeats.answered $((answered + 3))
-end "$inside" INT
 [ "$(seen t1 "$begun" "$(now_ms)" 'icmp[icmptype] = icmp-echo and ip[1] & 0xfc = 0xb8')" = 20 ] ||
 	fail "not 20 packets with DSCP 46 at the target"
 for who in src dst; do

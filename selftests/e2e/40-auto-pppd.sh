@@ -34,7 +34,7 @@ for node in "${gateways[@]}"; do
 		}
 	END
 done
-counter() { on "$1" nft -j list counter inet seen "$2" | jq '.nftables[] | select(.counter) | .counter.packets'; }
+counter() { on "$1" nft -j list counter inet seen "$2" | gojq '.nftables[] | select(.counter) | .counter.packets'; }
 
 # dial NODE: one pppd in the client, which starts the other one in the node over a pty.
 common='nodetach local noauth noipv6 noccp novj nodefaultroute unit 0'

@@ -5,7 +5,7 @@
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/survive.inc"
 
-programs() { on client bash -c 'tc -j filter show dev hf0 egress; tc -j filter show dev wan0 egress' | jq -s 'map(.[] | .options.prog.id // empty) | sort | map(tostring) | join(" ")' -r; }
+programs() { on client bash -c 'tc -j filter show dev hf0 egress; tc -j filter show dev wan0 egress' | gojq -s 'map(.[] | .options.prog.id // empty) | sort | map(tostring) | join(" ")' -r; }
 
 standing
 traffic

@@ -31,8 +31,8 @@ for times in 1 2 3 4 5 6; do
 	[ $times = 6 ] || must 20 "it was started again" three
 	victim=$(newest)
 done
-jq -c 'select(.event == "key-service") | [.worker, .times, .again_ms]' "$work/events.log"
-[ "$(jq -s '[.[] | select(.event == "key-service") | .again_ms] == [100, 200, 400, 800, 1600, 3200]' "$work/events.log")" = true ] ||
+gojq -c 'select(.event == "key-service") | [.worker, .times, .again_ms]' "$work/events.log"
+[ "$(gojq -s '[.[] | select(.event == "key-service") | .again_ms] == [100, 200, 400, 800, 1600, 3200]' "$work/events.log")" = true ] ||
 	fail "no back-off"
 # The two others are those of the beginning.
 for pid in "${first[0]}" "${first[2]}"; do

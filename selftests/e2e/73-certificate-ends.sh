@@ -38,7 +38,7 @@ authority() {
 }
 
 # warned NODE DAYS: it has said that its certificate ends within so many days; 0: that it has ended.
-warned() { jq -es --argjson days "$2" 'any(.[]; .event == "certificate" and .days == $days)' "$work/$1-events.log" >/dev/null; }
+warned() { gojq -es --argjson days "$2" 'any(.[]; .event == "certificate" and .days == $days)' "$work/$1-events.log" >/dev/null; }
 states() { on "$1" ip xfrm state | grep -c '^src' || true; }
 sessions_with() { get client "[.clusters[0].gateways[] | select(.session and .address == \"${address[$1]}\")] | length"; }
 # over NODE: the client and this gateway have no session with each other, at either end.
@@ -81,7 +81,7 @@ must 5 "the client uses another" current_is_not g252
 still_moving tcp
 still_moving udp
 must 5 "g252 says that its certificate has ended" warned g252 0
-why() { jq -rs --arg other "${address[$2]}" --arg key "$3" \
+why() { gojq -rs --arg other "${address[$2]}" --arg key "$3" \
 	'[.[] | select(.event == "session-ended" and .[$key] == $other) | .why] | last' "$work/$1-events.log"; }
 say "the client says: $(why client g252 gateway); g252 says: $(why g252 client client)"
 [ "$(why client g252 gateway)" = 'its certificate has ended' ] || fail "the client does not say why"
@@ -95,7 +95,7 @@ must 5 "the client says that its certificate has ended" warned client 0
 for node in g253 g254; do
 	[ "$(why "$node" client client)" = 'its certificate has ended' ] || fail "$node does not say why: $(why "$node" client client)"
 done
-refused() { jq -es 'any(.[]; .event == "rejected")' "$work/client-events.log" >/dev/null; }
+refused() { gojq -es 'any(.[]; .event == "rejected")' "$work/client-events.log" >/dev/null; }
 must 30 "no gateway takes the client" refused
 [ "$(current)" = none ] || fail "a session with $(current)"
 

@@ -83,7 +83,7 @@ pass() {
 node_make() {
 	local node=$1
 	shift
-	unshare --net --mount --propagation private busybox sh -c '
+	busybox unshare -n -m --propagation private busybox sh -c '
 		made=$1 && shift && mount -t sysfs sysfs /sys && mount -t bpf bpf /sys/fs/bpf && mount -t tmpfs tmpfs /run &&
 		mkdir /run/lock && ip link set lo up &&
 		for knob; do echo "${knob#*=}" >"/proc/sys/net/${knob%%=*}" || exit 1; done &&
@@ -92,18 +92,23 @@ node_make() {
 	disown
 }
 
+# What runs a command there is linked statically: in a VM half the time of a short command is its dynamic linking. It would take
+# one of its own for a bare name, hence the paths.
+declare -A path
+path_of() { [ -n "${path[$1]:-}" ] || path[$1]=$(type -P "$1") || fail "there is no $1 here"; }
+
 # on NODE COMMAND...
 on() {
-	local node=$1
-	shift
-	nsenter -t "${holder[$node]}" -n -m -- "$@"
+	path_of "$2"
+	busybox nsenter -t "${holder[$1]}" -n -m -- "${path[$2]}" "${@:3}"
 }
 
 # on_background NODE LOG COMMAND...: leaves the process id in $background.
 on_background() {
 	local node=$1 log=$2
 	shift 2
-	nsenter -t "${holder[$node]}" -n -m -- "$@" </dev/null >>"$work/$log" 2>&1 &
+	path_of "$1"
+	busybox nsenter -t "${holder[$node]}" -n -m -- "${path[$1]}" "${@:2}" </dev/null >>"$work/$log" 2>&1 &
 	background=$!
 	disown
 	children+=("$background")
@@ -232,8 +237,6 @@ power_on() {
 	on net nft delete table netdev "off_$1"
 	say "$1: power on"
 }
-node_down_links() { power_off "$1"; }
-node_up_links() { power_on "$1"; }
 
 # protected_down NODE: the gateway's own interface towards its targets loses its link.
 protected_down() {
@@ -360,8 +363,9 @@ hf() {
 	on "$node" "$B/holdfast" -i "$node" "$@"
 }
 
-# get NODE FILTER: a value of the node's status, through jq.
-get() { hf "$1" status --json 2>/dev/null | jq -r "$2"; }
+# get NODE FILTER: a value of the node's status, by a filter of jq. (gojq: jq 1.6 takes ten times as long to start, which is what
+# a scenario in a VM would mostly do.)
+get() { hf "$1" status --json 2>/dev/null | gojq -r "$2"; }
 # is NODE FILTER VALUE
 is() { [ "$(get "$1" "$2" 2>/dev/null)" = "$3" ]; }
 # at_least NODE FILTER NUMBER
@@ -498,22 +502,52 @@ still_moving() {
 
 # The underlay's capture -------------------------------------------------------------------------------------------
 
-captures=()
+# By port: the process.
+declare -A captures
 # What may be seen there: ESP (heartbeats are ESP), the same in UDP, the key service's TLS, ARP. And the tests' own
 # ping of topology_up is over by then.
 # The router, too, may say that a gateway without power is not there.
 allowed='proto 50 or udp port 4500 or tcp port 7546 or arp or
 	(icmp[icmptype] = icmp-unreach and (src host 100.0.0.254 or src host 200.0.0.1))'
 
-capture_start() {
+# capture PORT...: into PORT.pcap, all that passes there from now on.
+capture() {
 	local port
-	for port in client w252 w253 w254; do
+	for port; do
 		on_background net "capture-$port.err" tcpdump -Z root -n -i "$port" -s 400 -B 8192 -U -w "$work/$port.pcap"
-		captures+=("$background")
+		captures[$port]=$background
 	done
-	for port in client w252 w253 w254; do
+	for port; do
 		poll_until 20 grep -q 'listening on' "$work/capture-$port.err" || fail "no capture on $port"
 	done
+}
+# capture_start [PORT]...: of the underlay: the ports of figure 2, and these.
+capture_start() {
+	underlay_ports=(client w252 w253 w254 "$@")
+	capture "${underlay_ports[@]}"
+}
+
+# The kernel gives tcpdump its packets a block at a time, up to a second late. What it has come to it says when it is asked.
+# told PORT: takes what it has said: how often, and of the last time the packets that are in the file, and those that came.
+told() {
+	local line
+	answers=0
+	while read -r line; do
+		[[ $line =~ ^tcpdump:\ ([0-9]+)\ packets?\ captured,\ ([0-9]+)\ packets?\ received\ by\ filter,\ ([0-9]+) ]] || continue
+		answers=$((answers + 1)) written=${BASH_REMATCH[1]} missed=${BASH_REMATCH[3]}
+		came=$((BASH_REMATCH[2] - missed))
+	done <"$work/capture-$1.err"
+}
+# asked PORT NUMBER: it has answered more often than that.
+asked() { kill -USR1 "${captures[$1]}"; breathe; told "$1"; [ "$answers" -gt "$2" ]; }
+has_written() { asked "$1" 0; [ "$written" -ge "$2" ]; }
+# read_out PORT: until all that had passed there is in the file.
+read_out() {
+	local answers written=0 came=0 missed
+	told "$1"
+	poll_until 20 asked "$1" "$answers" || fail "the capture on $1 does not answer"
+	poll_until 20 has_written "$1" "$came" || fail "the capture on $1 is stuck: $written of $came"
+	[ "$missed" = 0 ] || say "capture: $missed packets on $1 came too fast for it"
 }
 
 # Filters of tcpdump: heartbeats, plain or in UDP.
@@ -521,22 +555,24 @@ capture_start() {
 beat='((ip proto 50 and ip[20:4] = 0xffffffff) or (udp port 4500 and ip[28:4] = 0xffffffff))'
 # seen PORT FROM TO FILTER: how many packets were captured there between two times of now_ms.
 seen() {
+	read_out "$1" >&2
 	tcpdump -n -tt -r "$work/$1.pcap" "$4" 2>/dev/null | awk -v from="$2" -v to="$3" '
 		{ ms = $1 * 1000 } ms >= from && ms <= to { n++ } END { print n + 0 }'
 }
 
-# capture_assert_encrypted: ends the capture; nothing but the allowed, no marker, and ESP was seen at all.
+# capture_assert_encrypted: ends the captures; nothing but the allowed, no marker, and ESP was seen at all.
 capture_assert_encrypted() {
-	local port pid other esp=0
-	for pid in "${captures[@]}"; do
-		end "$pid" INT
+	local port other esp=0
+	for port in "${!captures[@]}"; do
+		read_out "$port"
+		end "${captures[$port]}" INT
 	done
 	captures=()
-	for port in client w252 w253 w254; do
+	for port in "${underlay_ports[@]}"; do
 		other=$(tcpdump -n -c 5 -r "$work/$port.pcap" "not ($allowed)" 2>/dev/null)
 		[ -z "$other" ] || fail "in clear on $port: $other"
 		! grep -qa "$marker" "$work/$port.pcap" || fail "plaintext on $port"
-		[ -z "$(tcpdump -n -c 1 -r "$work/$port.pcap" "proto 50 or udp port 4500" 2>/dev/null)" ] || esp=1
+		[ $esp = 1 ] || [ -z "$(tcpdump -n -c 1 -r "$work/$port.pcap" "proto 50 or udp port 4500" 2>/dev/null)" ] || esp=1
 	done
 	[ $esp = 1 ] || fail "the capture saw no ESP at all: it proves nothing"
 	say "capture: nothing in clear on the underlay"
