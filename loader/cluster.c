@@ -378,31 +378,43 @@ static void start_by_gateway(struct cluster *cluster, int g)
 		cluster_step(cluster, &(struct failover_event){ .type = FAILOVER_SESSION_UP, .gateway = g, .by_peer = true });
 }
 
+void clusters_prefer_others(struct clusters *all, const struct hf_addr *gateway)
+{
+	for (size_t i = 0; i < all->n; i++) {
+		struct failover_event event = { .type = FAILOVER_LEAVE_ME,
+						.gateway = cluster_gateway_index(all->cluster[i], gateway) };
+
+		if (event.gateway == FAILOVER_NOBODY)
+			continue;
+		cluster_look(all->cluster[i]);
+		cluster_step(all->cluster[i], &event);
+	}
+}
+
 void clusters_control(struct clusters *all, struct peer *gateway, const struct hf_event *control)
 {
 	if (control->control == HF_CONTROL_BYE) {
 		clusters_session_end(all, gateway, "the gateway has ended it");
 		return;
 	}
+	if (control->control == HF_CONTROL_DRAIN)
+		clusters_prefer_others(all, &gateway->remote);
 	if (control->control == HF_CONTROL_REKEY && clock_now_ns() - gateway->established_ns > REKEY_PACE_NS)
 		clusters_renew(all, gateway);
 	/* A gateway that tunnels to us asks whether we live. */
 	if (control->control == HF_CONTROL_PROBE)
 		clusters_send_control(all, gateway, HF_CONTROL_ANSWER, control->nonce);
 	for (size_t i = 0; i < all->n; i++) {
-		struct failover_event event = { .type = FAILOVER_LEAVE_ME,
-						.gateway = cluster_gateway_index(all->cluster[i], &gateway->remote) };
+		struct failover_event answered = { .type = FAILOVER_ANSWERED,
+						   .gateway = cluster_gateway_index(all->cluster[i], &gateway->remote) };
 
-		if (event.gateway == FAILOVER_NOBODY)
+		if (answered.gateway == FAILOVER_NOBODY)
 			continue;
 		cluster_look(all->cluster[i]);
-		if (control->control == HF_CONTROL_DRAIN)
-			cluster_step(all->cluster[i], &event);
-		else if (control->control == HF_CONTROL_ANSWER)
-			cluster_step(all->cluster[i], &(struct failover_event){ .type = FAILOVER_ANSWERED,
-										 .gateway = event.gateway });
+		if (control->control == HF_CONTROL_ANSWER)
+			cluster_step(all->cluster[i], &answered);
 		else if (control->control == HF_CONTROL_START)
-			start_by_gateway(all->cluster[i], event.gateway);
+			start_by_gateway(all->cluster[i], answered.gateway);
 	}
 }
 

@@ -130,6 +130,9 @@ void clusters_session_end(struct clusters *clusters, struct peer *gateway, const
  */
 void clusters_session_down(struct clusters *clusters, const struct hf_addr *gateway, __u32 if_id, __u64 request);
 
+/* The session with this gateway is about to end: whoever uses it takes another one, if there is one. It goes on until it ends. */
+void clusters_prefer_others(struct clusters *clusters, const struct hf_addr *gateway);
+
 /* The session of a gateway needs new keys: ask for another one with the same, unless that is under way. */
 void clusters_renew(struct clusters *clusters, struct peer *gateway);
 

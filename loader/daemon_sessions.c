@@ -295,25 +295,21 @@ static void on_revoked(void *context, const struct kms_certificate *certificate)
 void daemon_on_expiry(void *context, struct peer *peer, bool renew)
 {
 	struct daemon *daemon = context;
-
 	__s64 now = (__s64)time(NULL);
 
 	if (!renew && peer->not_after && peer->not_after <= now) {
 		daemon_end_session(daemon, peer, "its certificate has ended");
-		return;
-	}
-	if (!renew && daemon->not_after <= now) {
+	} else if (!renew && daemon->not_after <= now) {
 		daemon_end_session(daemon, peer, "this machine's own certificate has ended");
-		return;
-	}
-	if (renew && peer->role == HF_ROLE_GATEWAY)
+	} else if (!renew) {
+		daemon_end_session(daemon, peer, "its keys have reached their limit");
+	} else if (peer->role == HF_ROLE_GATEWAY) {
+		if (peers_is_ending(peer))
+			clusters_prefer_others(daemon->clusters, &peer->remote);
 		clusters_renew(daemon->clusters, peer);
-	else if (renew)
+	} else {
 		clients_renew(daemon->clients, peer);
-	else if (peer->role == HF_ROLE_GATEWAY)
-		clusters_session_end(daemon->clusters, peer, "its keys have reached their limit");
-	else
-		clients_session_end(daemon->clients, peer, "its keys have reached their limit");
+	}
 }
 
 size_t daemon_listening(const struct daemon *daemon, const struct policy *policy, char (*ret_names)[POLICY_IFACE_MAX])

@@ -60,7 +60,7 @@ enum failover_reason {
 	FAILOVER_FIRST,	       /* none was in use before */
 	FAILOVER_SILENT,       /* heartbeats unanswered */
 	FAILOVER_PATH,	       /* it is there, but nothing that we send through the SA is answered */
-	FAILOVER_LEAVING,      /* it asked to be left */
+	FAILOVER_LEAVING,      /* it asked to be left, or its session was about to end */
 	FAILOVER_SESSION_LOST, /* the session ended */
 	FAILOVER_ADMIN,	       /* a user's wish */
 	FAILOVER_PEER,	       /* another gateway started a session with us */
@@ -81,7 +81,7 @@ enum failover_event_type {
 	FAILOVER_SESSION_UP,   /* gateway, by_peer (it dialled us), answers_request */
 	FAILOVER_SESSION_DOWN, /* gateway: the session ended (lifetime, peer, administrator) */
 	FAILOVER_REJECTED,     /* the request failed as a whole; denied: by certificates, not by silence */
-	FAILOVER_LEAVE_ME,     /* gateway asks to be left */
+	FAILOVER_LEAVE_ME,     /* gateway asks to be left, or its session is about to end */
 	FAILOVER_MOVE,	       /* gateway or FAILOVER_NOBODY (the next): a user's wish */
 	FAILOVER_ADOPTED,      /* gateway, in_use, rx_ns, auth_ns: its session was made by an earlier run of the daemon */
 	FAILOVER_CHANGED,      /* change: the policy is another */

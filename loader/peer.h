@@ -151,6 +151,9 @@ int peers_sweep(struct peers *peers, size_t *ret_n);
 /* Whether its session is up, and so old that it should have been renewed. */
 bool peers_is_due(const struct peer *peer);
 
+/* Whether its session is up, and at its end within a few seconds: whoever uses it had better leave now. */
+bool peers_is_ending(const struct peer *peer);
+
 /* Whether both states of a peer that is up stand in the kernel; and the inbound one of a session that waits, if any does. */
 bool peers_stand(const struct peer *peer);
 bool peers_pending_stands(const struct peer *peer);

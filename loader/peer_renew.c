@@ -12,6 +12,8 @@
 /* While a renewal is due it is asked for again after an eighth of the time that is left, within these. */
 #define RENEW_AGAIN_MIN_NS CLOCK_NS_PER_S
 #define RENEW_AGAIN_MAX_NS (5 * CLOCK_NS_PER_S)
+/* What is asked every RENEW_AGAIN_MIN_NS then comes true in time for what is on its way to arrive. */
+#define ENDING_NS (3 * CLOCK_NS_PER_S)
 /* Between soft and hard limit there is room for a renewal, even with small limits and a fast line. */
 #define ROOM_BYTES (1ull << 30)
 #define ROOM_PACKETS (1ull << 20)
@@ -125,6 +127,12 @@ void peers_on_limit(void *context, const struct expire_notice *notice)
 		peers->expiry(peers->context, peer, false);
 	else
 		peer_expiry_due(-1, 0, peer);
+}
+
+bool peers_is_ending(const struct peer *peer)
+{
+	return peer->up && peer->lifetime_s &&
+	       clock_now_ns() + ENDING_NS >= peer->established_ns + peer->lifetime_s * CLOCK_NS_PER_S;
 }
 
 bool peers_is_due(const struct peer *peer)

@@ -1,41 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # limit: 600
-# Certificates reach their end under traffic. A gateway's: its sessions are over on both ends at that date, and the client goes
-# on over another one. The client's own: all its sessions are over, on both ends, and nothing is sent until there is a new one.
+# Certificates reach their end under traffic. A gateway's: its sessions are over on both ends at that date, and the client has
+# gone over to another one before, without loss. The client's own: all its sessions are over, on both ends, and nothing is sent until there is a new one.
 # One TCP connection lasts through all of it; each node has warned of its own end; nothing is sent in clear.
 . "$(dirname "$0")/lib.sh"
-
-# certify NODE SECONDS: another certificate in the place of NODE's, of the same key, that ends so long from now. Leaves
-# that date in $ends, in seconds since 1970. (`holdfast pki` counts in days.)
-certify() {
-	local pem=$work/pki/$1.pem
-	ends=$(($(date +%s) + $2))
-	openssl x509 -x509toreq -copy_extensions copyall -in "$pem" -signkey "$work/pki/$1.key" -out "$work/request" 2>>"$work/openssl.log"
-	openssl ca -batch -notext -config "$work/ca.conf" -name issue -in "$work/request" -startdate "$(date -u -d -1hour +%Y%m%d%H%M%SZ)" \
-		-enddate "$(date -u -d "@$ends" +%Y%m%d%H%M%SZ)" -out "$pem.new" 2>>"$work/openssl.log"
-	chmod a+r "$pem.new"
-	mv "$pem.new" "$pem"
-	[ "$(hf "$1" reload)" = 'certificate replaced' ] || fail "$1 does not reload, or does not say what is new"
-	say "$1: its certificate ends in $2 s"
-}
-authority() {
-	cat >"$work/ca.conf" <<-END
-		[issue]
-		database = $work/issued
-		new_certs_dir = $work
-		certificate = $work/pki/ca.pem
-		private_key = $work/pki/ca.key
-		default_md = sha256
-		policy = names
-		copy_extensions = copyall
-		unique_subject = no
-		rand_serial = yes
-		[names]
-		commonName = supplied
-	END
-	: >"$work/issued"
-}
+. "$(dirname "$0")/certify.inc"
 
 # warned NODE DAYS: it has said that its certificate ends within so many days; 0: that it has ended.
 warned() { gojq -es --argjson days "$2" 'any(.[]; .event == "certificate" and .days == $days)' "$work/$1-events.log" >/dev/null; }
@@ -76,10 +46,13 @@ must 20 "another stands by" standby_ready 1
 current_is g252 || fail "the client uses $(current)"
 
 # The gateway's.
+probe_udp first -i 20
 over_at "$end_of_g252" g252
-must 5 "the client uses another" current_is_not g252
+current_is_not g252 || fail "the client still uses g252"
 still_moving tcp
-still_moving udp
+still_moving first
+probe_end first
+[ "$(sum first lost)" = 0 ] || fail "$(sum first lost) probes lost to a certificate's end"
 must 5 "g252 says that its certificate has ended" warned g252 0
 why() { gojq -rs --arg other "${address[$2]}" --arg key "$3" \
 	'[.[] | select(.event == "session-ended" and .[$key] == $other) | .why] | last' "$work/$1-events.log"; }
