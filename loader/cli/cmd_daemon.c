@@ -21,7 +21,6 @@
 
 #define UP_WITHIN_S 60
 #define DOWN_WITHIN_S 30
-#define LOG_SHOWN_MAX 4096
 
 struct start {
 	char program[4200];

@@ -1,20 +1,45 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-# SIGTERM: a gateway in use loses nothing of its clients and tells them that it is over; nothing is left behind, there and on a client.
+# `holdfast up` and `holdfast down` of a client, and SIGTERM of the gateway in use, which loses nothing of its clients and tells
+# them that it is over. Nothing is left behind, on either; the way is open again, and that is said.
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/survive.inc"
 
 # What a daemon could leave: interfaces, rules, routes, neighbours, states, policies, programs, pins.
 left() {
 	on "$1" /bin/bash -c 'ip -o link | cut -d: -f2; ip rule; ip route show table all | sort; ip neigh show proxy
 		ip xfrm state; ip xfrm policy; for dev in wan0 lan0; do tc filter show dev $dev ingress; tc filter show dev $dev egress
 		ip -o link show $dev | grep -o "xdp[a-z]*"; done; find /sys/fs/bpf/holdfast /run/holdfast -mindepth 1
-		sysctl -a 2>/dev/null | grep -E "src_valid_mark|rp_filter|proxy_arp"' 2>/dev/null || true
+		cd /proc/sys/net/ipv4/conf && grep . */src_valid_mark */rp_filter */proxy_arp */forwarding' 2>/dev/null || true
 }
 topology_up 1
 for node in client "${gateways[@]}"; do
 	left $node >"$work/$node.before"
 done
-cluster_up
+pki
+client_policy
+for node in "${gateways[@]}"; do
+	gateway_policy "$node"
+done
+start_daemon "${gateways[@]}"
+
+# A policy that is wrong: said by `up`, and nothing is there.
+{ cat "$work/client.conf"; echo nonsense; } >"$work/wrong.conf"
+! hf client up -p "$work/wrong.conf" >"$work/up.txt" 2>&1 || fail "up with a wrong policy"
+grep -q "^$work/wrong.conf:$(wc -l <"$work/wrong.conf"):1: error: " "$work/up.txt" || fail "up says: $(cat "$work/up.txt")"
+left client | diff "$work/client.before" - || fail "up with a wrong policy left something (above)"
+! hf client down 2>"$work/up.txt" || fail "down of what is not up"
+say "not up: $(cat "$work/up.txt")"
+
+words=$(hf client up -v -p "$work/client.conf") || fail "up: $words"
+[[ $words =~ ^instance\ client\ is\ up\ \(pid\ ([0-9]+)\) ]] || fail "up says: $words"
+daemon[client]=${BASH_REMATCH[1]}
+children+=("${daemon[client]}")
+[ "$(readlink "/proc/${daemon[client]}/exe")" = "$B/holdfastd" ] || fail "process ${daemon[client]} is no holdfastd"
+on_background client client-daemon.log tail -n +1 -F /run/holdfast/client/log
+say "$words"
+! hf client up -p "$work/client.conf" 2>"$work/up.txt" || fail "up twice"
+grep -q 'runs already' "$work/up.txt" || fail "up twice: $(cat "$work/up.txt")"
 serve t1
 capture_start
 warm
@@ -26,13 +51,16 @@ must 20 "probes are answered" answered udp
 used=$(current_node)
 stop_daemon "$used"
 must 10 "the client is elsewhere" current_is_not "$used"
-said() { grep -q "session with gateway ${address[$used]} ended: the gateway has ended it" "$work/client-daemon.log"; }
-must 10 "the client was told that their session is over" said
+said client "session with gateway ${address[$used]} ended: the gateway has ended it"
 still_moving udp
 probe_end udp
 [ "$(sum udp lost)" = 0 ] || fail "$(sum udp lost) probes lost to an orderly end"
 
-stop_daemon client
+words=$(hf client down) || fail "down: $words"
+grep -q 'in clear, from now on' <<<"$words" || fail "down says: $words"
+must 10 "holdfastd has ended" gone "${daemon[client]}"
+logged client 'goes down: tunnelled destinations are reached in clear' || fail "the client's log does not say that the way is open"
+on client /bin/sh -c 'rm /run/holdfast/client/log && rmdir /run/holdfast/client /run/holdfast' || fail "more than the log is left in /run"
 for node in client "$used"; do
 	left $node >"$work/$node.after"
 	diff "$work/$node.before" "$work/$node.after" || fail "$node: left behind (above)"

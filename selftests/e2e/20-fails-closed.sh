@@ -55,7 +55,7 @@ clear_is 6 "nothing leaves after the failed start"
 
 start_daemon client
 warm
-stop_daemon client
+hf client down | grep -q 'in clear, from now on' || fail "down does not say that the way is open"
 try_v4
-clear_is 9 "after an orderly end the way is open again"
+clear_is 9 "after holdfast down the way is open again"
 end "$capture" INT

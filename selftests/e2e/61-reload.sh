@@ -99,8 +99,8 @@ gone_from_g252() { is g252 '.clients | length' 0; }
 must 20 "g252 has no session left" gone_from_g252
 must 30 "200.0.0.254 stands by" gateway_state g254 standby
 # And with none to take over at once: the one in use is kept until there is one.
-client_policy defer=3 response=1 cluster='200.0.0.252' tunnels='Tunnel 1 = 10.0.0.1 Cluster 1' folder="$work/anew"
-reload '1 cluster changed'
+client_policy defer=20 response=1 cluster='200.0.0.252' tunnels='Tunnel 1 = 10.0.0.1 Cluster 1' folder="$work/anew"
+reload '1 cluster changed, [GENERAL] changed'
 must 20 "200.0.0.252 is in use" current_is g252
 gone_from_others() { is g253 '.clients | length' 0 && is g254 '.clients | length' 0; }
 must 20 "the others have no session left" gone_from_others
@@ -111,6 +111,25 @@ probe_end down
 [ "$(sum udp lost)" = 0 ] || fail "$(sum udp lost) packets lost"
 [ "$(sum udp duplicates)" = 0 ] || fail "$(sum udp duplicates) packets doubled"
 [ "$(sum down connection)" = same ] || fail "the connection broke"
+
+# The kernel refuses the last step, for a moment without the address that the new route is to have as its source. What was
+# written before that step is as it was: the tunnel that was to lead elsewhere, and the one that is not to be.
+written() { on client bpftool -j map dump pinned /sys/fs/bpf/holdfast/client/hf_tunnels | gojq -c '[.[].formatted] | sort'; }
+routes() { on client ip route show table 7546 | sort; }
+as_before() { [ "$(written)" = "$tunnels_before" ] && [ "$(routes)" = "$routes_before" ]; }
+tunnels_before=$(written) routes_before=$(routes)
+client_policy defer=20 response=1 cluster='200.0.0.252' folder="$work/anew" tunnels=$'Tunnel 1 = 10.0.0.1 200.0.0.253\n\t\tTunnel 2 = 10.0.0.2 Cluster 1'
+on client ip addr del 100.0.0.1/24 dev wan0
+! hf client reload >"$work/reload.err" 2>&1 || fail "reload took what the kernel refuses"
+grep -q 'tunnels: Invalid argument.*nothing was changed' "$work/reload.err" || fail "reload says: $(cat "$work/reload.err")"
+say "refused: $(cat "$work/reload.err")"
+[ "$(written)" = "$tunnels_before" ] || fail "left in hf_tunnels: $(written); before: $tunnels_before"
+printf '%s\n' 'addr add 100.0.0.1/24 dev wan0' 'route replace default via 100.0.0.254' | batch client
+must 20 "tunnels and routes are as before" as_before
+warm
+reload '1 cluster added, 1 tunnel added, 1 tunnel changed'
+warm
+must 20 "with the address it is taken: 200.0.0.253 is in use" is client '.clusters[1].current' 200.0.0.253
 capture_assert_encrypted
 stop_daemon client
 [ -z "$(on client ip xfrm state)" ] && [ -z "$(on client ip rule show pref 7546)" ] || fail "something is left at the client"
