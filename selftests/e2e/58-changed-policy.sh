@@ -5,9 +5,6 @@
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/survive.inc"
 
-slot_name() { on client bpftool -j map dump pinned "$(pins client hf_slots)" | gojq -r ".[] | select(.formatted.key == $1) | .formatted.value.name"; }
-spi_of() { get client ".clusters[].gateways[] | select(.address == \"$1\") | .session.spi_out"; }
-
 standing cluster='200.0.0.252 200.0.0.253'
 traffic
 [ "$(current_node)" = g252 ] || fail "$(current) is in use"

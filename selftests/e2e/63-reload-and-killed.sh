@@ -6,9 +6,6 @@
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/survive.inc"
 
-slot_name() { on client bpftool -j map dump pinned "$(pins client hf_slots)" | gojq -r ".[] | select(.formatted.key == $1) | .formatted.value.name"; }
-spi_of() { get client ".clusters[].gateways[] | select(.address == \"$1\") | .session.spi_out"; }
-
 topology_up
 # Cluster 2, with the traffic, is the second; the first goes.
 cluster_up standby=0 cluster=$'200.0.0.252\nCluster 2 = 200.0.0.253' \

@@ -22,7 +22,6 @@ must 20 "another stands by" standby_ready 1
 
 # reread NODE: its policy, and with it the files of its identity.
 reread() { hf "$1" reload >/dev/null || fail "$1 does not reload"; }
-states() { on "$1" ip xfrm state | grep -c '^src' || true; }
 sessions_of_client() { get client '[.clusters[0].gateways[] | select(.session)] | length'; }
 
 # The same list as before: nothing happens.

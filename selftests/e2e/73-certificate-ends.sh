@@ -2,14 +2,14 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # limit: 600
 # Certificates reach their end under traffic. A gateway's: its sessions are over on both ends at that date, and the client has
-# gone over to another one before, without loss. The client's own: all its sessions are over, on both ends, and nothing is sent until there is a new one.
-# One TCP connection lasts through all of it; each node has warned of its own end; nothing is sent in clear.
+# gone over to another one before, without loss. The client's own: all its sessions are over, on both ends, and nothing is sent
+# until there is a new one. One TCP connection lasts through all of it; each node has warned of its own end; nothing is sent in
+# clear.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/certify.inc"
 
 # warned NODE DAYS: it has said that its certificate ends within so many days; 0: that it has ended.
 warned() { gojq -es --argjson days "$2" 'any(.[]; .event == "certificate" and .days == $days)' "$work/$1-events.log" >/dev/null; }
-states() { on "$1" ip xfrm state | grep -c '^src' || true; }
 sessions_with() { get client "[.clusters[0].gateways[] | select(.session and .address == \"${address[$1]}\")] | length"; }
 # over NODE: the client and this gateway have no session with each other, at either end.
 over() { [ "$(sessions_with "$1")" = 0 ] && is "$1" '.clients | length' 0 && [ "$(states "$1")" = 0 ]; }

@@ -387,6 +387,8 @@ current_node() {
 }
 # gateway_state NODE STATE
 gateway_state() { is client ".clusters[0].gateways[] | select(.address == \"${address[$1]}\") | .state" "$2"; }
+# states NODE: how many the kernel has.
+states() { on "$1" ip xfrm state | grep -c '^src' || true; }
 standby_ready() { at_least client '[.clusters[0].gateways[] | select(.state == "standby")] | length' "$1"; }
 
 daemon_answers() { hf "$1" status >/dev/null 2>&1; }
