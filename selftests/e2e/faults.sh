@@ -1,11 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # The fault matrix: each fault, at the gateway in use and at the client, times idle, download, upload and many flows. Each cell
-# shows the outage as a user sees it, the probes that were lost, and whether every TCP connection survived. It judges nothing:
-# what must hold is in the numbered scenarios. A row is done by who first makes its folder in FAULT_ROWS, so that several may work
-# at the same matrix; `make faults` (selftests/faults) does so. FAULTS='kill*' and LOADS='down up' choose.
+# shows the outage as a user sees it, the probes that were lost, whether every TCP connection survived, and whether anything was
+# seen on the underlay in clear. It judges nothing: what must hold is in the numbered scenarios. A row is done by who first makes
+# its folder in FAULT_ROWS, so that several may work at the same matrix; `make faults` (selftests/faults) does so. FAULTS='kill*'
+# and LOADS='down up' choose.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/survive.inc"
+. "$(dirname "$0")/certify.inc"
 
 chosen_faults=${FAULTS:-*}
 chosen_loads=${LOADS:-idle down up many}
@@ -13,7 +15,8 @@ flows=${FLOWS:-5}
 rows=${FAULT_ROWS:-$work/rows}
 
 # Faults -----------------------------------------------------------------------------------------------------------
-# fault_NAME NODE: brings it about, and ends it where it is one that passes; heal_NAME NODE: ends what has stayed.
+# fault_NAME NODE: brings it about, and ends it where it is one that passes; prepare_NAME NODE: what it needs before there
+# is traffic; heal_NAME NODE: ends what has stayed.
 
 seconds() { pass "$1" "it lasts" >/dev/null; }
 
@@ -44,13 +47,47 @@ fault_forged() {
 heal_forged() { end "$forger" INT; power_on "$1"; }
 
 # Who would be asked next accepts TCP and says nothing.
-fault_mute() {
-	mute=g$(get client '[.clusters[0].gateways[] | select(.session == null) | .address][0] // empty' | sed 's/.*\.//')
-	[ "$mute" != g ] || mute=$(standby_node)
-	stop_all "$(kms "$mute")"
+fault_mute() { stop_all "$(kms "$(next_node)")"; power_off "$1"; }
+heal_mute() { go_on; power_on "$1"; }
+# next_node: who would be asked for a session next.
+next_node() {
+	local next
+	next=$(get client '[.clusters[0].gateways[] | select(.session == null) | .address][0] // empty')
+	if [ -n "$next" ]; then echo "g${next##*.}"; else standby_node; fi
+}
+
+# Who would be asked next has a certificate of another authority.
+fault_wrong() {
+	local others=$work/others
+	[ -e "$others" ] || "$B/holdfast" pki init "$others" >/dev/null
+	wrong=$(next_node)
+	[ -e "$others/$wrong.pem" ] || "$B/holdfast" pki issue "$others" "$wrong" --ip "${address[$wrong]}" >/dev/null
+	chmod -R a+rX "$others"
+	gateway_policy "$wrong" folder="$others"
+	hf "$wrong" reload
 	power_off "$1"
 }
-heal_mute() { go_on; power_on "$1"; }
+heal_wrong() { gateway_policy "$wrong"; hf "$wrong" reload; power_on "$1"; }
+
+fault_flap() {
+	for _ in 1 2 3; do
+		power_off "$1"
+		seconds 2
+		power_on "$1"
+		seconds 1
+	done
+}
+
+# Heartbeats and connections that say nothing, from who is no client.
+fault_strangers() {
+	on net ip route replace 100.0.0.66 dev client
+	on client ip addr add 100.0.0.66/32 dev wan0
+	on_background client strangers.log "$hostile" beat -s 100.0.0.66 -t "${address[$1]}" -n 500 -i 10
+	on net timeout 5 bash -c "for ((i = 0; i < 200; i++)); do exec {fd}<>/dev/tcp/${address[$1]}/7546; done; cat" <"$work/silence" || true
+	poll_until 30 gone "$background" || fail "the stranger does not end"
+	on client ip addr del 100.0.0.66/32 dev wan0
+}
+fault_inner() { on client "$hostile" inner -s 10.99.99.99 -t 10.0.0.1 -p 7000 -n 250 -i 20; }
 
 fault_all() {
 	local node
@@ -122,6 +159,40 @@ heal_revoked() {
 }
 fault_map_full() { fill_claims "$1"; }
 heal_map_full() { kill_daemon "$1"; start_daemon "$1"; }
+fault_recertify() { certify "$1" 31536000; }
+# A certificate that ends counts in the sessions that are made with it.
+prepare_certificate_ends() {
+	certify "$1" 60
+	over=$ends
+	certificate "$1" 31536000
+	stop_daemon "$1"
+	start_daemon "$1"
+	[ "$1" = client ] || poll_until 30 hf client failover 'Cluster 1' "${address[$1]}" || fail "no session with $1"
+	warm
+	poll_until 30 standby_ready 1 || fail "none stands by"
+	[ "$1" = client ] || current_is "$1" || fail "$1 is not in use"
+}
+fault_certificate_ends() {
+	local left=$((over - $(date +%s)))
+	[ $left -gt 0 ] || fail "its date passed before there was traffic"
+	seconds $((left + 2))
+	[ "$1" != client ] || take_certificate client
+}
+heal_certificate_ends() { [ "$1" = client ] || take_certificate "$1"; }
+# No room where it keeps what it must not forget.
+fault_disk() {
+	on "$1" mount -o remount,size="$(on "$1" df -k --output=used /run | tail -n 1 | tr -d ' ')k" /run
+	! on "$1" bash -c 'echo x >/run/x' 2>/dev/null || fail "/run is not full"
+	on "$1" rm -f /run/x
+	kill_daemon "$1"
+	on_background "$1" "$1-daemon.log" "$B/holdfastd" -p "$work/$1.conf" -i "$1" -v
+	daemon[$1]=$background
+	poll_until 60 daemon_settled "$1" || fail "$1: neither ready nor gone"
+	! gone "${daemon[$1]}" || say "$1: it does not start: $(tail -n 1 "$work/$1-daemon.log")"
+	seconds 5
+	on "$1" mount -o remount,size=50% /run
+	! gone "${daemon[$1]}" || start_daemon "$1"
+}
 fault_address() {
 	on client ip addr del 100.0.0.1/24 dev wan0
 	seconds 1
@@ -149,6 +220,8 @@ faults=(
 	"two:gateway:links silent, and those of the standby"
 	"forged:gateway:links silent, its heartbeats' answers forged"
 	"mute:gateway:links silent, the next key service mute"
+	"wrong:gateway:links silent, the next certificate of another authority"
+	"flap:gateway:links silent for 2 s, three times"
 	"all:gateway:links of all gateways silent for 5 s"
 	"underlay:gateway client:underlay link down (the client's for 2 s)"
 	"protected:gateway:protected link down"
@@ -172,7 +245,12 @@ faults=(
 	"reload_tunnel:client:reload with a tunnel more, and back"
 	"reload_bad:gateway client:reload of a faulty policy"
 	"revoked:gateway:certificate revoked, the client reloads"
+	"recertify:gateway client:certificate replaced by reload"
+	"certificate_ends:gateway client:certificate ends (the client's: a new one 2 s later)"
+	"strangers:gateway:a stranger's heartbeats and silent connections for 5 s"
+	"inner:client:packets of an inner source not its own for 5 s"
 	"map_full:gateway:its map of clients full"
+	"disk:gateway client:holdfastd killed and started, no room on /run for 5 s"
 	"descriptors:gateway client:no file descriptors for 5 s"
 	"memory:gateway client:no memory for 5 s"
 	"notices:client:too many notices of the kernel at once"
@@ -197,6 +275,23 @@ load_many() {
 	done
 }
 
+# In clear ---------------------------------------------------------------------------------------------------------
+
+# What nodes send that has an address of a target is counted, before a power-off takes it away: all of that must be in ESP.
+watch_underlay() {
+	on net nft -f - <<-END
+		table netdev clear {
+			counter seen { }
+			chain in {
+				type filter hook ingress devices = { client, w252, w253, w254 } priority -600
+				ip saddr 10.0.0.0/24 counter name seen
+				ip daddr 10.0.0.0/24 counter name seen
+			}
+		}
+	END
+}
+in_clear() { on net nft -j list counter netdev clear seen | gojq '[.nftables[].counter.packets | numbers][0]'; }
+
 # A cell -----------------------------------------------------------------------------------------------------------
 
 # One is in use and another one stands by: not one that asked to be left in the cell before.
@@ -216,8 +311,9 @@ more() {
 
 # cell FAULT NODE LOAD: leaves its text in $cell.
 cell() {
-	local fault=$1 node=$2 load=$3 name outage=0 lost=0 value connection=same
+	local fault=$1 node=$2 load=$3 name outage=0 lost=0 value connection=same clear
 	udps=() tcps=()
+	clear=$(in_clear)
 	"load_$load" "$fault-$node-$load"
 	poll_until 60 all_moving "${udps[@]}" "${tcps[@]}" || { cell="no traffic before"; return; }
 	"fault_$fault" "$node"
@@ -241,6 +337,8 @@ cell() {
 	done
 	cell="$outage ms, $([ ${#udps[@]} = 0 ] && echo - || echo "$lost")"
 	[ $connection = same ] || cell+=", TCP $connection"
+	clear=$(($(in_clear) - clear))
+	[ $clear = 0 ] || cell+=", $clear IN CLEAR"
 }
 
 row() {
@@ -250,6 +348,7 @@ row() {
 		poll_until 90 healthy || fail "the cluster is not well before $fault, $where, $load"
 		node=client
 		[ "$where" = client ] || node=$(current_node)
+		! declare -F "prepare_$fault" >/dev/null || "prepare_$fault" "$node"
 		cell "$fault" "$node" "$load"
 		say "CELL $fault $where $load: $cell"
 		! declare -F "heal_$fault" >/dev/null || "heal_$fault" "$node"
@@ -263,8 +362,14 @@ mkdir -p "$rows"
 	echo "| fault | at the | $(echo "$chosen_loads" | sed 's/ / | /g') |"
 	echo "|---|---|$(for _ in $chosen_loads; do printf -- '---|'; done)"
 } >"$rows/head"
+# Nothing to read, and no end of it.
+mkfifo "$work/silence"
+# shellcheck disable=SC2034 # held open
+exec {silence}<>"$work/silence"
 topology_up
+watch_underlay
 cluster_up
+authority
 serve t1
 warm
 n=0
