@@ -13,11 +13,6 @@ way_of t1 g252
 on_background t1 target.log "$probe" udp "${address[client]}" 7000
 probes[target]=$background
 
-same_session() {
-	local in out
-	in=$(get client '.clusters[0].gateways[0].session.spi_in') && out=$(get g252 '.clients[0].session.spi_out') &&
-		[ "${in:-null}" != null ] && [ "$in" = "$out" ]
-}
 two_states() { [ "$(states client)" = 2 ] && [ "$(states g252)" = 2 ]; }
 met() { cat "$work/client-daemon.log" "$work/g252-daemon.log" | grep -c 'both ends dial' || true; }
 
