@@ -301,8 +301,11 @@ void daemon_on_expiry(void *context, struct peer *peer, bool renew)
 		daemon_end_session(daemon, peer, "its certificate has ended");
 	} else if (!renew && daemon->not_after <= now) {
 		daemon_end_session(daemon, peer, "this machine's own certificate has ended");
+	} else if (!renew && peers_is_ending(peer)) {
+		daemon_end_session(daemon, peer, "its time is over");
 	} else if (!renew) {
-		daemon_end_session(daemon, peer, "its keys have reached their limit");
+		/* xfrm_timer_handler() goes by the clock of the day when states are a second old, and by a timer from then on. */
+		daemon_end_session(daemon, peer, "its keys have reached their limit, or the clock jumped when they were new");
 	} else if (peer->role == HF_ROLE_GATEWAY) {
 		if (peers_is_ending(peer))
 			clusters_prefer_others(daemon->clusters, &peer->remote);
