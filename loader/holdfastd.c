@@ -23,6 +23,7 @@
 #include "loader/control.h"
 #include "loader/daemon.h"
 #include "loader/keeper.h"
+#include "loader/logfile.h"
 #include "policy/file.h"
 
 #define DEFAULT_POLICY "/etc/holdfast/policy.conf"
@@ -118,6 +119,18 @@ static void on_failed(void *context, const char *why)
 	event_base_loopbreak(program->base);
 }
 
+static void bound_log(evutil_socket_t fd, short what, void *context)
+{
+	struct program *program = context;
+	char path[160];
+	int err;
+
+	snprintf(path, sizeof(path), "%s/log", program->config.run_dir);
+	err = logfile_bound(STDERR_FILENO, path);
+	if (err)
+		log_warning("%s.old: %s: what was logged before is lost", path, strerror(-err));
+}
+
 static int check_policy(const char *path)
 {
 	struct policy_report report = { 0 };
@@ -181,7 +194,8 @@ static int run(struct program *program)
 		event_callback_fn wish;
 	} signals[] = { { SIGTERM, retire }, { SIGINT, retire }, { SIGHUP, reload } };
 	enum { N_SIGNALS = sizeof(signals) / sizeof(*signals) };
-	struct event *events[N_SIGNALS];
+	static const struct timeval look_each = { .tv_sec = LOGFILE_LOOK_EACH_S };
+	struct event *events[N_SIGNALS], *look;
 	char error[DAEMON_ERROR_MAX] = "";
 	int err;
 
@@ -189,6 +203,8 @@ static int run(struct program *program)
 		events[i] = evsignal_new(program->base, signals[i].signal, signals[i].wish, program);
 		event_add(events[i], NULL);
 	}
+	look = event_new(program->base, -1, EV_PERSIST, bound_log, program);
+	event_add(look, &look_each);
 	program->config.context = program;
 	err = daemon_start(program->base, &program->config, error, &program->daemon);
 	if (err) {
@@ -213,6 +229,7 @@ out:
 	control_close(program->control);
 	for (size_t i = 0; i < N_SIGNALS; i++)
 		event_free(events[i]);
+	event_free(look);
 	return program->status;
 }
 

@@ -56,11 +56,20 @@ still_moving udp
 probe_end udp
 [ "$(sum udp lost)" = 0 ] || fail "$(sum udp lost) probes lost to an orderly end"
 
+# The log has grown (by what is written to it here, as another process that has it would): it begins anew, and goes on.
+old=/run/holdfast/client/log.old
+on client /bin/sh -c '{ head -c 1100000 /dev/zero | tr "\\0" .; echo; } >>/run/holdfast/client/log'
+began_anew() { on client test -e $old; }
+must 30 "the log begins anew" began_anew
+on client grep -a -q "session with gateway ${address[$used]} ended" $old || fail "log.old does not hold what was logged"
+size=$(on client stat -c %s /run/holdfast/client/log)
+[ "$size" -lt 100000 ] || fail "the log has $size bytes still"
+
 words=$(hf client down) || fail "down: $words"
 grep -q 'in clear, from now on' <<<"$words" || fail "down says: $words"
 must 10 "holdfastd has ended" gone "${daemon[client]}"
 logged client 'goes down: tunnelled destinations are reached in clear' || fail "the client's log does not say that the way is open"
-on client /bin/sh -c 'rm /run/holdfast/client/log && rmdir /run/holdfast/client /run/holdfast' || fail "more than the log is left in /run"
+on client /bin/sh -c 'rm /run/holdfast/client/log /run/holdfast/client/log.old && rmdir /run/holdfast/client /run/holdfast' || fail "more than its log is left in /run"
 for node in client "$used"; do
 	left $node >"$work/$node.after"
 	diff "$work/$node.before" "$work/$node.after" || fail "$node: left behind (above)"
