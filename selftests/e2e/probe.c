@@ -155,10 +155,14 @@ static void serve_up(int fd)
 	}
 }
 
+/* A write is what lasts for 20 ms: as even as a CHUNK of it can be, and whole segments where the rate is high. */
 static void serve_down(int fd, unsigned int bytes_per_s)
 {
-	uint8_t data[CHUNK];
+	static uint8_t data[16 * CHUNK];
 	uint64_t at = 0, start = now_ms();
+	size_t len = bytes_per_s / 50;
+
+	len = len < CHUNK ? CHUNK : len > sizeof(data) ? sizeof(data) : len;
 
 	for (;;) {
 		uint64_t due = start + at * 1000 / (bytes_per_s ? bytes_per_s : 1), now = now_ms();
@@ -168,10 +172,10 @@ static void serve_down(int fd, unsigned int bytes_per_s)
 			start += now - due;
 		if (due > now)
 			poll(NULL, 0, (int)(due - now));
-		stream_fill(data, sizeof(data), at);
-		if (write_whole(fd, data, sizeof(data)))
+		stream_fill(data, len, at);
+		if (write_whole(fd, data, len))
 			return;
-		at += sizeof(data);
+		at += len;
 	}
 }
 
