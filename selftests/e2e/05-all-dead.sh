@@ -21,7 +21,7 @@ power_on g253
 still_moving udp 30
 say "back after $(($(now_ms) - back)) ms"
 [ "$(($(now_ms) - back))" -le $((${RETURN_LIMIT_MS:-3000} + 2000)) ] || fail "not within 3 s (and 2 s for the VM)"
-must 5 "g253 is in use" current_is g253
+must 30 "g253 is in use" current_is g253
 still_moving down
 probe_end udp
 probe_end down

@@ -10,7 +10,7 @@ client_policy timeout=3 standby=0
 "$B/holdfast" pki issue "$work/pki" elsewhere --ip 200.0.0.99 >/dev/null
 chmod -R a+rX "$work/pki"
 on_background g252 mute.log "$probe" mute 7546
-poll_until 10 grep -q serving "$work/mute.log"
+poll_until 30 grep -q serving "$work/mute.log"
 gateway_policy g253 name=elsewhere
 gateway_policy g254
 start_daemon g253 g254 client

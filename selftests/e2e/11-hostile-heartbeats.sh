@@ -20,7 +20,7 @@ at_least "$used" .drops.beat_stranger 20 || fail "beat_stranger: $(get "$used" .
 probe_end udp
 on_background net throw.log "$hostile" throw -d client -s 100.0.0.1 -t "${address[$used]}"
 thrower=$background
-poll_until 10 grep -q listening "$work/throw.log"
+poll_until 30 grep -q listening "$work/throw.log"
 before=$(get client .heartbeats.answered)
 must 30 "heartbeats go on" at_least client .heartbeats.answered $((before + 10))
 end "$thrower" INT

@@ -115,7 +115,7 @@ killed() {
 
 start_daemon client
 capture_start
-must 15 "no server yet" auto_is none none
+must 30 "no server yet" auto_is none none
 shut "before the link"
 
 # The first server is a gateway itself.
@@ -124,9 +124,9 @@ must 20 "detected" auto_is 200.0.0.254 AUTO
 sed -i 's/^Underlay = wan0/Underlay = wan0 ppp0/' "$work/g254.conf"
 start_daemon g254
 use g254
-must 15 "the server is in use" in_use AUTO 200.0.0.254
+must 30 "the server is in use" in_use AUTO 200.0.0.254
 killed server
-must 15 "the server is in use still" in_use AUTO 200.0.0.254
+must 30 "the server is in use still" in_use AUTO 200.0.0.254
 hf client status | grep -q '^AUTO: server 200.0.0.254 on ppp0, leads to AUTO' || fail "status says: $(hf client status)"
 hf client events >"$work/events.log" 2>&1 &
 children+=($!)
@@ -138,7 +138,7 @@ is client .heartbeats.missed 0 || say "missed: $(get client .heartbeats.missed)"
 # Down.
 hang_up
 must 20 "no server any more" auto_is none none
-must 15 "its session is gone" is client '[.clusters[].gateways[] | select(.session)] | length' 0
+must 30 "its session is gone" is client '[.clusters[].gateways[] | select(.session)] | length' 0
 shut "link down"
 
 # Another server, in disorder: the link just ends.
@@ -147,7 +147,7 @@ must 20 "the other server is detected" auto_is 200.0.0.252 AUTO
 sed -i 's/^Underlay = wan0/Underlay = wan0 ppp0/' "$work/g252.conf"
 start_daemon g252
 use g252
-must 15 "the other server is in use" in_use AUTO 200.0.0.252
+must 30 "the other server is in use" in_use AUTO 200.0.0.252
 hang_up KILL
 must 20 "no server" auto_is none none
 shut "link broken"
@@ -158,10 +158,10 @@ dial g253
 must 20 "redirected" auto_is 200.0.0.253 "Cluster 1"
 printf '%s\n' 'route add 200.0.0.252 dev ppp0' | batch client
 use g253
-must 15 "the cluster's gateway is in use" in_use "Cluster 1" 200.0.0.252
+must 30 "the cluster's gateway is in use" in_use "Cluster 1" 200.0.0.252
 in_use AUTO none || fail "the server itself is in use"
 killed redirected
-must 15 "the cluster's gateway is in use still" in_use "Cluster 1" 200.0.0.252
+must 30 "the cluster's gateway is in use still" in_use "Cluster 1" 200.0.0.252
 hang_up
 must 20 "no server at the end" auto_is none none
 shut "at the end"

@@ -45,7 +45,7 @@ for node in client g254; do
 done
 still_moving udp
 start_daemon client g254
-must 10 "the client adopts" logged client 'sessions adopted'
+must 30 "the client adopts" logged client 'sessions adopted'
 [ "$(spis client)" = "$before" ] || fail "not the same sessions: $before, now: $(spis client)"
 current_is g254 || fail "the client moved"
 nothing_lost

@@ -12,7 +12,7 @@ used=$(current_node)
 kill -STOP "${daemon[client]}"
 pass 10 "the client's holdfastd is stopped"
 kill -CONT "${daemon[client]}"
-must 10 "it answers again" daemon_answers client
+must 30 "it answers again" daemon_answers client
 still_moving udp
 pass 2 "no late blame"
 current_is "$used" || fail "the client moved to $(current)"
@@ -23,8 +23,8 @@ kill -STOP "${daemon[$used]}"
 pass 10 "the holdfastd of $used is stopped"
 still_moving udp
 kill -CONT "${daemon[$used]}"
-must 10 "it answers again" daemon_answers "$used"
-must 10 "the gate of $used is open" is "$used" .health.gate open
+must 30 "it answers again" daemon_answers "$used"
+must 30 "the gate of $used is open" is "$used" .health.gate open
 still_moving udp
 must 30 "another stands by" standby_ready 1
 hf client failover 'Cluster 1' "${address[$used]}" 2>/dev/null || true

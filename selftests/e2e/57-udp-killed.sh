@@ -40,7 +40,7 @@ nothing_lost
 
 pid=$(keeper_of client)
 stop_daemon client
-must 10 "the keeper has ended" gone "$pid"
+must 30 "the keeper has ended" gone "$pid"
 ! socket_stands client || fail "the socket stays"
 ! on client test -e /run/holdfast/client || fail "left: $(on client ls /run/holdfast/client)"
 capture_assert_encrypted

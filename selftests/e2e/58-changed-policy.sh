@@ -48,7 +48,7 @@ kill_daemon g252
 gateway_policy g252 extra='Accept = NO'
 restart g252
 said g252 'accepts no clients any more'
-must 10 "its states are gone" states_are g252 0
+must 30 "its states are gone" states_are g252 0
 is g252 '.clients | length' 0 || fail "it has clients"
 ! on g252 ip neigh show proxy | grep 100.0.0.1 >/dev/null || fail "the claim stays"
 must 30 "the client left it" current_is_not g252

@@ -28,8 +28,8 @@ guarded wan0 || fail "wan0 is not guarded"
 ! guarded wan1 || fail "wan1 is guarded: there is nothing to follow"
 
 on client ip route replace default via 100.1.0.254 dev wan1
-must 10 "the programs are on wan1" guarded wan1
-must 10 "and no longer on wan0" eval '! guarded wan0'
+must 30 "the programs are on wan1" guarded wan1
+must 30 "and no longer on wan0" eval '! guarded wan0'
 on client ip addr flush dev wan0
 must 20 "sessions from the lost address end" logged client 'has lost the address'
 served() { [ "$(current)" != none ]; }

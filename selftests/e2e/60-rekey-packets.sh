@@ -17,4 +17,16 @@ until renewed "$wanted"; do
 done
 rekey_over "$wanted"
 # What was replaced goes after five seconds; the last renewal may still be under way.
-must 40 "two states at each end" two_states
+must 60 "two states at each end" two_used_states
+
+# A renewal after which nothing is sent: pings call for it, and have ended when it is there. What it replaced goes all the same.
+unused() { [ "$(session .bytes_in)" = 0 ] && [ "$(get g252 '.clients[0].session.bytes_in')" = 0 ]; }
+for burst in 1 2 3 4 5; do
+	goal=$(($(renewals) + 1))
+	on client ping -qc 100 -i 0.002 "${address[t1]}" >/dev/null || fail "burst $burst: pings are not answered"
+	must 60 "burst $burst: a renewal" renewed $goal
+	! unused || break
+done
+unused || fail "its keys were used in all $burst bursts: this proves nothing"
+must 120 "two states at each end, though nobody has used them" two_states
+unused || fail "they were used"
