@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * Peers, and the order in which a session comes and goes: its first and second
- * half, what fades, the end.
+ * half, and the end.
  */
 #include "loader/peer_internal.h"
 
@@ -13,18 +13,6 @@
 #include "lib/clock.h"
 #include "lib/secret.h"
 #include "loader/xfrm.h"
-
-/* A state that is no longer spoken of, and goes when its time has come. */
-struct fading {
-	struct event *timer;
-	struct peers *peers;
-	struct hf_addr dst;
-	__u32 spi;
-	__u32 if_id;
-	__u64 until_ns; /* the latest that it stays: while its successor is not used, or none has come */
-	__u64 abandoned_ns; /* 0: it was in use */
-	struct fading *next;
-};
 
 static const char *const algorithm_names[] = {
 	[KMS_AES_256_GCM] = "AES-256-GCM",
@@ -240,82 +228,6 @@ out:
 	return err;
 }
 
-static void fading_end(struct fading *fading)
-{
-	struct fading **at = &fading->peers->fading;
-
-	while (*at != fading)
-		at = &(*at)->next;
-	*at = fading->next;
-	xfrm_state_delete(fading->peers->node->xfrm, &fading->dst, fading->spi);
-	event_free(fading->timer);
-	free(fading);
-}
-
-/* Whether the other end may still send through it: it has not begun with what came after, or nothing came. */
-static bool may_be_used(const struct fading *fading)
-{
-	struct peer *peer = peers_by_if_id(fading->peers, fading->if_id);
-	struct xfrm_state_use use;
-
-	if (!peer || !peer->up)
-		return false;
-	if (fading->abandoned_ns)
-		return peer->established_ns < fading->abandoned_ns;
-	return !xfrm_state_read(fading->peers->node->xfrm, &peer->local, peer->spi_in, &use) && !use.packets;
-}
-
-static void fading_due(evutil_socket_t fd, short what, void *context)
-{
-	static const struct timeval again = { .tv_sec = PEER_LINGER_MS / 1000 };
-	struct fading *fading = context;
-
-	if (clock_now_ns() < fading->until_ns && may_be_used(fading))
-		event_add(fading->timer, &again);
-	else
-		fading_end(fading);
-}
-
-struct fading *peer_fade_state(const struct peer *peer, const struct hf_addr *dst, __u32 spi, unsigned int linger_ms)
-{
-	struct peers *peers = peer->peers;
-	struct timeval linger = { .tv_sec = linger_ms / 1000, .tv_usec = linger_ms % 1000 * 1000 };
-	struct fading *fading = calloc(1, sizeof(*fading));
-
-	if (fading)
-		fading->timer = evtimer_new(peers->base, fading_due, fading);
-	if (!fading || !fading->timer) {
-		free(fading);
-		xfrm_state_delete(peers->node->xfrm, dst, spi);
-		return NULL;
-	}
-	fading->peers = peers;
-	fading->if_id = peer->if_id;
-	fading->dst = *dst;
-	fading->spi = spi;
-	fading->next = peers->fading;
-	peers->fading = fading;
-	event_add(fading->timer, &linger);
-	return fading;
-}
-
-static void fade_inbound(const struct peer *peer, const struct hf_addr *local, __u32 spi, __u64 abandoned_ns)
-{
-	struct fading *fading = peer_fade_state(peer, local, spi, PEER_LINGER_MS);
-
-	if (!fading)
-		return;
-	fading->until_ns = clock_now_ns() + PEER_LINGER_UNUSED_MS * CLOCK_NS_PER_MS;
-	fading->abandoned_ns = abandoned_ns;
-}
-
-/* The kernel takes the outbound state that was added last; this is the one before. */
-static void fade(const struct peer *before)
-{
-	peer_fade_state(before, &before->remote, before->spi_out, PEER_LINGER_OUT_MS);
-	fade_inbound(before, &before->local, before->spi_in, 0);
-}
-
 void peer_take(struct peer *peer, const struct kms_session *session, __u64 established_ns)
 {
 	peer->local = session->local;
@@ -360,7 +272,7 @@ int peers_activate(struct peer *peer)
 	/* Before the old states go: a crash in between finds a session whole. */
 	peers_record(peer);
 	if (before.up)
-		fade(&before);
+		peer_fade(&before);
 	if (peer->pending_spent)
 		peer_expiry_after(peer, 0);
 	pending_clear(peer);
@@ -373,7 +285,7 @@ bool peers_abandon(struct peer *peer)
 {
 	/* Who has dialled has confirmed, and may be sent to in the new way already: that is heard until the next exchange. */
 	if (peer->up && peer->pending->role == KMS_INITIATOR)
-		fade_inbound(peer, &peer->pending->local, peer->pending->spi_in, clock_now_ns());
+		peer_fade_inbound(peer, &peer->pending->local, peer->pending->spi_in, clock_now_ns());
 	else
 		xfrm_state_delete(peer->peers->node->xfrm, &peer->pending->local, peer->pending->spi_in);
 	pending_clear(peer);
@@ -408,8 +320,7 @@ void peers_free(struct peers *peers)
 		peers_remove(peers->first);
 	while (peers->first)
 		peer_unlink(peers->first);
-	while (peers->fading)
-		fading_end(peers->fading);
+	peers_end_fading(peers);
 	if (peers->mapping_readable)
 		event_free(peers->mapping_readable);
 	mapping_close(peers->mapping);

@@ -72,7 +72,6 @@ int peers_adopt(struct peers *peers, __u32 if_id, const struct hf_session *recor
 	if (!peer)
 		return -ENOMEM;
 	peer->if_id = if_id;
-	peer->pending_limits = peers_draw_limits(&peers->limits);
 	peer_take(peer, &session, record->established_ns);
 	peer->slot = record->slot;
 	peer->named_bits = record->named;
@@ -114,18 +113,29 @@ struct sweep {
 	size_t n;
 };
 
-static int sweep_state(void *context, __u32 if_id, const struct hf_addr *dst, __u32 spi)
+/* A state that is the peer's own: by which limits it goes, and whether the run before was told of one and came to nothing. */
+static void go_on(struct peer *peer, const struct xfrm_found *state)
+{
+	peer->limits = state->limits;
+	if (state->spent)
+		peer_expiry_after(peer, 0);
+}
+
+static int sweep_state(void *context, const struct xfrm_found *state)
 {
 	struct sweep *sweep = context;
-	struct peer *peer = peers_by_if_id(sweep->peers, if_id);
+	struct peer *peer = peers_by_if_id(sweep->peers, state->if_id);
+	bool in = peer && addr_equal(&state->dst, &peer->local), out = peer && addr_equal(&state->dst, &peer->remote);
 
-	if (peer && (spi == peer->spi_in ? addr_equal(dst, &peer->local) :
-					   spi == peer->spi_out && addr_equal(dst, &peer->remote)))
+	if ((in && state->spi == peer->spi_in) || (out && state->spi == peer->spi_out)) {
+		go_on(peer, state);
 		return 0;
+	}
 	sweep->n++;
-	if (!peer || !addr_equal(dst, &peer->local))
-		return xfrm_state_delete(sweep->peers->node->xfrm, dst, spi);
-	peer_fade_state(peer, dst, spi, PEER_LINGER_MS);
+	if (!in)
+		return xfrm_state_delete(sweep->peers->node->xfrm, &state->dst, state->spi);
+	/* Of an exchange under way, or one that was replaced: the run before has not said which. */
+	peer_fade_inbound(peer, &state->dst, state->spi, clock_now_ns());
 	return 0;
 }
 

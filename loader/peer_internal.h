@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * What the files of peer.h share, and nobody else: the peers themselves. peer.c
- * is the order in which a session comes and goes, peer_renew.c when new keys
- * are due, peer_outer.c where a peer is outside, peer_adopt.c what goes on from
- * run to run.
+ * is the order in which a session comes and goes, peer_fade.c what stays of it
+ * for a while, peer_renew.c when new keys are due, peer_outer.c where a peer is
+ * outside, peer_adopt.c what goes on from run to run.
  */
 #ifndef HF_LOADER_PEER_INTERNAL_H
 #define HF_LOADER_PEER_INTERNAL_H
@@ -40,11 +40,18 @@ void peer_unlink(struct peer *peer);
 /* The session, with the pending limits, is the peer's from now on. */
 void peer_take(struct peer *peer, const struct kms_session *session, __u64 established_ns);
 
+/* peer_fade.c. The states of the session that the peer had before go, each in its time; see PEER_LINGER_MS. */
+void peer_fade(const struct peer *before);
+
 /*
- * The state goes after linger_ms, or at once where there is no memory to wait
- * with: NULL then. Until it is gone, the caller may change when.
+ * An inbound state likewise: that of the session before (abandoned_ns: 0), or
+ * of an exchange that broke off at that time (CLOCK_MONOTONIC), and that the
+ * other end may use already.
  */
-struct fading *peer_fade_state(const struct peer *peer, const struct hf_addr *dst, __u32 spi, unsigned int linger_ms);
+void peer_fade_inbound(const struct peer *peer, const struct hf_addr *local, __u32 spi, __u64 abandoned_ns);
+
+/* All of them go at once. */
+void peers_end_fading(struct peers *peers);
 
 /* peer_renew.c. The limits of a session's states, drawn anew. */
 struct xfrm_limits peers_draw_limits(const struct peers_limits *limits);

@@ -331,12 +331,6 @@ int xfrm_policy_delete(struct netlink *nl, __u32 if_id)
 	return netlink_batch(nl, N_DIRECTIONS, build_policy_delete, &if_id, ENOENT);
 }
 
-struct state_key {
-	struct hf_addr dst;
-	__u32 spi;
-	__u32 if_id;
-};
-
 /* The if_id among the attributes after offset bytes; 0: none. */
 static __u32 read_if_id(const struct nlmsghdr *message, size_t offset)
 {
@@ -360,19 +354,29 @@ static bool copy_head(const struct nlmsghdr *message, __u16 type, void *head, si
 	return true;
 }
 
+static __u64 none_or_limit(__u64 limit)
+{
+	return limit == XFRM_INF ? 0 : limit;
+}
+
 static int collect_state(void *context, const struct nlmsghdr *message)
 {
 	struct xfrm_usersa_info info;
-	struct state_key key = { 0 };
+	struct xfrm_found found = { 0 };
 
 	if (!copy_head(message, XFRM_MSG_NEWSA, &info, sizeof(info)))
 		return 0;
-	key.if_id = read_if_id(message, sizeof(info));
-	key.spi = ntohl(info.id.spi);
-	if (info.id.proto != IPPROTO_ESP || !if_id_is_ours(key.if_id) || info.reqid != key.if_id ||
-	    netlink_get_addr(info.family, &info.id.daddr, &key.dst))
+	found.if_id = read_if_id(message, sizeof(info));
+	found.spi = ntohl(info.id.spi);
+	if (info.id.proto != IPPROTO_ESP || !if_id_is_ours(found.if_id) || info.reqid != found.if_id ||
+	    netlink_get_addr(info.family, &info.id.daddr, &found.dst))
 		return 0;
-	return netlink_list_add(context, &key, sizeof(key));
+	found.limits.soft_bytes = none_or_limit(info.lft.soft_byte_limit);
+	found.limits.hard_bytes = none_or_limit(info.lft.hard_byte_limit);
+	found.limits.soft_packets = none_or_limit(info.lft.soft_packet_limit);
+	found.limits.hard_packets = none_or_limit(info.lft.hard_packet_limit);
+	found.spent = info.curlft.bytes >= info.lft.soft_byte_limit || info.curlft.packets >= info.lft.soft_packet_limit;
+	return netlink_list_add(context, &found, sizeof(found));
 }
 
 static bool tmpl_has_reqid(const struct nlmsghdr *message, __u32 reqid)
@@ -422,9 +426,9 @@ static int collect(struct netlink *nl, __u16 type, netlink_answer answer, struct
 
 static int build_flush_state(const void *context, size_t i, struct netlink_request *request)
 {
-	const struct state_key *key = (const struct state_key *)context + i;
+	const struct xfrm_found *state = (const struct xfrm_found *)context + i;
 
-	build_state_delete(request, &key->dst, key->spi);
+	build_state_delete(request, &state->dst, state->spi);
 	return 0;
 }
 
@@ -455,17 +459,16 @@ int xfrm_flush(struct netlink *nl, size_t *ret_states, size_t *ret_policies)
 	return err;
 }
 
-int xfrm_state_list(struct netlink *nl,
-		    int (*visit)(void *context, __u32 if_id, const struct hf_addr *dst, __u32 spi), void *context)
+int xfrm_state_list(struct netlink *nl, int (*visit)(void *context, const struct xfrm_found *state), void *context)
 {
 	struct netlink_list states = { 0 };
-	const struct state_key *key;
+	const struct xfrm_found *found;
 	size_t i;
 	int err;
 
 	err = collect(nl, XFRM_MSG_GETSA, collect_state, &states);
-	for (i = 0, key = states.items; !err && i < states.n; i++)
-		err = visit(context, key[i].if_id, &key[i].dst, key[i].spi);
+	for (i = 0, found = states.items; !err && i < states.n; i++)
+		err = visit(context, &found[i]);
 	netlink_list_clear(&states);
 	return err;
 }

@@ -108,9 +108,16 @@ int xfrm_policy_delete(struct netlink *nl, __u32 if_id);
  */
 int xfrm_flush(struct netlink *nl, size_t *ret_states, size_t *ret_policies);
 
-/* Calls visit for the if_id, destination and SPI of each state of Holdfast's: for adopting them. */
-int xfrm_state_list(struct netlink *nl,
-		    int (*visit)(void *context, __u32 if_id, const struct hf_addr *dst, __u32 spi), void *context);
+struct xfrm_found {
+	__u32 if_id;
+	struct hf_addr dst;
+	__u32 spi;
+	struct xfrm_limits limits;
+	bool spent; /* it has reached a soft limit, of which the kernel tells once */
+};
+
+/* Calls visit for each state of Holdfast's, until it returns another value than 0, and returns that: for adopting them. */
+int xfrm_state_list(struct netlink *nl, int (*visit)(void *context, const struct xfrm_found *state), void *context);
 
 /* Calls visit for the if_id of each policy of Holdfast's: three times for a peer. */
 int xfrm_policy_list(struct netlink *nl, int (*visit)(void *context, __u32 if_id), void *context);

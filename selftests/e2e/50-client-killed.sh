@@ -39,7 +39,7 @@ renewed() { [ "$(spi_in_use)" != "$1" ] && [ -n "$(spi_in_use)" ]; }
 old=$(spi_in_use)
 must 90 "the keys were renewed" renewed "$old"
 still_moving udp
-# The inbound one of the standby, through which nothing comes, may stay for a minute.
+# The inbound one of the standby, through which nothing comes, may stay for half a minute.
 states_at_most() { [ "$(states "$1")" -le "$2" ]; }
 must 80 "the old states have gone" states_at_most client 5
 states_of_used() { [ "$(states "$used")" = 2 ]; }

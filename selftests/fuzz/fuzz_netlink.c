@@ -139,9 +139,9 @@ static int ask_xfrm_flush(struct netlink *nl)
 	return xfrm_flush(nl, NULL, NULL);
 }
 
-static int visit(void *context, __u32 if_id, const struct hf_addr *dst, __u32 spi)
+static int visit(void *context, const struct xfrm_found *state)
 {
-	MUST((if_id & XFRM_IF_ID_MASK) == XFRM_IF_ID_BASE);
+	MUST((state->if_id & XFRM_IF_ID_MASK) == XFRM_IF_ID_BASE);
 	return 0;
 }
 

@@ -440,10 +440,25 @@ static void hear_hard(struct expire *expire, struct heard *heard)
 	}
 }
 
-/* The soft limit is told once and the state goes on; at the hard one it stops, is told, and is gone. */
+struct sought {
+	__u32 spi;
+	struct xfrm_found found;
+};
+
+static int seek(void *context, const struct xfrm_found *state)
+{
+	struct sought *sought = context;
+
+	if (state->spi == sought->spi)
+		sought->found = *state;
+	return 0;
+}
+
+/* The soft limit is told once and the state goes on; at the hard one it stops, is told, and is gone. A list has both limits. */
 static void test_limits(void **state)
 {
 	struct heard heard = { .spi = SPI_UP + 1 };
+	struct sought sought = { .spi = SPI_UP + 1 };
 	struct xfrm_state_spec spec;
 	int at_client, at_gateway;
 	struct expire *expire;
@@ -471,7 +486,10 @@ static void test_limits(void **state)
 		expire_dispatch(expire);
 		assert_int_equal(heard.soft, i > 3);
 		assert_int_equal(heard.hard, 0);
+		assert_int_equal(xfrm_state_list(net.client.xfrm, seek, &sought), 0);
+		assert_int_equal(sought.found.spent, i >= 3);
 	}
+	assert_memory_equal(&sought.found.limits, &spec.limits, sizeof(spec.limits));
 	send_udp(at_client, &net.gateway, "plaintext beyond it");
 	hear_hard(expire, &heard);
 	assert_int_equal(heard.hard, 1);
@@ -511,13 +529,16 @@ struct visited {
 	size_t n;
 };
 
-static int visit(void *context, __u32 if_id, const struct hf_addr *dst, __u32 spi)
+static int visit(void *context, const struct xfrm_found *state)
 {
 	struct visited *visited = context;
 
-	assert_true(spi == SPI_UP || spi == SPI_DOWN);
-	assert_int_equal(if_id, IF_ID_GATEWAY);
-	assert_true(addr_is_v4(dst));
+	assert_true(state->spi == SPI_UP || state->spi == SPI_DOWN);
+	assert_int_equal(state->if_id, IF_ID_GATEWAY);
+	assert_true(addr_is_v4(&state->dst));
+	assert_false(state->limits.soft_bytes || state->limits.hard_bytes);
+	assert_false(state->limits.soft_packets || state->limits.hard_packets);
+	assert_false(state->spent);
 	visited->n++;
 	return 0;
 }
