@@ -135,6 +135,16 @@ static void pending_clear(struct peer *peer)
 	peer->pending_id = 0;
 }
 
+/* Who has dialled has confirmed, and may be sent to in the new way already: that is heard until the next exchange. */
+static void pending_drop(struct peer *peer)
+{
+	if (peer->up && peer->pending->role == KMS_INITIATOR)
+		peer_fade_inbound(peer, &peer->pending->local, peer->pending->spi_in, clock_now_ns());
+	else
+		xfrm_state_delete(peer->peers->node->xfrm, &peer->pending->local, peer->pending->spi_in);
+	pending_clear(peer);
+}
+
 void peer_unlink(struct peer *peer)
 {
 	struct peer **at = &peer->peers->first;
@@ -184,10 +194,8 @@ int peers_install(struct peers *peers, struct peer *known, const struct kms_sess
 		err = -ENOMEM;
 		goto out;
 	}
-	if (peer->pending) { /* the newer exchange wins */
-		xfrm_state_delete(peers->node->xfrm, &peer->pending->local, peer->pending->spi_in);
-		pending_clear(peer);
-	}
+	if (peer->pending)
+		pending_drop(peer); /* the newer exchange wins */
 	*copy = *session;
 	/* Its port is known from the session before, where something on the way translates it. */
 	if (session->encapsulation == KMS_ENCAP_UDP && peer->up && peer->port && addr_equal(&peer->remote, &session->remote))
@@ -283,12 +291,7 @@ int peers_activate(struct peer *peer)
 
 bool peers_abandon(struct peer *peer)
 {
-	/* Who has dialled has confirmed, and may be sent to in the new way already: that is heard until the next exchange. */
-	if (peer->up && peer->pending->role == KMS_INITIATOR)
-		peer_fade_inbound(peer, &peer->pending->local, peer->pending->spi_in, clock_now_ns());
-	else
-		xfrm_state_delete(peer->peers->node->xfrm, &peer->pending->local, peer->pending->spi_in);
-	pending_clear(peer);
+	pending_drop(peer);
 	if (peer->up)
 		return false;
 	peers_remove(peer);
