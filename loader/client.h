@@ -67,6 +67,13 @@ int clients_adopt(struct clients *clients, struct peer *peer);
 /* A protected interface is another one: hears there, and claims there what is claimed. 0 or -errno. */
 int clients_follow(struct clients *clients);
 
+/*
+ * The node's protected interfaces are others now; before are those until now.
+ * Claims go where they are, and away from where they are not. 0 or -errno:
+ * clients_follow() tries again.
+ */
+int clients_change_protected(struct clients *clients, const struct node_interface *before, size_t n_before);
+
 /* Puts the clients' routes and claims back where somebody has removed them. 0 or -errno. */
 int clients_restore(struct clients *clients);
 

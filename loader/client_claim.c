@@ -126,6 +126,51 @@ int clients_follow(struct clients *clients)
 	return err;
 }
 
+/* Inner addresses that are also the outer one cannot be routed over hf0 in the main table: ESP goes there. */
+static bool announced_by_route(const struct client *client, const struct hf_prefix *inner)
+{
+	return !prefix_contains(inner, &client->peer->remote);
+}
+
+static void leave_interface(struct client *client, const struct node_interface *interface)
+{
+	for (size_t i = 0; i < client->peer->n_inner && client->claimed; i++)
+		claim_delete(client->clients->config.node->route, interface->index, &client->peer->inner[i]);
+}
+
+static void leave_routes(struct client *client)
+{
+	struct node *node = client->clients->config.node;
+
+	for (size_t i = 0; i < client->peer->n_inner && client->claimed; i++)
+		if (announced_by_route(client, &client->peer->inner[i]))
+			route_withdraw(node->route, node->tunnel, &client->peer->inner[i]);
+}
+
+int clients_change_protected(struct clients *clients, const struct node_interface *before, size_t n_before)
+{
+	const struct node *node = clients->config.node;
+
+	for (size_t b = 0; b < n_before; b++) {
+		bool stays = false;
+
+		for (size_t p = 0; p < node->n_protected; p++)
+			stays |= node->protected[p].index == before[b].index;
+		for (struct client *client = clients->first; client && !stays; client = client->next)
+			leave_interface(client, &before[b]);
+	}
+	for (struct client *client = clients->first; client && n_before && !node->n_protected; client = client->next)
+		leave_routes(client);
+	while (clients->n_hearing)
+		hearing_clear(&clients->hearing[--clients->n_hearing]);
+	for (size_t p = 0; p < node->n_protected; p++) {
+		struct hearing *hearing = &clients->hearing[clients->n_hearing++];
+
+		*hearing = (struct hearing){ .clients = clients, .interface = &node->protected[p], .fd = -1 };
+	}
+	return clients_follow(clients);
+}
+
 static void announce_addr(struct client *client, const struct hf_addr *addr)
 {
 	struct clients *clients = client->clients;
@@ -158,12 +203,6 @@ void client_announce_due(evutil_socket_t fd, short what, void *context)
 	tv.tv_sec = tv.tv_usec / 1000000;
 	tv.tv_usec %= 1000000;
 	event_add(client->timer, &tv);
-}
-
-/* Inner addresses that are also the outer one cannot be routed over hf0 in the main table: ESP goes there. */
-static bool announced_by_route(const struct client *client, const struct hf_prefix *inner)
-{
-	return !prefix_contains(inner, &client->peer->remote);
 }
 
 /* The kernel answers ARP for the client's addresses, and routing daemons see them. */

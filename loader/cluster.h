@@ -79,6 +79,13 @@ void clusters_payload(struct clusters *clusters, __u32 slot);
  */
 void clusters_detected(struct clusters *clusters, const struct hf_addr *server, size_t target);
 
+/*
+ * Every session with a gateway ends, with a goodbye, and so does what is asked
+ * for; it is asked for anew where it is wanted, and what is sent meanwhile is
+ * held. For what a session cannot be told: that our addresses inside are others.
+ */
+void clusters_begin_anew(struct clusters *clusters, const char *why);
+
 /* This machine has lost an address: the sessions from there are over. */
 void clusters_address_lost(struct clusters *clusters, const struct hf_addr *local);
 

@@ -140,9 +140,14 @@ int clusters_prepare(struct clusters *all, const struct policy *policy, const st
 		if (!*cluster)
 			goto fail;
 	}
-	if (auto_wanted(policy)) {
-		change->stays[change->n] = true; /* that there is one cannot change */
+	if (auto_wanted(policy) && auto_wanted(all->config.policy)) {
+		change->stays[change->n] = true;
 		change->cluster[change->n++] = all->cluster[all->n - 1];
+	} else if (auto_wanted(policy)) {
+		slot = free_slot(all, slot);
+		change->cluster[change->n] = slot < DATAPATH_SLOTS ? cluster_new(all, &all->detected, slot) : NULL;
+		if (!change->cluster[change->n++])
+			goto fail;
 	}
 	*ret_change = change;
 	return 0;
@@ -272,4 +277,17 @@ void clusters_commit(struct clusters_change *change)
 	free(old);
 	free(change->stays);
 	free(change);
+}
+
+void clusters_begin_anew(struct clusters *all, const char *why)
+{
+	for (size_t i = 0; i < all->n; i++)
+		all->cluster[i]->listed = all->cluster[i]->awake;
+	/* All of them first: nobody moves to a session that is about to end. */
+	for (size_t i = 0; i < all->n; i++)
+		if (all->cluster[i]->awake)
+			cluster_rest(all->cluster[i], why);
+	for (size_t i = 0; i < all->n; i++)
+		if (all->cluster[i]->listed)
+			cluster_wake(all->cluster[i]);
 }

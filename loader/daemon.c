@@ -242,6 +242,13 @@ static struct node_config node_config_now(void *context)
 	return daemon_node_config(context);
 }
 
+static int follow_underlay(void *context)
+{
+	struct daemon *daemon = context;
+
+	return daemon->service ? daemon_listen_where_due(daemon) : 0;
+}
+
 static void abandon_broken(void *context, struct peer *peer)
 {
 	daemon_abandon(context, peer);
@@ -251,7 +258,8 @@ static int keep_right(struct event_base *base, struct daemon *daemon, char *erro
 {
 	struct reconcile_config config = { .base = base, .node = &daemon->node, .node_config = node_config_now,
 					   .peers = daemon->peers, .clients = daemon->clients, .log = daemon->log,
-					   .end = end_broken, .abandon = abandon_broken, .context = daemon };
+					   .underlay_followed = follow_underlay, .end = end_broken,
+					   .abandon = abandon_broken, .context = daemon };
 	int err = reconcile_new(&config, &daemon->reconcile);
 
 	if (err)
@@ -293,8 +301,8 @@ int daemon_start(struct event_base *base, const struct daemon_config *config, ch
 		err = keep_right(base, daemon, error);
 	if (!err)
 		err = daemon_start_key_service(base, daemon, error);
-	if (!err && auto_wanted(daemon->policy)) {
-		err = auto_new(base, daemon->node.route, daemon_on_server, daemon, &daemon->watch);
+	if (!err) {
+		err = daemon_watch_servers(daemon);
 		if (err)
 			snprintf(error, DAEMON_ERROR_MAX, "AUTO: cannot watch the links: %s", strerror(-err));
 	}

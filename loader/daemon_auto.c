@@ -25,7 +25,7 @@ void daemon_hang_up(struct daemon *daemon)
 	if (node_hang_up(&daemon->node, &node))
 		log_error("AUTO: %s", daemon->node.error);
 	daemon->server.index = 0;
-	keyservice_listen_also(daemon->service, NULL);
+	daemon_listen_where_due(daemon);
 	clusters_detected(daemon->clusters, NULL, 0);
 	if (link_path(daemon->node.route, &local, &path) || !path.local)
 		clusters_address_lost(daemon->clusters, &local);
@@ -42,8 +42,7 @@ int daemon_dial(struct daemon *daemon, const struct auto_server *server)
 		return err;
 	daemon->server = *server;
 	daemon->target = target;
-	if (daemon->policy->interface.accept && !node_is_underlay(&daemon->node, server->index))
-		keyservice_listen_also(daemon->service, server->name);
+	daemon_listen_where_due(daemon);
 	clusters_detected(daemon->clusters, &server->address, target);
 	return 0;
 }
@@ -71,7 +70,7 @@ static void say_server(struct daemon *daemon, const struct auto_server *server, 
 		      why_not ? why_not : daemon->target < daemon->policy->n_clusters ? daemon_auto_target(daemon) : "");
 }
 
-void daemon_on_server(void *context, const struct auto_server *server)
+static void on_server(void *context, const struct auto_server *server)
 {
 	struct daemon *daemon = context;
 	int err;
@@ -84,4 +83,14 @@ void daemon_on_server(void *context, const struct auto_server *server)
 	}
 	err = daemon_dial(daemon, server);
 	say_server(daemon, server, err ? daemon->node.error : NULL);
+}
+
+int daemon_watch_servers(struct daemon *daemon)
+{
+	if (!auto_wanted(daemon->policy)) {
+		auto_free(daemon->watch);
+		daemon->watch = NULL;
+		return 0;
+	}
+	return daemon->watch ? 0 : auto_new(daemon->base, daemon->node.route, on_server, daemon, &daemon->watch);
 }

@@ -65,11 +65,18 @@ void daemon_end_session(struct daemon *daemon, struct peer *peer, const char *wh
 /* For peers_new(): a session is to be renewed, or has reached its limit. */
 void daemon_on_expiry(void *context, struct peer *peer, bool renew);
 
-/* Underlays to listen on for others' dials: ret_names has NODE_INTERFACES_MAX. Returns how many; 0 with Accept = NO. */
-size_t daemon_listening(const struct daemon *daemon, const struct policy *policy, char (*ret_names)[POLICY_IFACE_MAX]);
+/* Every underlay, and the link to the server of AUTO. */
+#define DAEMON_LISTENING_MAX (NODE_INTERFACES_MAX + 1)
 
-/* For auto_new(): the server of AUTO is another; NULL: there is none. */
-void daemon_on_server(void *context, const struct auto_server *server);
+/* Those of them that are there, to listen on for others' dials. Returns how many; 0 with Accept = NO. */
+size_t daemon_listening(struct daemon *daemon, const struct policy *policy,
+			struct keyservice_place ret_places[DAEMON_LISTENING_MAX]);
+
+/* The interfaces may be others than before: listens there, by the policy in force. 0 or -errno, which is logged. */
+int daemon_listen_where_due(struct daemon *daemon);
+
+/* Watches the links for the server of AUTO where a tunnel leads there, by the policy in force. 0 or -errno. */
+int daemon_watch_servers(struct daemon *daemon);
 
 /* The name of the cluster that AUTO leads to. */
 const char *daemon_auto_target(const struct daemon *daemon);

@@ -315,13 +315,35 @@ void daemon_on_expiry(void *context, struct peer *peer, bool renew)
 	}
 }
 
-size_t daemon_listening(const struct daemon *daemon, const struct policy *policy, char (*ret_names)[POLICY_IFACE_MAX])
+size_t daemon_listening(struct daemon *daemon, const struct policy *policy,
+			struct keyservice_place ret_places[DAEMON_LISTENING_MAX])
 {
-	size_t n = policy->interface.accept ? daemon->node.n_underlay : 0;
+	struct node *node = &daemon->node;
+	size_t n = 0;
 
-	for (size_t i = 0; i < n; i++)
-		memcpy(ret_names[i], daemon->node.underlay[i].name, POLICY_IFACE_MAX);
+	for (size_t i = 0; i <= node->n_underlay && policy->interface.accept; i++) {
+		const struct node_interface *at = i < node->n_underlay ? &node->underlay[i] : &node->dialled;
+
+		/* One that is away is followed when it is back. */
+		if (!at->index || !node_is_there(node, at->index) || (at == &node->dialled && node_is_underlay(node, at->index)))
+			continue;
+		ret_places[n].index = at->index;
+		ret_places[n].port = policy->interface.key_service_port;
+		memcpy(ret_places[n++].name, at->name, POLICY_IFACE_MAX);
+	}
 	return n;
+}
+
+int daemon_listen_where_due(struct daemon *daemon)
+{
+	struct keyservice_place places[DAEMON_LISTENING_MAX];
+	char error[DAEMON_ERROR_MAX];
+	size_t n = daemon_listening(daemon, daemon->policy, places);
+	int err = keyservice_listen(daemon->service, places, n, error, sizeof(error));
+
+	if (err)
+		log_warning("%s: nobody can start a session there", error);
+	return err;
 }
 
 int daemon_start_key_service(struct event_base *base, struct daemon *daemon, char *error)
@@ -332,11 +354,11 @@ int daemon_start_key_service(struct event_base *base, struct daemon *daemon, cha
 		.attempt_failed = on_attempt_failed, .rejected = on_rejected, .refused = on_refused, .died = on_died,
 		.known = on_known, .revoked = on_revoked,
 	};
-	char names[NODE_INTERFACES_MAX][POLICY_IFACE_MAX];
+	struct keyservice_place places[DAEMON_LISTENING_MAX];
 	struct keyservice_config config = { .program = daemon->config.key_service, .policy = daemon->policy,
-					    .policy_folder = daemon->folder, .listen = names,
+					    .policy_folder = daemon->folder, .listen = places,
 					    .verbose = daemon->config.verbose };
 
-	config.n_listen = daemon_listening(daemon, daemon->policy, names);
+	config.n_listen = daemon_listening(daemon, daemon->policy, places);
 	return keyservice_start(base, &config, &calls, daemon, error, DAEMON_ERROR_MAX, &daemon->service);
 }

@@ -97,7 +97,7 @@ struct holdfast_bpf *datapath_skeleton_open(const struct datapath_config *config
 	if (!skel)
 		return NULL;
 	skel->rodata->hf_have_xfrm = !config->without_xfrm;
-	skel->rodata->hf_kms_port = config->key_service_port;
+	skel->data->hf_kms_port = config->key_service_port;
 	skel->rodata->hf_reflect_per_second =
 		config->reflect_per_second ? config->reflect_per_second : REFLECT_PER_SECOND;
 	skel->rodata->hf_reflect_burst = config->reflect_burst ? config->reflect_burst : REFLECT_BURST;
@@ -373,6 +373,11 @@ void datapath_free(struct datapath *dp)
 	ring_buffer__free(dp->ring);
 	holdfast_bpf__destroy(dp->skel);
 	free(dp);
+}
+
+void datapath_set_key_service_port(struct datapath *dp, __u16 port)
+{
+	dp->skel->data->hf_kms_port = port;
 }
 
 bool datapath_is_adopted(const struct datapath *dp)

@@ -71,6 +71,9 @@ int datapath_open(const struct datapath_config *config, struct datapath_report *
 /* Frees user space's side. The pins and attachments stay. Takes NULL. */
 void datapath_free(struct datapath *dp);
 
+/* Another port in the place of key_service_port, from the next packet on. */
+void datapath_set_key_service_port(struct datapath *dp, __u16 port);
+
 /* Whether the maps are those of a datapath that ran before. */
 bool datapath_is_adopted(const struct datapath *dp);
 

@@ -144,6 +144,11 @@ void gate_drain(struct gate *gate, bool drained)
 	decide(gate);
 }
 
+void gate_look(struct gate *gate)
+{
+	on_change(gate, &(struct netlink_event){ .type = NETLINK_OVERRUN });
+}
+
 bool gate_is_open(const struct gate *gate)
 {
 	return gate->open;

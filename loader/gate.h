@@ -28,6 +28,9 @@ void gate_free(struct gate *gate);
 /* A user's wish: closed until it is taken back. */
 void gate_drain(struct gate *gate, bool drained);
 
+/* What decides may be other than before: the node's protected interfaces. */
+void gate_look(struct gate *gate);
+
 bool gate_is_open(const struct gate *gate);
 /* Why it is closed, for people; "" while open. */
 const char *gate_reason(const struct gate *gate);

@@ -46,7 +46,7 @@ static int send_listening(struct keyservice *service, struct keyworker *worker)
 	for (size_t of = 0; of < service->n_workers; of++)
 		for (size_t i = 0; i < service->n_listening && n < KMS_LINK_FDS_MAX; i++)
 			if (keyservice_stand_in(service, of) == worker)
-				fds[n++] = service->listening[i][of];
+				fds[n++] = service->listening[i].fds[of];
 	return keyworker_send(worker, KMS_LISTEN, NULL, 0, fds, n);
 }
 
@@ -57,28 +57,72 @@ void keyservice_send_listening(struct keyservice *service)
 			log_warning("the key management service does not take its sockets");
 }
 
-static int open_listening(struct keyservice *service, char *error, size_t size)
+static void close_listening(struct keyservice *service, size_t from)
 {
-	for (size_t i = 0; i < service->config.n_listen && i < KEYSERVICE_LISTEN_MAX; i++) {
-		int err = keylisten_open(service->config.listen[i], service->config.policy->interface.key_service_port,
-					 service->n_workers, service->listening[service->n_listening], error, size);
+	while (service->n_listening > from) {
+		const struct listening *listening = &service->listening[--service->n_listening];
 
-		if (err)
-			return err;
-		service->n_listening++;
+		for (size_t i = 0; i < service->n_workers; i++)
+			close(listening->fds[i]);
 	}
-	return 0;
 }
 
-static void close_sockets(const struct keyservice *service, const int *fds)
+static bool is_among(const struct keyservice_place *place, const struct keyservice_place *places, size_t n)
 {
-	for (size_t i = 0; i < service->n_workers; i++)
-		close(fds[i]);
+	for (size_t i = 0; i < n; i++)
+		if (places[i].index == place->index && places[i].port == place->port && !strcmp(places[i].name, place->name))
+			return true;
+	return false;
 }
 
-static void close_last_listening(struct keyservice *service)
+static bool listens_at(const struct keyservice *service, const struct keyservice_place *place)
 {
-	close_sockets(service, service->listening[--service->n_listening]);
+	for (size_t i = 0; i < service->n_listening; i++)
+		if (is_among(place, &service->listening[i].place, 1))
+			return true;
+	return false;
+}
+
+/* What is new comes to those that are there; on failure nothing has. */
+static int open_listening(struct keyservice *service, const struct keyservice_place *places, size_t n, char *error,
+			  size_t size)
+{
+	size_t before = service->n_listening;
+	int err = 0;
+
+	for (size_t i = 0; i < n && !err; i++) {
+		struct listening *listening = &service->listening[service->n_listening];
+
+		if (listens_at(service, &places[i]))
+			continue;
+		if (service->n_listening == KEYSERVICE_LISTEN_MAX) {
+			snprintf(error, size, "more than %d interfaces to listen on", KEYSERVICE_LISTEN_MAX);
+			err = -E2BIG;
+			break;
+		}
+		listening->place = places[i];
+		err = keylisten_open(places[i].name, places[i].port, service->n_workers, listening->fds, error, size);
+		service->n_listening += !err;
+	}
+	if (err)
+		close_listening(service, before);
+	return err;
+}
+
+/* Those at other places than these. */
+static void close_others(struct keyservice *service, const struct keyservice_place *places, size_t n)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < service->n_listening; i++) {
+		struct listening listening = service->listening[i];
+
+		if (!is_among(&listening.place, places, n))
+			continue;
+		service->listening[i] = service->listening[kept];
+		service->listening[kept++] = listening;
+	}
+	close_listening(service, kept);
 }
 
 /* ---- start and stop ---- */
@@ -115,7 +159,7 @@ static int prepare(struct keyservice *service, char *error, size_t size)
 		snprintf(error, size, "more than %d Peer statements", KMS_MAX_PEERS);
 		return -E2BIG;
 	}
-	err = open_listening(service, error, size);
+	err = open_listening(service, service->config.listen, service->config.n_listen, error, size);
 	if (err)
 		return err;
 	service->program = open(program, O_PATH | O_CLOEXEC);
@@ -167,8 +211,7 @@ void keyservice_stop(struct keyservice *service)
 		return;
 	for (size_t i = 0; i < service->n_workers; i++)
 		keyworker_free(service->workers[i]);
-	while (service->n_listening)
-		close_last_listening(service);
+	close_listening(service, 0);
 	while (!TAILQ_EMPTY(&service->account))
 		keyservice_settle(service, TAILQ_FIRST(&service->account));
 	admission_free(service->admission);
@@ -181,55 +224,19 @@ void keyservice_stop(struct keyservice *service)
 
 /* ---- from outside ---- */
 
-int keyservice_listen(struct keyservice *service, const char (*interfaces)[POLICY_IFACE_MAX], size_t n, char *error,
+int keyservice_listen(struct keyservice *service, const struct keyservice_place *places, size_t n, char *error,
 		      size_t size)
 {
-	size_t kept = service->n_listening - service->also, opened = 0;
-	int fds[KEYSERVICE_LISTEN_MAX][KEYLISTEN_WORKERS_MAX];
-	int err = n > KEYSERVICE_LISTEN_MAX ? -E2BIG : 0;
+	size_t before = service->n_listening, opened;
+	int err = open_listening(service, places, n, error, size);
 
-	/* Two sockets cannot listen at one place: what is there already stays. */
-	if (kept && n)
-		return 0;
-	while (opened < n && !err) {
-		err = keylisten_open(interfaces[opened], service->config.policy->interface.key_service_port,
-				     service->n_workers, fds[opened], error, size);
-		opened += !err;
-	}
-	if (err) {
-		while (opened--)
-			close_sockets(service, fds[opened]);
-		return err;
-	}
-	for (size_t i = 0; i < kept; i++)
-		close_sockets(service, service->listening[i]);
-	if (service->also)
-		memmove(service->listening[n], service->listening[kept], sizeof(*fds));
-	memcpy(service->listening, fds, n * sizeof(*fds));
-	service->n_listening = n + service->also;
-	keyservice_send_listening(service);
-	return 0;
-}
-
-int keyservice_listen_also(struct keyservice *service, const char *interface)
-{
-	char error[256];
-	int err = 0;
-
-	if (!interface && !service->also)
-		return 0;
-	if (service->also)
-		close_last_listening(service);
-	service->also = false;
-	if (interface)
-		err = keylisten_open(interface, service->config.policy->interface.key_service_port, service->n_workers,
-				     service->listening[service->n_listening], error, sizeof(error));
 	if (err)
-		log_warning("%s", error);
-	service->also = interface && !err;
-	service->n_listening += service->also;
-	keyservice_send_listening(service);
-	return err;
+		return err;
+	opened = service->n_listening - before;
+	close_others(service, places, n);
+	if (opened || service->n_listening < before)
+		keyservice_send_listening(service);
+	return 0;
 }
 
 static int send_request(struct keyworker *worker, const struct kms_request *request)

@@ -18,11 +18,20 @@
 
 struct keyservice;
 
+/* An interface that is there, to listen on: a socket belongs to its index (SO_BINDTODEVICE, socket(7)). And the port. */
+struct keyservice_place {
+	char name[POLICY_IFACE_MAX];
+	int index;
+	__u16 port;
+};
+
+#define KEYSERVICE_LISTEN_MAX 34 /* twice: while one set of interfaces takes the place of another */
+
 struct keyservice_config {
 	const char *program;	   /* path of holdfast-kms */
 	const struct policy *policy;
 	const char *policy_folder; /* the identity's relative paths start here */
-	const char (*listen)[POLICY_IFACE_MAX]; /* interfaces to listen on; none: accept nobody */
+	const struct keyservice_place *listen; /* none: accept nobody */
 	size_t n_listen;
 	bool verbose;
 };
@@ -89,23 +98,17 @@ int keyservice_offer_identity(struct keyservice *service, const struct policy *p
 
 /*
  * From here on this policy is the one: its [PEER]s, times and encapsulation. It
- * must live until another is taken. The number of workers and the port stay as they were.
+ * must live until another is taken. The number of workers stays as it was; for another port, see keyservice_listen().
  */
 void keyservice_take_policy(struct keyservice *service, const struct policy *policy);
 
 /*
- * Listens on these interfaces, none: accept nobody, in the place of those before
- * (but for that of keyservice_listen_also()). On failure, with error, all is as
- * it was.
+ * Listens at these places and no others; none: accept nobody. The sockets of a
+ * place that stays are the same ones. On failure, with error, all is as it was;
+ * where no place is new it cannot fail.
  */
-int keyservice_listen(struct keyservice *service, const char (*interfaces)[POLICY_IFACE_MAX], size_t n, char *error,
+int keyservice_listen(struct keyservice *service, const struct keyservice_place *places, size_t n, char *error,
 		      size_t size);
-
-/*
- * Listens on one more interface, in the place of the one given before; NULL:
- * on none. Those of the configuration stay. Returns 0 or -errno; then on none.
- */
-int keyservice_listen_also(struct keyservice *service, const char *interface);
 
 /*
  * Asks for one session with one of the gateways, in this order. n_inner 0: our

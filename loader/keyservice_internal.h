@@ -16,8 +16,6 @@
 #include "loader/keylisten.h"
 #include "loader/keyservice.h"
 
-#define KEYSERVICE_LISTEN_MAX 16
-
 /*
  * What a sound worker keeps below, and one that has gone mad or is in other hands may not exceed: exchanges under way with those
  * who dialled it, and things that it says only for people to read (kms/accept.c tells a quarter of that).
@@ -50,9 +48,11 @@ struct keyservice {
 	struct keyaccount account;
 	__u64 last_request;
 	__u64 last_session;
-	int listening[KEYSERVICE_LISTEN_MAX + 1][KEYLISTEN_WORKERS_MAX]; /* with also, at the end */
+	struct listening {
+		struct keyservice_place place;
+		int fds[KEYLISTEN_WORKERS_MAX];
+	} listening[KEYSERVICE_LISTEN_MAX];
 	size_t n_listening;
-	bool also;
 };
 
 /* keyservice.c */

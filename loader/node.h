@@ -110,6 +110,9 @@ int node_restore(struct node *node, const struct node_config *config, unsigned i
 /* Whether the interface is one of [INTERFACE] Underlay. */
 bool node_is_underlay(const struct node *node, int index);
 
+/* Whether this machine has an interface of this index now. */
+bool node_is_there(struct node *node, int index);
+
 /* The reverse of node_dial(); the link may be gone. 0 or -errno, with node->error: the datapath was not told. */
 int node_hang_up(struct node *node, const struct node_config *config);
 
@@ -129,6 +132,34 @@ struct node_tunnels {
 
 int node_add_tunnels(struct node *node, const struct node_tunnels *tunnels);
 void node_remove_tunnels(struct node *node, const struct node_tunnels *tunnels);
+
+/*
+ * Other interfaces and inner addresses (node_change.c), in two steps. What is
+ * new is added in the first: programs, sysctls, addresses of hf0; node's
+ * interfaces and source are the new ones from then on. On failure node->error
+ * says why, and all is as it was. Then either the second step, in which what is
+ * gone is given up: 0, or -errno with node->error where the kernel refuses, which
+ * node_restore() puts right; or the first one is taken back.
+ */
+struct node_places {
+	struct node_interface underlay[NODE_INTERFACES_MAX];
+	size_t n_underlay;
+	bool underlay_by_route;
+	struct node_interface protected[NODE_INTERFACES_MAX];
+	size_t n_protected;
+	struct hf_addr source;
+};
+
+struct node_change {
+	const struct policy *old, *new;
+	struct node_places before;
+};
+
+/* config: of the new policy, as the third one's. */
+int node_change_prepare(struct node *node, const struct policy *old, const struct node_config *config,
+			struct node_change *ret_change);
+void node_change_discard(struct node *node, const struct node_change *change);
+int node_change_commit(struct node *node, const struct node_change *change, const struct node_config *config);
 
 /* Takes everything down in order; also after a failed node_up(). May be repeated. */
 void node_down(struct node *node, const struct node_config *config);

@@ -30,7 +30,6 @@ struct hf_addr node_own_address(const struct node *node, const struct policy_int
 int node_follow_underlay(struct node *node, const struct policy *policy, bool *ret_other);
 /* Likewise. Whether there is such a one. */
 bool node_follow_protected(struct node *node);
-bool node_is_there(struct node *node, int index);
 
 /* node_parts.c */
 

@@ -147,6 +147,8 @@ static int restore_node(struct reconcile *all, unsigned int *ret_done)
 	err = node_restore(config->node, &node_config, parts, &done);
 	if (err && !all->failing)
 		log_warning("%s", config->node->error);
+	if (!err && parts & (NODE_PROGRAMS | NODE_ADDRESSES))
+		err = config->underlay_followed(config->context);
 	if (!err && done & NODE_PROTECTED)
 		err = clients_follow(config->clients);
 	if (!err && done & NODE_ROUTES)
@@ -240,8 +242,7 @@ static void readable(evutil_socket_t fd, short what, void *context)
 		if (got < 0 && (errno == ENOBUFS || errno == ENOSPC)) {
 			/* Some notices are lost: everything is doubtful, and read anew. */
 			shortage_met(-ENOBUFS, false, "hearing the kernel's notices");
-			all->overrun = !(all->doubtful & RECONCILE_PROGRAMS);
-			all->doubtful = RECONCILE_ALL;
+			reconcile_doubt(all);
 			continue;
 		}
 		if (got < 0)
@@ -304,6 +305,13 @@ int reconcile_new(const struct reconcile_config *config, struct reconcile **ret_
 	else
 		*ret_reconcile = all;
 	return err;
+}
+
+void reconcile_doubt(struct reconcile *all)
+{
+	all->overrun = !(all->doubtful & RECONCILE_PROGRAMS);
+	all->doubtful = RECONCILE_ALL;
+	arm(all);
 }
 
 void reconcile_free(struct reconcile *all)

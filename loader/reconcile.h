@@ -27,6 +27,8 @@ struct reconcile_config {
 	struct peers *peers;
 	struct clients *clients;
 	struct eventlog *log;
+	/* Interfaces of the underlay may be others than before. 0, or -errno: it is called again. */
+	int (*underlay_followed)(void *context);
 	/* The session of a peer cannot go on: it is to be ended. The peer is gone when this returns. */
 	void (*end)(void *context, struct peer *peer, const char *why);
 	/* The half session that waits is broken; the one before, if there is one, stays. */
@@ -36,6 +38,8 @@ struct reconcile_config {
 
 /* Listens from now on. 0 or -errno. */
 int reconcile_new(const struct reconcile_config *config, struct reconcile **ret_reconcile);
+/* All is looked at, and put right where it is not, as when notices were lost. */
+void reconcile_doubt(struct reconcile *reconcile);
 /* Takes NULL. */
 void reconcile_free(struct reconcile *reconcile);
 

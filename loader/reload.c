@@ -165,8 +165,10 @@ struct applying {
 	struct reload *reload;
 	struct clusters_change *clusters;
 	__u32 *slots;	  /* of the new policy's clusters, and of AUTO */
-	bool dials_again; /* the server of AUTO leads elsewhere now */
+	bool dials_again; /* the server of AUTO leads elsewhere now, or nowhere */
 	struct auto_server server;
+	struct node_change change;
+	bool node_changes; /* it is prepared */
 };
 
 /* Whether the cluster that AUTO leads to is another under the new policy. */
@@ -177,10 +179,39 @@ static bool leads_elsewhere(const struct reload *reload)
 
 	if (!daemon->server.index)
 		return false;
+	if (!auto_wanted(reload->policy))
+		return true;
 	target = auto_target(reload->policy, &daemon->server.address);
 	if (target == reload->policy->n_clusters)
 		return daemon->target != daemon->policy->n_clusters;
 	return reload->difference.from[target] != daemon->target;
+}
+
+/* What is new beside what is there, and where others dial, too: nothing is closed yet. */
+static int prepare_interfaces(struct applying *apply, char *error, size_t size)
+{
+	struct reload *reload = apply->reload;
+	struct daemon *daemon = reload->daemon;
+	const struct policy_difference *difference = &reload->difference;
+	struct node_config config = daemon_node_config(daemon);
+	struct keyservice_place places[2 * DAEMON_LISTENING_MAX];
+	size_t n = daemon_listening(daemon, daemon->policy, places);
+
+	config.policy = reload->policy;
+	config.table = reload->table;
+	/* With AUTO there may be no underlay until the server is there. */
+	if (difference->underlay || difference->protected || difference->address ||
+	    auto_wanted(daemon->policy) != auto_wanted(reload->policy)) {
+		int err = node_change_prepare(&daemon->node, daemon->policy, &config, &apply->change);
+
+		if (err) {
+			snprintf(error, size, "%s: %s", daemon->config.policy_path, daemon->node.error);
+			return err;
+		}
+		apply->node_changes = true;
+	}
+	n += daemon_listening(daemon, reload->policy, places + n);
+	return keyservice_listen(daemon->service, places, n, error, size);
 }
 
 static int prepare(struct applying *apply, char *error, size_t size)
@@ -188,7 +219,6 @@ static int prepare(struct applying *apply, char *error, size_t size)
 	struct reload *reload = apply->reload;
 	struct daemon *daemon = reload->daemon;
 	size_t n = reload->policy->n_clusters;
-	char names[NODE_INTERFACES_MAX][POLICY_IFACE_MAX];
 	int err;
 
 	snprintf(error, size, "out of memory");
@@ -202,9 +232,7 @@ static int prepare(struct applying *apply, char *error, size_t size)
 		return err;
 	for (size_t i = 0; i < n + auto_wanted(reload->policy); i++)
 		apply->slots[i] = clusters_change_slot(apply->clusters, i);
-	if (!reload->difference.accept)
-		return 0;
-	return keyservice_listen(daemon->service, names, daemon_listening(daemon, reload->policy, names), error, size);
+	return prepare_interfaces(apply, error, size);
 }
 
 /* Tunnels to AUTO lead where the server does, if there is one and it stays. */
@@ -214,12 +242,23 @@ static struct node_tunnels tunnels_of(const struct applying *apply)
 	const struct daemon *daemon = reload->daemon;
 	struct node_tunnels tunnels = { .policy = reload->policy, .difference = &reload->difference, .slots = apply->slots };
 
-	tunnels.auto_slot = apply->slots[reload->policy->n_clusters];
+	tunnels.auto_slot = apply->slots[reload->policy->n_clusters]; /* of no use where there is no AUTO */
 	if (!daemon->server.index)
 		return tunnels;
 	tunnels.auto_slot = apply->slots[auto_target(reload->policy, &daemon->server.address)];
 	tunnels.auto_source = &daemon->server.local;
 	return tunnels;
+}
+
+/* Interfaces and sockets as they were. */
+static void take_back_interfaces(struct applying *apply)
+{
+	struct daemon *daemon = apply->reload->daemon;
+
+	if (apply->node_changes)
+		node_change_discard(&daemon->node, &apply->change);
+	apply->node_changes = false;
+	daemon_listen_where_due(daemon);
 }
 
 /* The kernel refused something midway: what was written is written as it was. */
@@ -231,8 +270,8 @@ static void take_back(struct applying *apply)
 	size_t n = daemon->policy->n_clusters;
 	__u32 *slots = calloc(n + 1, sizeof(*slots));
 	struct node_tunnels tunnels = { .policy = daemon->policy, .difference = &back, .slots = slots };
-	char error[256];
 
+	clients_change_policy(daemon->clients, daemon->policy, daemon->table);
 	if (!slots || policy_compare(reload->policy, reload->table, daemon->policy, daemon->table, &back)) {
 		free(slots);
 		log_error("reload: out of memory; tunnels that are new stay closed");
@@ -245,14 +284,25 @@ static void take_back(struct applying *apply)
 	if (node_add_tunnels(&daemon->node, &tunnels))
 		log_error("reload: %s", daemon->node.error);
 	node_remove_tunnels(&daemon->node, &tunnels);
-	clients_change_policy(daemon->clients, daemon->policy, daemon->table);
-	if (reload->difference.accept) {
-		char names[NODE_INTERFACES_MAX][POLICY_IFACE_MAX];
-
-		keyservice_listen(daemon->service, names, daemon_listening(daemon, daemon->policy, names), error, sizeof(error));
-	}
 	policy_difference_clear(&back);
 	free(slots);
+}
+
+/* Other interfaces and addresses, for everybody who goes by them; the policy is in force already. */
+static void change_interfaces(struct applying *apply)
+{
+	struct daemon *daemon = apply->reload->daemon;
+	struct node_config config = daemon_node_config(daemon);
+	bool source = !addr_equal(&apply->change.before.source, &daemon->node.source);
+
+	if (node_change_commit(&daemon->node, &apply->change, &config))
+		log_warning("reload: %s", daemon->node.error);
+	if (clients_change_protected(daemon->clients, apply->change.before.protected, apply->change.before.n_protected))
+		log_warning("reload: not all protected interfaces can be listened on");
+	gate_look(daemon->gate);
+	if (apply->reload->difference.address || (source && !daemon->policy->interface.n_address))
+		clusters_begin_anew(daemon->clusters, "the addresses inside are others now");
+	reconcile_doubt(daemon->reconcile); /* what the kernel did not take is tried again */
 }
 
 /* From here on nothing can fail. */
@@ -263,6 +313,8 @@ static void put_in_force(struct applying *apply, const struct node_tunnels *tunn
 	struct policy *old = daemon->policy;
 	struct policy_table *old_table = daemon->table;
 
+	/* What the clusters ask for is asked for by the new policy. */
+	keyservice_take_policy(daemon->service, reload->policy);
 	clusters_commit(apply->clusters);
 	node_remove_tunnels(&daemon->node, tunnels);
 	daemon->policy = reload->policy;
@@ -272,7 +324,12 @@ static void put_in_force(struct applying *apply, const struct node_tunnels *tunn
 	daemon->node.grants = session_record_grants(daemon->policy);
 	if (daemon->server.index)
 		daemon->target = auto_target(daemon->policy, &daemon->server.address);
-	keyservice_take_policy(daemon->service, daemon->policy);
+	if (apply->node_changes)
+		change_interfaces(apply);
+	else if (daemon->node.underlay_by_route)
+		reconcile_doubt(daemon->reconcile); /* the first gateway may be another, by another interface */
+	datapath_set_key_service_port(daemon->node.dp, daemon->policy->interface.key_service_port);
+	daemon_listen_where_due(daemon);
 	if (slots_note(daemon->node.dp, daemon->policy, daemon->node.slots))
 		log_warning("reload: the clusters' slots cannot be noted: a crash would cost their sessions");
 	daemon_set_limits(daemon);
@@ -299,12 +356,15 @@ static int apply_all(struct applying *apply, char *error, size_t size)
 	err = node_add_tunnels(&daemon->node, &tunnels);
 	if (err) {
 		snprintf(error, size, "%s", daemon->node.error);
+		take_back_interfaces(apply); /* first: routes that come back have the source that they had */
 		take_back(apply);
 	} else {
 		put_in_force(apply, &tunnels);
 	}
-	if (apply->dials_again && daemon_dial(daemon, &apply->server))
+	if (apply->dials_again && auto_wanted(daemon->policy) && daemon_dial(daemon, &apply->server))
 		log_error("AUTO: %s", daemon->node.error);
+	if (!err && daemon_watch_servers(daemon))
+		log_error("AUTO: cannot watch the links: tunnels there stay closed; reload again");
 	return err;
 }
 
@@ -342,6 +402,7 @@ void reload_identity(struct daemon *daemon, const struct kms_ready *ready)
 	}
 	clusters_discard(apply.clusters);
 	free(apply.slots);
+	take_back_interfaces(&apply);
 	/* The files were read anew; the policy in force may name others. */
 	if (keyservice_offer_identity(daemon->service, daemon->policy, what, sizeof(what)))
 		log_error("reload: %s", what);

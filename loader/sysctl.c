@@ -230,6 +230,59 @@ static int restore_one(const struct entry *entry)
 	return write_value(entry->key, entry->before);
 }
 
+static bool is_of(const struct entry *entry, const char *interface)
+{
+	const char *at = entry->key;
+	size_t len = strlen(interface);
+
+	while ((at = strchr(at, '/')))
+		if (!strncmp(++at, interface, len) && at[len] == '/')
+			return true;
+	return false;
+}
+
+/* The file anew, with what is left: whole at any time. */
+static int rewrite(const struct sysctl_journal *journal)
+{
+	char *file;
+	FILE *out;
+	int err = 0;
+
+	if (asprintf(&file, "%s.new", journal->file) < 0)
+		return -ENOMEM;
+	out = fopen(file, "we");
+	for (size_t i = 0; out && i < journal->n; i++)
+		fprintf(out, "%s\t%s\t%s\n", journal->entries[i].key, journal->entries[i].before, journal->entries[i].set);
+	if (!out || fclose(out) || rename(file, journal->file)) {
+		err = -errno;
+		unlink(file);
+	}
+	free(file);
+	return err;
+}
+
+int sysctl_restore_if(struct sysctl_journal *journal, const char *interface)
+{
+	size_t kept = 0, n = journal->n;
+	int err = 0;
+
+	for (size_t i = n; i-- > 0;) {
+		int result = is_of(&journal->entries[i], interface) ? restore_one(&journal->entries[i]) : 0;
+
+		err = err ? err : result;
+	}
+	for (size_t i = 0; i < n; i++)
+		if (!is_of(&journal->entries[i], interface))
+			journal->entries[kept++] = journal->entries[i];
+	journal->n = kept;
+	if (kept != n) {
+		int result = rewrite(journal);
+
+		err = err ? err : result;
+	}
+	return err;
+}
+
 int sysctl_restore(struct sysctl_journal *journal)
 {
 	int err = 0;

@@ -31,6 +31,13 @@ int sysctl_set(struct sysctl_journal *journal, const char *key, const char *valu
 int sysctl_set_if(struct sysctl_journal *journal, const char *format, const char *interface, const char *value);
 
 /*
+ * Puts back those of one interface, and forgets them: keys of which a part is
+ * its name. Those that are gone, or that somebody has changed since, are left
+ * alone. Goes on after an error and returns the first.
+ */
+int sysctl_restore_if(struct sysctl_journal *journal, const char *interface);
+
+/*
  * Puts back all, the last change first, and removes the file. A key that is
  * gone (with its interface), and one that somebody has changed since, are left
  * alone. Goes on after an error and returns the first.

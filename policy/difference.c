@@ -168,31 +168,19 @@ static bool same_names(char (*a)[POLICY_IFACE_MAX], size_t n_a, char (*b)[POLICY
 	return n_a == n_b && (!n_a || !memcmp(a, b, n_a * sizeof(*a)));
 }
 
-static bool has_auto(const struct policy *policy)
+static bool same_addresses(const struct policy_interface *a, const struct policy_interface *b)
 {
-	for (size_t i = 0; i < policy->n_tunnels; i++)
-		if (policy->tunnels[i].target == POLICY_TARGET_AUTO)
-			return true;
-	return false;
+	bool same = a->n_address == b->n_address;
+
+	for (size_t i = 0; same && i < a->n_address; i++)
+		same = !cmp_prefix(&a->address[i], &b->address[i]);
+	return same;
 }
 
-/* What the interfaces, the addresses and the programs on them were set up with. */
+/* Sockets, limits and accounts are counted by the workers. */
 static const char *find_refused(const struct policy *old, const struct policy *new)
 {
-	const struct policy_interface *a = &old->interface, *b = &new->interface;
-	bool addresses = a->n_address == b->n_address;
-
-	for (size_t i = 0; addresses && i < a->n_address; i++)
-		addresses = !cmp_prefix(&a->address[i], &b->address[i]);
-	if (!same_names(a->underlay, a->n_underlay, b->underlay, b->n_underlay))
-		return "[INTERFACE] Underlay";
-	if (!same_names(a->protected, a->n_protected, b->protected, b->n_protected))
-		return "[INTERFACE] Protected";
-	if (!addresses)
-		return "[INTERFACE] Address";
-	if (a->key_service_port != b->key_service_port)
-		return "[INTERFACE] KeyServicePort";
-	return has_auto(old) == has_auto(new) ? NULL : "whether a tunnel leads to AUTO";
+	return old->interface.key_service_workers == new->interface.key_service_workers ? NULL : "[INTERFACE] KeyServiceWorkers";
 }
 
 static bool same_general(const struct policy_general *a, const struct policy_general *b)
@@ -252,6 +240,12 @@ int policy_compare(const struct policy *old, const struct policy_table *old_tabl
 	difference.redirects = !same_redirects(old, new, difference.from);
 	difference.accept = old->interface.accept != new->interface.accept;
 	difference.encapsulation = old->interface.encapsulation != new->interface.encapsulation;
+	difference.underlay = !same_names(old->interface.underlay, old->interface.n_underlay, new->interface.underlay,
+					  new->interface.n_underlay);
+	difference.protected = !same_names(old->interface.protected, old->interface.n_protected, new->interface.protected,
+					   new->interface.n_protected);
+	difference.port = old->interface.key_service_port != new->interface.key_service_port;
+	difference.address = !same_addresses(&old->interface, &new->interface);
 	difference.identity = !same_identity(&old->identity, &new->identity);
 	*ret_difference = difference;
 	return 0;
@@ -339,6 +333,10 @@ void policy_difference_text(const struct policy_difference *difference, char *te
 		{ difference->identity, "[IDENTITY]" },
 		{ difference->peers, "[PEER]" },
 		{ difference->redirects, "Redirect Tunnel" },
+		{ difference->underlay, "Underlay" },
+		{ difference->protected, "Protected" },
+		{ difference->address, "Address" },
+		{ difference->port, "KeyServicePort" },
 		{ difference->accept, "Accept" },
 		{ difference->encapsulation, "Encapsulation" },
 	};

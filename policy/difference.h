@@ -17,7 +17,7 @@ struct policy_counts {
 };
 
 struct policy_difference {
-	/* The first keyword that needs a new start, like "[INTERFACE] Underlay"; NULL: none does. */
+	/* The first keyword that needs a new start, like "[INTERFACE] KeyServiceWorkers"; NULL: none does. */
 	const char *refused;
 	/* For each cluster of the new policy: its index in the old one, or POLICY_NEW. One that stays has its name. */
 	size_t *from;
@@ -29,7 +29,8 @@ struct policy_difference {
 	size_t n_gone;
 	/* For people. A cluster has changed when its gateways or their order have; a tunnel, when range or target have. */
 	struct policy_counts clusters, tunnels;
-	bool general, peers, redirects, accept, encapsulation, identity; /* whether anything of these is another */
+	/* Whether anything of these is another. */
+	bool general, peers, redirects, accept, encapsulation, identity, underlay, protected, address, port;
 };
 
 /* Fills ret_difference, to be freed with policy_difference_clear(). O(n log n). 0 or -ENOMEM. */

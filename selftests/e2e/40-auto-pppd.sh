@@ -162,6 +162,19 @@ must 30 "the cluster's gateway is in use" in_use "Cluster 1" 200.0.0.252
 in_use AUTO none || fail "the server itself is in use"
 killed redirected
 must 30 "the cluster's gateway is in use still" in_use "Cluster 1" 200.0.0.252
+
+# A policy without AUTO, and with it again, by reload: the way is the same link.
+cp "$work/client.conf" "$work/automatic.conf"
+sed -i -e 's/ AUTO$/ Cluster 1/' -e '/Redirect/d' "$work/client.conf"
+hf client reload >"$work/reload.log" 2>&1 || fail "reload: $(cat "$work/reload.log")"
+is client '.auto' null || fail "AUTO is watched for still: $(get client .auto)"
+use g253
+in_use "Cluster 1" 200.0.0.252 || fail "the cluster's gateway is not in use"
+cp "$work/automatic.conf" "$work/client.conf"
+hf client reload >"$work/reload.log" 2>&1 || fail "reload: $(cat "$work/reload.log")"
+must 20 "redirected again" auto_is 200.0.0.253 "Cluster 1"
+use g253
+in_use "Cluster 1" 200.0.0.252 || fail "the cluster's gateway is not in use again"
 hang_up
 must 20 "no server at the end" auto_is none none
 shut "at the end"

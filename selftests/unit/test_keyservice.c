@@ -215,10 +215,10 @@ struct scene {
 
 static struct scene scene_make(unsigned int workers)
 {
-	static const char lo[1][POLICY_IFACE_MAX] = { "lo" };
+	static const struct keyservice_place lo = { "lo", 1, PORT };
 	struct scene scene = { .policy = make_policy("gateway", workers) };
 	struct keyservice_config config = { .program = node_program(), .policy = scene.policy, .policy_folder = pki,
-					    .listen = lo, .n_listen = 1 };
+					    .listen = &lo, .n_listen = 1 };
 	char error[512] = "";
 
 	if (geteuid())
@@ -461,10 +461,10 @@ static void rejects_what_the_dead_had(void **state)
 
 static void does_not_share_with_others(void **state)
 {
-	static const char lo[1][POLICY_IFACE_MAX] = { "lo" };
+	static const struct keyservice_place lo = { "lo", 1, PORT };
 	struct policy *policy = make_policy("gateway", WORKERS);
 	struct keyservice_config config = { .program = node_program(), .policy = policy, .policy_folder = pki,
-					    .listen = lo, .n_listen = 1 };
+					    .listen = &lo, .n_listen = 1 };
 	struct keyservice *service;
 	char error[512] = "";
 	int one = 1, fd;
@@ -483,6 +483,46 @@ static void does_not_share_with_others(void **state)
 	close(fd);
 	event_base_free(base);
 	policy_free(policy);
+}
+
+/* Whether somebody listens at that port of lo. */
+static bool is_listened_on(__u16 port)
+{
+	struct hf_addr addr = node_addr(GATEWAY);
+	struct sockaddr_storage sa;
+	socklen_t len = addr_to_sockaddr(&addr, port, &sa);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	bool listened = !connect(fd, (struct sockaddr *)&sa, len);
+
+	close(fd);
+	return listened;
+}
+
+/* Other places, one after the other: what stays stays open, what is gone is closed, and a failure changes nothing. */
+static void listens_where_it_is_told(void **state)
+{
+	struct keyservice_place places[] = { { "lo", 1, PORT }, { "lo", 1, PORT + 1 }, { "nowhere", 99, PORT } };
+	struct scene scene = scene_make(WORKERS);
+	char error[256] = "";
+
+	assert_int_equal(keyservice_listen(scene.service, places, 2, error, sizeof(error)), 0);
+	assert_true(is_listened_on(PORT) && is_listened_on(PORT + 1));
+	assert_int_equal(keyservice_listen(scene.service, &places[1], 2, error, sizeof(error)), -ENODEV);
+	assert_non_null(strstr(error, "cannot listen on nowhere"));
+	assert_true(is_listened_on(PORT) && is_listened_on(PORT + 1));
+	make_session(source_of(0, 0), NULL);
+	assert_int_equal(keyservice_listen(scene.service, &places[1], 1, error, sizeof(error)), 0);
+	assert_true(is_listened_on(PORT + 1));
+	/* The workers have their descriptors of it until they are told. */
+	until(!is_listened_on(PORT));
+	/* An interface of the same name that is another one: its sockets are made anew. */
+	places[0].index = 2;
+	assert_int_equal(keyservice_listen(scene.service, places, 1, error, sizeof(error)), 0);
+	until(!is_listened_on(PORT + 1));
+	make_session(source_of(1, 0), NULL);
+	assert_int_equal(keyservice_listen(scene.service, NULL, 0, error, sizeof(error)), 0);
+	until(!is_listened_on(PORT));
+	scene_end(&scene);
 }
 
 /* ---- the identity ---- */
@@ -638,6 +678,7 @@ int main(void)
 		cmocka_unit_test(backs_off_in_a_crash_loop),
 		cmocka_unit_test(rejects_what_the_dead_had),
 		cmocka_unit_test(does_not_share_with_others),
+		cmocka_unit_test(listens_where_it_is_told),
 		cmocka_unit_test(names_the_sessions_of_a_revoked_certificate),
 		cmocka_unit_test(keeps_the_identity_before),
 		cmocka_unit_test(takes_a_new_certificate),

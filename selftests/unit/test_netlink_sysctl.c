@@ -127,6 +127,35 @@ static void test_set_again(void **state)
 	sysctl_close(journal);
 }
 
+/* One interface is given up: its keys are as they were, in the kernel and in the file, and no others. */
+static void test_one_interface(void **state)
+{
+	static const char at_v0[] = "net/ipv4/conf/v0/src_valid_mark", at_v01[] = "net/ipv4/conf/v01/src_valid_mark";
+	struct sysctl_journal *journal;
+
+	(void)state;
+	start(&journal);
+	space_run("ip link add v0 type veth peer name v01");
+	assert_int_equal(sysctl_set(journal, at_v0, "1"), 1);
+	assert_int_equal(sysctl_set(journal, at_v01, "1"), 1);
+	assert_int_equal(sysctl_set(journal, KEY, "2"), 1);
+	assert_int_equal(sysctl_restore_if(journal, "v0"), 0);
+	assert_value(at_v0, "0");
+	assert_value(at_v01, "1");
+	assert_value(KEY, "2");
+	assert_int_equal(sysctl_restore_if(journal, "v0"), 0);
+	sysctl_close(journal);
+	/* As the next run finds it. */
+	assert_int_equal(sysctl_open(file, &journal), 0);
+	space_run("echo 1 >/proc/sys/net/ipv4/conf/v0/src_valid_mark");
+	assert_int_equal(sysctl_restore(journal), 0);
+	assert_value(at_v0, "1");
+	assert_value(at_v01, "0");
+	assert_value(KEY, "0");
+	sysctl_close(journal);
+	space_run("ip link del v0");
+}
+
 static void test_vanished_interface(void **state)
 {
 	struct sysctl_journal *journal;
@@ -185,6 +214,7 @@ int main(void)
 		cmocka_unit_test(test_crash),
 		cmocka_unit_test(test_changed_by_others_stays),
 		cmocka_unit_test(test_set_again),
+		cmocka_unit_test(test_one_interface),
 		cmocka_unit_test(test_vanished_interface),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_torn_file),
