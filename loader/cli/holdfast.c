@@ -21,7 +21,8 @@ static const struct {
 	{ "down", cmd_down, "take everything down in order",
 	  "Usage: holdfast [-i INSTANCE] down\n\n"
 	  "Takes the tunnels down and leaves nothing behind. What they carried goes the ordinary way, in\n"
-	  "clear, from then on: this is the only command that opens that way.\n" },
+	  "clear, from then on. So it does after SIGTERM (`systemctl stop`), and, for what a changed policy\n"
+	  "no longer tunnels, after `reload`.\n" },
 	{ "check", cmd_check, "check a policy file",
 	  "Usage: holdfast check FILE\n\n"
 	  "Exit code 0, or 1 with FILE:LINE:COLUMN: error: lines on stderr. Warnings do not fail.\n" },
@@ -41,9 +42,9 @@ static const struct {
 	{ "undrain", cmd_drain, "this gateway takes clients again", "Usage: holdfast [-i INSTANCE] undrain\n" },
 	{ "reload", cmd_reload, "apply a changed policy, without touching what stays",
 	  "Usage: holdfast [-i INSTANCE] reload\n\n"
-	  "The daemon reads its policy and the files of [IDENTITY] again, and applies what is another. Exit\n"
-	  "code 0; or 1 with what is wrong, as FILE:LINE:COLUMN: error: lines where it is the text: then\n"
-	  "nothing was changed.\n" },
+	  "The daemon reads its policy and the files of [IDENTITY] again, and applies what is another. What\n"
+	  "is no longer tunnelled goes in clear from then on, which is said. Exit code 0; or 1 with what is\n"
+	  "wrong, as FILE:LINE:COLUMN: error: lines where it is the text: then nothing was changed.\n" },
 	{ "metrics", cmd_metrics, "counters as Prometheus text", "Usage: holdfast [-i INSTANCE] metrics\n" },
 	{ "pki", cmd_pki, "a CA, certificates and a CRL for those who have none",
 	  "Usage: holdfast pki init DIR\n"
