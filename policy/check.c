@@ -147,8 +147,12 @@ static void check_identity(struct draft *draft)
 			given = &draft->keys[needed[i].key];
 	for (size_t i = 0; given && i < sizeof(needed) / sizeof(*needed); i++)
 		if (!draft->keys[needed[i].key].line)
-			report_warning(draft->report, *given, "[IDENTITY] lacks %s: no session can be made",
+			report_warning(draft->report, *given, "[IDENTITY] lacks %s: holdfastd does not start",
 				       needed[i].name);
+	/* With errors, it may stand below the name of a section that is misspelt. */
+	if (!given && !draft->report->errors)
+		report_warning(draft->report, (struct policy_place){ 1, 1 },
+			       "[IDENTITY] lacks Certificate, PrivateKey and TrustAnchors: holdfastd does not start");
 }
 
 /* The first interval within the tunnel's range that another tunnel has, or NULL. */

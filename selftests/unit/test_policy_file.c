@@ -74,6 +74,7 @@ static void test_file(void **state)
 	assert_int_equal(policyfile_load("/dev/null", &policy, &report, error, sizeof(error)), 0);
 	assert_int_equal(policy->n_tunnels, 0);
 	policy_free(policy);
+	policy_report_clear(&report); /* an empty one has no identity */
 
 	write_file(path, faulty, sizeof(faulty) - 1);
 	assert_int_equal(policyfile_load(path, &policy, &report, error, sizeof(error)), -EINVAL);
