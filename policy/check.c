@@ -130,6 +130,22 @@ static void check_heartbeat(struct draft *draft)
 				       draft->keys[DRAFT_KEY_HEARTBEAT].line ? "" : ", which is the default");
 }
 
+/* The specification's default is the one that never notices. Said once: the cause is one line that lacks. */
+static void check_unwatched(struct draft *draft)
+{
+	const struct policy *policy = draft->policy;
+
+	if (draft->keys[DRAFT_KEY_HEARTBEAT].line)
+		return;
+	for (size_t i = 0; i < policy->n_clusters; i++)
+		if (policy->clusters[i].n_gateways > 1) {
+			report_warning(draft->report, policy->clusters[i].place,
+				       "%s has several gateways, but Heartbeat is NONE, the default: a dead one is not noticed",
+				       policy->clusters[i].name);
+			return;
+		}
+}
+
 static void check_identity(struct draft *draft)
 {
 	static const struct {
@@ -226,9 +242,10 @@ int check_draft(struct draft *draft)
 	check_heartbeat(draft);
 	check_identity(draft);
 	err = check_redirects(draft);
-	/* With errors, what is unused or overlaps may only seem so. */
+	/* With errors, what is unused, lacks or overlaps may only seem so. */
 	if (err || draft->report->errors)
 		return err;
+	check_unwatched(draft);
 	err = check_unused_clusters(draft);
 	return err ? err : check_overlaps(draft);
 }

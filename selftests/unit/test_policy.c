@@ -47,28 +47,33 @@ static void check_fixture(const struct fixture *fixture)
 }
 
 #define FIG2_MODEL " <Cluster 1> 200.0.0.252 200.0.0.253 200.0.0.254 T1 10.0.0.1-10.0.0.3 <Cluster 1>"
+#define UNWATCHED "Cluster 1 has several gateways, but Heartbeat is NONE, the default: a dead one is not noticed\n"
 #define C1 "[CLUSTER]\nCluster1=9.9.9.9\n"
 #define C1_MODEL " <Cluster 1> 9.9.9.9"
 
 static const struct fixture good[] = {
 	{ "", "" },
 	{ "\n\n ; nothing\n\t# at all", "" },
-	{ words_figure_2, FIG2_MODEL },
+	{ words_figure_2, FIG2_MODEL, "2:1: W: " UNWATCHED },
+	{ "[CLUSTER]\nCluster 1 = 9.9.9.9\n[TUNNEL]\nTunnel1=9.9.9.8 Cluster 1\nTunnel2=9.9.9.7 Cluster 2\nTunnel3=9.9.9.6 Cluster 3\n"
+	  "[CLUSTER]\nCluster 2 = 1.1.1.1 1.1.1.2\nCluster 3 = 1.1.1.1 1.1.1.2\n[GENERAL]\nHeartbeat = NONE",
+	  C1_MODEL " <Cluster 2> 1.1.1.1 1.1.1.2 <Cluster 3> 1.1.1.1 1.1.1.2 T1 9.9.9.8-9.9.9.8 <Cluster 1>"
+	  " T2 9.9.9.7-9.9.9.7 <Cluster 2> T3 9.9.9.6-9.9.9.6 <Cluster 3>" },
 	/* The specification's other example, with its warning: both tunnels have the same range. */
 	{ "[CLUSTER]\n\nCluster 1 = 143.1.0.64 143.1.1.157\n\n[TUNNEL]\n"
 	  "Tunnel1 = 143.1.0.24 \xe2\x80\x93 143.1.0.30 Cluster 1\nTunnel2 = 143.1.0.24 \xe2\x80\x93 143.1.0.30 143.1.1.160",
 	  " <Cluster 1> 143.1.0.64 143.1.1.157 <143.1.1.160> 143.1.1.160 T1 143.1.0.24-143.1.0.30 <Cluster 1>"
 	  " T2 143.1.0.24-143.1.0.30 <143.1.1.160>",
-	  "7:1: W: Tunnel2 (143.1.0.24 - 143.1.0.30) is never used: Tunnel1 (line 6) covers it and has the lower "
+	  "3:1: W: " UNWATCHED "7:1: W: Tunnel2 (143.1.0.24 - 143.1.0.30) is never used: Tunnel1 (line 6) covers it and has the lower "
 	  "number\n" },
 	/* Blanks, cases, dashes. */
 	{ "[ cluster ]\ncLUSTER1=200.0.0.252 \t200.0.0.253  200.0.0.254;x\n\t[Tunnel]#y\n"
 	  "  TUNNEL  1\t=10.0.0.1-10.0.0.3 cluster1 # z",
-	  FIG2_MODEL },
+	  FIG2_MODEL, "2:1: W: " UNWATCHED },
 	{ "[TUNNEL]\nTunnel1 = 10.0.0.1\xe2\x80\x93" "10.0.0.3 CLUSTER \t 1\n[CLUSTER]\nCluster 01 = 200.0.0.252/32 200.0.0.253 200.0.0.254",
-	  FIG2_MODEL },
+	  FIG2_MODEL, "4:1: W: " UNWATCHED },
 	{ "[TUNNEL]\nTunnel1 = 10.0.0.1 -10.0.0.3 Cluster1\n[CLUSTER]\nCluster 1 = 200.0.0.252 200.0.0.253 200.0.0.254\n",
-	  FIG2_MODEL },
+	  FIG2_MODEL, "4:1: W: " UNWATCHED },
 	/* Line ends, byte order mark, a section twice. */
 	{ "\xef\xbb\xbf[TUNNEL]\r\nTunnel1 = 10.0.0.1 AUTO\r\n\r\n[GENERAL]\r\n[TUNNEL]\r\nTunnel2 = 10.0.0.2 auto\r\n",
 	  " T1 10.0.0.1-10.0.0.1 <AUTO> T2 10.0.0.2-10.0.0.2 <AUTO>" },
