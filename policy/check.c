@@ -146,6 +146,28 @@ static void check_unwatched(struct draft *draft)
 		}
 }
 
+/* All of it can be said, and is dropped: said where it stands, since nothing else tells before packets are missed. */
+static void check_ipv6(struct draft *draft)
+{
+	static const char dropped[] = "IPv6 is not carried yet: what goes to %s is dropped";
+	const struct policy *policy = draft->policy;
+
+	for (size_t i = 0; i < policy->n_tunnels; i++)
+		if (!addr_is_v4(&policy->tunnels[i].range.first))
+			report_warning(draft->report, policy->tunnels[i].place, dropped,
+				       range_text(&policy->tunnels[i].range).s);
+	for (size_t i = 0; i < policy->interface.n_address; i++)
+		if (!addr_is_v4(&policy->interface.address[i].addr))
+			report_warning(draft->report, draft->keys[DRAFT_KEY_ADDRESS], dropped,
+				       prefix_text(&policy->interface.address[i]).s);
+	for (size_t i = 0; i < policy->n_clusters; i++)
+		for (size_t k = 0; k < policy->clusters[i].n_gateways; k++)
+			if (!addr_is_v4(&policy->clusters[i].gateways[k]))
+				report_warning(draft->report, policy->clusters[i].place,
+					       "IPv6 is not carried yet: gateway %s cannot be used",
+					       addr_text(&policy->clusters[i].gateways[k]).s);
+}
+
 static void check_identity(struct draft *draft)
 {
 	static const struct {
@@ -246,6 +268,7 @@ int check_draft(struct draft *draft)
 	if (err || draft->report->errors)
 		return err;
 	check_unwatched(draft);
+	check_ipv6(draft);
 	err = check_unused_clusters(draft);
 	return err ? err : check_overlaps(draft);
 }

@@ -83,12 +83,16 @@ static const struct fixture good[] = {
 	  "Tunnel4=fd00::1-fd00::2 2001:db9::1\nTunnel5=10.2.0.0/32 AUTO",
 	  " <2001:db9::1> 2001:db9::1 T1 10.0.0.0-10.0.0.255 <AUTO>"
 	  " T2 2001:db8::-2001:db8:ffff:ffff:ffff:ffff:ffff:ffff <AUTO> T3 10.1.0.0-10.1.0.255 <AUTO>"
-	  " T4 fd00::1-fd00::2 <2001:db9::1> T5 10.2.0.0-10.2.0.0 <AUTO>" },
+	  " T4 fd00::1-fd00::2 <2001:db9::1> T5 10.2.0.0-10.2.0.0 <AUTO>",
+	  "3:1: W: IPv6 is not carried yet: what goes to 2001:db8:: - 2001:db8:ffff:ffff:ffff:ffff:ffff:ffff is dropped\n"
+	  "5:1: W: IPv6 is not carried yet: what goes to fd00::1 - fd00::2 is dropped\n"
+	  "5:25: W: IPv6 is not carried yet: gateway 2001:db9::1 cannot be used\n" },
 	{ "[TUNNEL]\nTunnel1 = 10.0.0.5/24 AUTO", " T1 10.0.0.0-10.0.0.255 <AUTO>",
 	  "2:11: W: `10.0.0.5/24` lies within a network; taken as 10.0.0.0/24\n" },
 	/* All of IPv6 and all of IPv4 do not overlap. */
 	{ "[TUNNEL]\nTunnel1=::/0 AUTO\nTunnel2=0.0.0.0/0 AUTO",
-	  " T1 ::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff <AUTO> T2 0.0.0.0-255.255.255.255 <AUTO>" },
+	  " T1 ::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff <AUTO> T2 0.0.0.0-255.255.255.255 <AUTO>",
+	  "2:1: W: IPv6 is not carried yet: what goes to :: - ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff is dropped\n" },
 	/* Implicit clusters are shared, also with redirects. */
 	{ "[TUNNEL]\nTunnel1=10.0.0.1 9.9.9.9\nTunnel2=10.0.0.2 9.9.9.9\nTunnel3=10.0.0.3 AUTO\n"
 	  "Redirect Tunnel1 = 8.8.8.8 9.9.9.9\nredirect \t tunnel 2=8.8.8.9 cluster 1\n" C1,
@@ -113,7 +117,8 @@ static const struct fixture good[] = {
 	  "RevocationList = /x=y",
 	  " path0<my certs/node 1.pem> path1<a;b #c .pem> path2<ca#1;2.pem> path3</x=y>" },
 	{ "[INTERFACE]\nUnderlay = eth0 wlan-0.5\nProtected = eth0\nAddress = 10.9.0.5 10.9.1.5/24 fd00::5/64",
-	  " under eth0 under wlan-0.5 protect eth0 addr 10.9.0.5 addr 10.9.1.5/24 addr fd00::5/64" },
+	  " under eth0 under wlan-0.5 protect eth0 addr 10.9.0.5 addr 10.9.1.5/24 addr fd00::5/64",
+	  "4:1: W: IPv6 is not carried yet: what goes to fd00::5/64 is dropped\n" },
 	{ "[PEER]\nPeer1 = 10.9.0.0/24 branch\npeer 2=10.8.0.1 - 10.8.0.3 J\xc3\xb6rg M\xc3\xbcller ; him\n"
 	  "Peer3 = 10.7.0.1 \"; odd\"",
 	  " P1 10.9.0.0-10.9.0.255 <branch> P2 10.8.0.1-10.8.0.3 <J\xc3\xb6rg M\xc3\xbcller> P3 10.7.0.1-10.7.0.1 <; odd>" },
