@@ -65,9 +65,14 @@ on client grep -a -q "session with gateway ${address[$used]} ended" $old || fail
 size=$(on client stat -c %s /run/holdfast/client/log)
 [ "$size" -lt 100000 ] || fail "the log has $size bytes still"
 
+on_background client events.log "$B/holdfast" -i client events --json
+listens() { hf client reload >/dev/null && [ -s "$work/events.log" ]; }
+must 20 "somebody follows the events" listens
 words=$(hf client down) || fail "down: $words"
 grep -q 'in clear, from now on' <<<"$words" || fail "down says: $words"
 must 30 "holdfastd has ended" gone "${daemon[client]}"
+told() { gojq -es 'any(.[]; .event == "stopping")' "$work/events.log" >/dev/null; }
+must 10 "who follows the events is told that it stops" told
 logged client 'goes down: tunnelled destinations are reached in clear' || fail "the client's log does not say that the way is open"
 on client /bin/sh -c 'rm /run/holdfast/client/log /run/holdfast/client/log.old && rmdir /run/holdfast/client /run/holdfast' || fail "more than its log is left in /run"
 for node in client "$used"; do
