@@ -175,7 +175,7 @@ int cmd_metrics(const struct cli *cli, int argc, char **argv)
 	metric_head("certificate_ends_seconds", "gauge", "When our own certificate ends, in seconds since 1970.");
 	if (json_is_integer(value))
 		printf("holdfast_certificate_ends_seconds %lld\n", (long long)json_integer_value(value));
-	metric_head("gate_open", "gauge", "Whether this gateway answers heartbeats and takes clients.");
+	metric_head("gate_open", "gauge", "Whether this gateway answers heartbeats.");
 	printf("holdfast_gate_open %d\n",
 	       !strcmp(text_of(json_object_get(status, "health"), "gate", ""), "open"));
 	metric_head("drops_total", "counter", "Packets dropped, by reason.");

@@ -37,9 +37,12 @@ static const struct {
 	  "Usage: holdfast [-i INSTANCE] failover CLUSTER [GATEWAY]\n\n"
 	  "CLUSTER as `holdfast status` names it, for example \"Cluster 1\". Without GATEWAY: the next one.\n"
 	  "Returns 0 when traffic goes there, 1 when it does not within 10 seconds.\n" },
-	{ "drain", cmd_drain, "this gateway asks its clients to leave, and takes none",
-	  "Usage: holdfast [-i INSTANCE] drain\n" },
-	{ "undrain", cmd_drain, "this gateway takes clients again", "Usage: holdfast [-i INSTANCE] undrain\n" },
+	{ "drain", cmd_drain, "ask clients to leave for another gateway",
+	  "Usage: holdfast [-i INSTANCE] drain\n\n"
+	  "Closes the health gate: heartbeats are not answered, and clients are asked to leave. One that has\n"
+	  "no other gateway stays, and new ones are still taken. `undrain` opens it, and so does a new start.\n" },
+	{ "undrain", cmd_drain, "answer clients' heartbeats again",
+	  "Usage: holdfast [-i INSTANCE] undrain\n\nTakes `drain` back.\n" },
 	{ "reload", cmd_reload, "apply a changed policy, without touching what stays",
 	  "Usage: holdfast [-i INSTANCE] reload\n\n"
 	  "The daemon reads its policy and the files of [IDENTITY] again, and applies what is another. What\n"
