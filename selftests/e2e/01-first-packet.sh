@@ -20,4 +20,10 @@ is client .certificate_ends "$ends" || fail "status: the certificate ends at $(g
 hf client metrics >"$work/metrics" || fail "no metrics"
 grep -qx "holdfast_certificate_ends_seconds $ends" "$work/metrics" || fail "metrics: $(grep certificate "$work/metrics")"
 
+# What programs read is in the manual: each key of the status, the names of drop reasons aside, and each metric.
+page=$(dirname "$0")/../../docs/holdfast.8
+for word in $(get client 'del(.drops) | [.. | objects | keys[]] | unique[]') $(grep -oE '^holdfast_[a-z_]+' "$work/metrics" | sort -u); do
+	grep -qw "$word" "$page" || fail "holdfast(8) does not name $word"
+done
+
 capture_assert_encrypted
