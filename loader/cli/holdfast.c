@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/text.h"
 #include "loader/cli/cli.h"
 
 static const struct {
@@ -109,6 +110,10 @@ int main(int argc, char **argv)
 		case 'V': puts("holdfast " HF_VERSION); return EXIT_SUCCESS;
 		default: fputs("See `holdfast --help`.\n", stderr); return EXIT_FAILURE;
 		}
+	}
+	if (!text_is_instance(cli.instance)) {
+		fputs("holdfast: an instance's name has up to 31 letters, digits, . _ -\n", stderr);
+		return EXIT_FAILURE;
 	}
 	if (optind == argc) {
 		print_usage(stderr);

@@ -30,6 +30,12 @@ grep -q "^$work/wrong.conf:$(wc -l <"$work/wrong.conf"):1: error: " "$work/up.tx
 left client | diff "$work/client.before" - || fail "up with a wrong policy left something (above)"
 ! hf client down 2>"$work/up.txt" || fail "down of what is not up"
 say "not up: $(cat "$work/up.txt")"
+# A name that is no folder's of its own.
+for name in ../x "$(printf '%0245d')"; do
+	! on client "$B/holdfast" -i "$name" up -p "$work/client.conf" 2>"$work/up.txt" || fail "up -i $name"
+	grep -q "^holdfast: an instance's name has" "$work/up.txt" || fail "up -i $name says: $(cat "$work/up.txt")"
+done
+left client | diff "$work/client.before" - || fail "up with a wrong name left something (above)"
 
 words=$(hf client up -v -p "$work/client.conf") || fail "up: $words"
 [[ $words =~ ^instance\ client\ is\ up\ \(pid\ ([0-9]+)\) ]] || fail "up says: $words"
