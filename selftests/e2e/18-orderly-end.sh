@@ -62,6 +62,16 @@ still_moving udp
 probe_end udp
 [ "$(sum udp lost)" = 0 ] || fail "$(sum udp lost) probes lost to an orderly end"
 
+# A gateway that is killed in the half second between: its end is not in order, and `down` does not call it so.
+cut=$(current_node)
+hf "$cut" down >"$work/cut.txt" 2>&1 &
+down=$!
+must 20 "$cut goes down" logged "$cut" 'goes down'
+kill_daemon "$cut"
+! wait "$down" || fail "down of what was killed says: $(cat "$work/cut.txt")"
+grep -q 'died before all was taken down' "$work/cut.txt" || fail "down of what was killed says: $(cat "$work/cut.txt")"
+say "$(cat "$work/cut.txt")"
+
 # The log has grown (by what is written to it here, as another process that has it would): it begins anew, and goes on.
 old=/run/holdfast/client/log.old
 on client /bin/sh -c '{ head -c 1100000 /dev/zero | tr "\\0" .; echo; } >>/run/holdfast/client/log'
