@@ -33,7 +33,9 @@ static const struct {
 	{ "status", cmd_status, "show gateways, sessions, clients and counters",
 	  "Usage: holdfast [-i INSTANCE] status [--json]\n" },
 	{ "events", cmd_events, "follow what happens",
-	  "Usage: holdfast [-i INSTANCE] events [--json]\n\nRuns until interrupted, or until the instance goes down.\n" },
+	  "Usage: holdfast [-i INSTANCE] events [--json]\n\n"
+	  "Runs until interrupted, or until the instance goes down: exit code 0. 1 when it does not run or\n"
+	  "takes no more listeners; 2 when it was cut off: holdfastd has died, or was not read from.\n" },
 	{ "failover", cmd_failover, "move a cluster to another gateway now, without loss",
 	  "Usage: holdfast [-i INSTANCE] failover CLUSTER [GATEWAY]\n\n"
 	  "CLUSTER as `holdfast status` names it, for example \"Cluster 1\". Without GATEWAY: the next one.\n"

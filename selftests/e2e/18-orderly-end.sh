@@ -30,6 +30,12 @@ grep -q "^$work/wrong.conf:$(wc -l <"$work/wrong.conf"):1: error: " "$work/up.tx
 left client | diff "$work/client.before" - || fail "up with a wrong policy left something (above)"
 ! hf client down 2>"$work/up.txt" || fail "down of what is not up"
 say "not up: $(cat "$work/up.txt")"
+for command in 'failover x' events status; do
+	# shellcheck disable=SC2086 # words
+	! hf client $command 2>"$work/up.txt" || fail "$command of what is not up"
+	[ "$(cat "$work/up.txt")" = "holdfast ${command% x}: instance client is not running here; start it with \`holdfast up\`" ] ||
+		fail "$command of what is not up says: $(cat "$work/up.txt")"
+done
 # A name that is no folder's of its own.
 for name in ../x "$(printf '%0245d')"; do
 	! on client "$B/holdfast" -i "$name" up -p "$work/client.conf" 2>"$work/up.txt" || fail "up -i $name"
@@ -81,14 +87,27 @@ on client grep -a -q "session with gateway ${address[$used]} ended" $old || fail
 size=$(on client stat -c %s /run/holdfast/client/log)
 [ "$size" -lt 100000 ] || fail "the log has $size bytes still"
 
-on_background client events.log "$B/holdfast" -i client events --json
-listens() { hf client reload >/dev/null && [ -s "$work/events.log" ]; }
-must 20 "somebody follows the events" listens
+# follow NODE: its events in NODE-events.log, and in NODE-events.status how that ended.
+follow() {
+	on_background "$1" "$1-follow.log" /bin/sh -c '"$0" -i "$1" events --json >"$2.log" 2>"$2.err"; echo $? >"$2.status"' \
+		"$B/holdfast" "$1" "$work/$1-events"
+	must 20 "somebody follows the events of $1" listens "$1"
+}
+listens() { hf "$1" reload >/dev/null && [ -s "$work/$1-events.log" ]; }
+ended_with() { [ "$(cat "$work/$1-events.status" 2>/dev/null)" = "$2" ]; }
+follow client
+for node in "${gateways[@]}"; do
+	[ "$node" = "$used" ] || [ "$node" = "$cut" ] || last=$node
+done
+follow "$last"
+kill_daemon "$last"
+must 10 "who follows the events of $last is cut off" ended_with "$last" 2
+say "$(cat "$work/$last-events.err")"
 words=$(hf client down) || fail "down: $words"
 grep -q 'in clear, from now on' <<<"$words" || fail "down says: $words"
 must 30 "holdfastd has ended" gone "${daemon[client]}"
-told() { gojq -es 'any(.[]; .event == "stopping")' "$work/events.log" >/dev/null; }
-must 10 "who follows the events is told that it stops" told
+must 10 "who follows the events of the client is at an end" ended_with client 0
+gojq -es 'any(.[]; .event == "stopping")' "$work/client-events.log" >/dev/null || fail "and was not told that it stops"
 logged client 'goes down: tunnelled destinations are reached in clear' || fail "the client's log does not say that the way is open"
 on client /bin/sh -c 'rm /run/holdfast/client/log /run/holdfast/client/log.old && rmdir /run/holdfast/client /run/holdfast' || fail "more than its log is left in /run"
 for node in client "$used"; do
