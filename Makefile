@@ -63,8 +63,9 @@ $(DAEMON_O): | $(B)/bpf/holdfast.skel.h
 include selftests/build.mk
 
 # The packages first, by a make of its own: what this one was told about them (pkg-config, bpftool) may be stale.
+# DEPS=build: only what building and installing need, for a machine that is to run Holdfast.
 deps:
-	@selftests/deps
+	@selftests/deps $(DEPS)
 check demo figures faults bench: deps
 	@+$(MAKE) --no-print-directory -j$(shell nproc) $(NEED_$@) SAN=$(SAN) B=$(B)
 	@+B=$(B) $(RUN_$@)
