@@ -91,7 +91,8 @@ install: all
 	ln -sf ../lib/holdfast/holdfastd $(ROOT)/sbin/holdfastd
 	install -m 644 $(MAN5) $(ROOT)/share/man/man5
 	install -m 644 $(MAN8) $(ROOT)/share/man/man8
-	sed 's|/usr/local/|$(PREFIX)/|' packaging/holdfast.service >$(ROOT)/lib/systemd/system/holdfast.service
+	install -m 644 packaging/holdfast.service $(ROOT)/lib/systemd/system
+	sed -i 's|/usr/local/|$(PREFIX)/|' $(patsubst docs/%,$(ROOT)/share/man/man8/%,$(MAN8)) $(ROOT)/lib/systemd/system/holdfast.service
 
 # /etc/holdfast, with policy and keys, is not ours to remove.
 uninstall:
