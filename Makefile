@@ -63,8 +63,9 @@ $(DAEMON_O): | $(B)/bpf/holdfast.skel.h
 include selftests/build.mk
 
 # The packages first, by a make of its own: what this one was told about them (pkg-config, bpftool) may be stale.
+# DEPS=build: only what building and installing need, for a machine that is to run Holdfast.
 deps:
-	@selftests/deps
+	@selftests/deps $(DEPS)
 check demo figures faults bench: deps
 	@+$(MAKE) --no-print-directory -j$(shell nproc) $(NEED_$@) SAN=$(SAN) B=$(B)
 	@+B=$(B) $(RUN_$@)
@@ -90,7 +91,8 @@ install: all
 	ln -sf ../lib/holdfast/holdfastd $(ROOT)/sbin/holdfastd
 	install -m 644 $(MAN5) $(ROOT)/share/man/man5
 	install -m 644 $(MAN8) $(ROOT)/share/man/man8
-	sed 's|/usr/local/|$(PREFIX)/|' packaging/holdfast.service >$(ROOT)/lib/systemd/system/holdfast.service
+	install -m 644 packaging/holdfast.service $(ROOT)/lib/systemd/system
+	sed -i 's|/usr/local/|$(PREFIX)/|' $(patsubst docs/%,$(ROOT)/share/man/man8/%,$(MAN8)) $(ROOT)/lib/systemd/system/holdfast.service
 
 # /etc/holdfast, with policy and keys, is not ours to remove.
 uninstall:

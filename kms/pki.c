@@ -143,6 +143,17 @@ static int save_pair(const char *dir, const char *name, EVP_PKEY *key, X509 *cer
 	return ret;
 }
 
+/* As if it had never been saved: the next try finds nothing that is in its way. */
+static void unsave_pair(const char *dir, const char *name)
+{
+	static const char *const suffixes[] = { ".pem", ".key" };
+	char path[PATH_MAX], error[PKI_ERROR_MAX];
+
+	for (size_t i = 0; i < 2; i++)
+		if (!path_of(path, dir, name, suffixes[i], error))
+			unlink(path);
+}
+
 static FILE *open_file(const char *dir, const char *name, const char *suffix, char *error, int *ret_error)
 {
 	char path[PATH_MAX];
@@ -439,8 +450,11 @@ int pki_init(const char *dir, char error[PKI_ERROR_MAX])
 	ret = refuse_existing(dir, "ca", error);
 	if (!ret)
 		ret = make_authority(dir, &authority, error);
-	if (!ret)
+	if (!ret) {
 		ret = make_crl(dir, &authority, error);
+		if (ret)
+			unsave_pair(dir, "ca");
+	}
 	authority_clear(&authority);
 	return ret;
 }
@@ -466,6 +480,18 @@ static X509 *make_certificate(const struct authority *authority, const char *nam
 	return NULL;
 }
 
+/* Beyond the end of its authority nobody takes it: better said now than noticed then. */
+static int check_end(const struct authority *authority, const X509 *certificate, int days, char *error)
+{
+	const ASN1_TIME *end = X509_get0_notAfter(authority->certificate);
+	int left = 0, seconds;
+
+	if (ASN1_TIME_compare(X509_get0_notAfter(certificate), end) <= 0)
+		return 0;
+	ASN1_TIME_diff(&left, &seconds, NULL, end);
+	return fail(error, -EINVAL, "%d days: the authority itself ends in %d", days, left);
+}
+
 int pki_issue(const char *dir, const char *name, const struct hf_addr *addrs, size_t n, int days,
 	      char error[PKI_ERROR_MAX])
 {
@@ -482,7 +508,9 @@ int pki_issue(const char *dir, const char *name, const struct hf_addr *addrs, si
 		goto out;
 	key = EVP_EC_gen("P-256");
 	certificate = key ? make_certificate(&authority, name, key, addrs, n, days) : NULL;
-	ret = certificate ? save_pair(dir, name, key, certificate, error) : fail_openssl(error, name);
+	ret = certificate ? check_end(&authority, certificate, days, error) : fail_openssl(error, name);
+	if (!ret)
+		ret = save_pair(dir, name, key, certificate, error);
 out:
 	X509_free(certificate);
 	EVP_PKEY_free(key);

@@ -17,7 +17,7 @@
 /*
  * Makes the folder where it is missing, a CA of 20 years in it and an empty
  * revocation list. Returns 0; or -EEXIST when there is one already, or another
- * -errno, with the reason in error.
+ * -errno, with the reason in error: then there is no CA.
  */
 int pki_init(const char *dir, char error[PKI_ERROR_MAX]);
 
@@ -25,9 +25,10 @@ int pki_init(const char *dir, char error[PKI_ERROR_MAX]);
  * Issues a certificate for name (its common name and the files' name: letters,
  * digits, '.', '-', '_') with these addresses as subjectAltName IPs. It serves
  * both ends of a connection; what keeps a client from playing a gateway is that
- * it lacks the gateway's address. Valid for days from now; negative: it has
- * expired already (for tests). Returns 0; or -EEXIST when name has a certificate or key already,
- * or another -errno, with the reason in error.
+ * it lacks the gateway's address. Valid for days from now, not beyond the end of
+ * the CA; negative: it has expired already (for tests). Returns 0; or -EEXIST
+ * when name has a certificate or key already, or another -errno, with the reason
+ * in error.
  */
 int pki_issue(const char *dir, const char *name, const struct hf_addr *addrs, size_t n, int days,
 	      char error[PKI_ERROR_MAX]);

@@ -72,6 +72,15 @@ __attribute__((format(printf, 2, 0))) static void log_va(enum log_level level, c
 	errno = saved;
 }
 
+void log_at(enum log_level level, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	log_va(level, format, args);
+	va_end(args);
+}
+
 #define DEFINE_LOG(name, level)                  \
 	void log_##name(const char *format, ...) \
 	{                                        \

@@ -12,6 +12,9 @@ enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_D
 /* Names the program in each line and sets what is shown: level and more urgent. */
 void log_init(const char *program, enum log_level level);
 
+/* For a level that is not known before; else those below. */
+void log_at(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
 void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_warning(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));

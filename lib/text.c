@@ -69,3 +69,9 @@ void text_make_printable(char *text)
 			*text = '?';
 	}
 }
+
+bool text_is_instance(const char *text)
+{
+	return *text && strlen(text) < 32 && *text != '.' &&
+	       strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == strlen(text);
+}

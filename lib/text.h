@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * Text of unknown origin: whether it is UTF-8 that may be shown on a terminal and
- * put into JSON, and making it so. Pure.
+ * put into JSON, and making it so; whether it can be an instance's name. Pure.
  */
 #ifndef HF_LIB_TEXT_H
 #define HF_LIB_TEXT_H
@@ -20,5 +20,11 @@ bool text_is_printable(const char *text);
 
 /* Puts ? in the place of each byte that is not. */
 void text_make_printable(char *text);
+
+/*
+ * Whether text can name an instance, and so a folder of its own in /run and among the pins: 1 to 31 letters, digits, dots,
+ * hyphens and underscores, no dot first.
+ */
+bool text_is_instance(const char *text);
 
 #endif

@@ -320,6 +320,10 @@ out:
 
 bool daemon_retire(struct daemon *daemon)
 {
+	/* While the loop still turns, so that those who follow the events read it. */
+	if (daemon->ready)
+		eventlog_emit(daemon->log, EVENT_STOPPING, NULL, "instance %s goes down: tunnelled destinations are "
+			      "reached in clear, or not at all, when it has", daemon->config.instance);
 	clusters_say_goodbye(daemon->clusters);
 	gate_drain(daemon->gate, true);
 	return clients_any(daemon->clients);
@@ -331,9 +335,6 @@ void daemon_stop(struct daemon *daemon)
 
 	if (!daemon)
 		return;
-	if (daemon->ready)
-		eventlog_emit(daemon->log, EVENT_STOPPING, NULL, "instance %s goes down: tunnelled destinations are "
-			      "reached in clear, or not at all, from here on", daemon->config.instance);
 	/* Those that have moved may still count on their session here. */
 	if (daemon->ready && !daemon->node.leave)
 		clients_say_goodbye(daemon->clients);

@@ -39,7 +39,8 @@ int daemon_start(struct event_base *base, const struct daemon_config *config, ch
 		 struct daemon **ret_daemon);
 
 /*
- * Says goodbye: clients are asked to leave, gateways to forget us. Returns true
+ * Says goodbye: clients are asked to leave, gateways to forget us, and who
+ * follows the events is told. Once, before daemon_stop(). Returns true
  * when it is worth a moment before daemon_stop(), so that clients can move
  * without loss.
  */

@@ -36,6 +36,8 @@ static json_t *command_status(struct daemon *daemon, const json_t *request)
 	json_t *status;
 
 	status = status_json(&sources);
+	json_object_set_new(status, "certificate_ends",
+			    daemon->not_after ? json_integer((json_int_t)daemon->not_after) : json_null());
 	if (daemon->watch)
 		json_object_set_new(status, "auto", auto_json(daemon));
 	return json_pack("{s:b, s:o}", "ok", 1, "status", status);

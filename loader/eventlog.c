@@ -3,45 +3,47 @@
 
 #include <errno.h>
 #include <stdarg.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
 #include "lib/log.h"
 
-/* quiet: many of them are normal, so they go to the listeners, and to the log only with -v. */
+/*
+ * Debug: many of them are normal, so they go to the listeners, and to the log only with -v. Warning: somebody should look
+ * (journalctl -p warning).
+ */
 static const struct {
 	const char *name;
-	bool quiet;
+	enum log_level level;
 } kinds[EVENT_KINDS] = {
-	[EVENT_STARTED] = { "started", false },
-	[EVENT_ADOPTED] = { "adopted", false },
-	[EVENT_REPLACED] = { "replaced", false },
-	[EVENT_RECONCILED] = { "reconciled", false },
-	[EVENT_SHORTAGE] = { "shortage", false },
-	[EVENT_SHORTAGE_OVER] = { "shortage-over", false },
-	[EVENT_STOPPING] = { "stopping", false },
-	[EVENT_SESSION] = { "session", false },
-	[EVENT_SESSION_ENDED] = { "session-ended", false },
-	[EVENT_REKEY] = { "rekey", true },
-	[EVENT_HEARTBEAT_MISSED] = { "heartbeat-missed", true },
-	[EVENT_GATEWAY_FAILED] = { "gateway-failed", false },
-	[EVENT_SWITCHED] = { "switched", false },
-	[EVENT_FAILOVER] = { "failover", false },
-	[EVENT_FALSE_ALARM] = { "false-alarm", false },
-	[EVENT_UPLINK_SUSPECTED] = { "uplink-suspected", false },
-	[EVENT_ATTEMPT_FAILED] = { "attempt-failed", false },
-	[EVENT_REJECTED] = { "rejected", false },
-	[EVENT_REFUSED] = { "refused", false },
-	[EVENT_CLAIM] = { "claim", false },
-	[EVENT_CLAIM_ENDED] = { "claim-ended", false },
-	[EVENT_GATE] = { "gate", false },
-	[EVENT_AUTO] = { "auto", false },
-	[EVENT_KEY_SERVICE] = { "key-service", false },
-	[EVENT_INADMISSIBLE] = { "inadmissible", false },
-	[EVENT_RELOAD] = { "reload", false },
-	[EVENT_CERTIFICATE] = { "certificate", false },
+	[EVENT_STARTED] = { "started", LOG_LEVEL_INFO },
+	[EVENT_ADOPTED] = { "adopted", LOG_LEVEL_INFO },
+	[EVENT_REPLACED] = { "replaced", LOG_LEVEL_WARNING },
+	[EVENT_RECONCILED] = { "reconciled", LOG_LEVEL_INFO },
+	[EVENT_SHORTAGE] = { "shortage", LOG_LEVEL_WARNING },
+	[EVENT_SHORTAGE_OVER] = { "shortage-over", LOG_LEVEL_INFO },
+	[EVENT_STOPPING] = { "stopping", LOG_LEVEL_INFO },
+	[EVENT_SESSION] = { "session", LOG_LEVEL_INFO },
+	[EVENT_SESSION_ENDED] = { "session-ended", LOG_LEVEL_INFO },
+	[EVENT_REKEY] = { "rekey", LOG_LEVEL_DEBUG },
+	[EVENT_HEARTBEAT_MISSED] = { "heartbeat-missed", LOG_LEVEL_DEBUG },
+	[EVENT_GATEWAY_FAILED] = { "gateway-failed", LOG_LEVEL_WARNING },
+	[EVENT_SWITCHED] = { "switched", LOG_LEVEL_INFO },
+	[EVENT_FAILOVER] = { "failover", LOG_LEVEL_INFO },
+	[EVENT_FALSE_ALARM] = { "false-alarm", LOG_LEVEL_INFO },
+	[EVENT_UPLINK_SUSPECTED] = { "uplink-suspected", LOG_LEVEL_WARNING },
+	[EVENT_ATTEMPT_FAILED] = { "attempt-failed", LOG_LEVEL_INFO },
+	[EVENT_REJECTED] = { "rejected", LOG_LEVEL_WARNING },
+	[EVENT_REFUSED] = { "refused", LOG_LEVEL_INFO },
+	[EVENT_CLAIM] = { "claim", LOG_LEVEL_INFO },
+	[EVENT_CLAIM_ENDED] = { "claim-ended", LOG_LEVEL_INFO },
+	[EVENT_GATE] = { "gate", LOG_LEVEL_INFO },
+	[EVENT_AUTO] = { "auto", LOG_LEVEL_INFO },
+	[EVENT_KEY_SERVICE] = { "key-service", LOG_LEVEL_WARNING },
+	[EVENT_INADMISSIBLE] = { "inadmissible", LOG_LEVEL_WARNING },
+	[EVENT_RELOAD] = { "reload", LOG_LEVEL_INFO },
+	[EVENT_CERTIFICATE] = { "certificate", LOG_LEVEL_WARNING },
 };
 
 struct eventlog {
@@ -86,7 +88,7 @@ void eventlog_emit(struct eventlog *log, enum event_kind kind, json_t *fields, c
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
 
-	(kinds[kind].quiet ? log_debug : log_info)("%s: %s", kinds[kind].name, text);
+	log_at(kinds[kind].level, "%s: %s", kinds[kind].name, text);
 	clock_gettime(CLOCK_REALTIME, &now);
 	event = json_pack("{s:s, s:f, s:s}", "event", kinds[kind].name, "time",
 			  (double)now.tv_sec + (double)now.tv_nsec / 1e9, "text", text);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The health gate of a gateway: whether it answers heartbeats and takes clients.
+ * The health gate of a gateway: whether it answers heartbeats, or asks its clients to leave.
  * Open while every Protected interface has its link and nobody has drained the
  * gateway. The datapath's gate is a time that must be pushed on again and again,
  * so it closes by itself when holdfastd no longer runs.

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "lib/log.h"
+#include "lib/text.h"
 #include "loader/confine.h"
 #include "loader/control.h"
 #include "loader/daemon.h"
@@ -144,12 +145,6 @@ static int check_policy(const char *path)
 	policy_report_clear(&report);
 	policy_free(policy);
 	return err ? EXIT_FAILURE : EXIT_SUCCESS;
-}
-
-static bool valid_instance(const char *name)
-{
-	return *name && strlen(name) < 32 && *name != '.' &&
-	       strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == strlen(name);
 }
 
 /* One daemon an instance: the lock is held for as long as the process lives. */
@@ -283,7 +278,7 @@ int main(int argc, char **argv)
 		}
 	}
 	log_init("holdfastd", program.config.verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
-	if (optind < argc || !valid_instance(program.config.instance)) {
+	if (optind < argc || !text_is_instance(program.config.instance)) {
 		log_error(optind < argc ? "too many arguments" : "an instance's name has up to 31 letters, digits, . _ -");
 		return EXIT_FAILURE;
 	}

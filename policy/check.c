@@ -130,6 +130,44 @@ static void check_heartbeat(struct draft *draft)
 				       draft->keys[DRAFT_KEY_HEARTBEAT].line ? "" : ", which is the default");
 }
 
+/* The specification's default is the one that never notices. Said once: the cause is one line that lacks. */
+static void check_unwatched(struct draft *draft)
+{
+	const struct policy *policy = draft->policy;
+
+	if (draft->keys[DRAFT_KEY_HEARTBEAT].line)
+		return;
+	for (size_t i = 0; i < policy->n_clusters; i++)
+		if (policy->clusters[i].n_gateways > 1) {
+			report_warning(draft->report, policy->clusters[i].place,
+				       "%s has several gateways, but Heartbeat is NONE, the default: a dead one is not noticed",
+				       policy->clusters[i].name);
+			return;
+		}
+}
+
+/* All of it can be said, and is dropped: said where it stands, since nothing else tells before packets are missed. */
+static void check_ipv6(struct draft *draft)
+{
+	static const char dropped[] = "IPv6 is not carried yet: what goes to %s is dropped";
+	const struct policy *policy = draft->policy;
+
+	for (size_t i = 0; i < policy->n_tunnels; i++)
+		if (!addr_is_v4(&policy->tunnels[i].range.first))
+			report_warning(draft->report, policy->tunnels[i].place, dropped,
+				       range_text(&policy->tunnels[i].range).s);
+	for (size_t i = 0; i < policy->interface.n_address; i++)
+		if (!addr_is_v4(&policy->interface.address[i].addr))
+			report_warning(draft->report, draft->keys[DRAFT_KEY_ADDRESS], dropped,
+				       prefix_text(&policy->interface.address[i]).s);
+	for (size_t i = 0; i < policy->n_clusters; i++)
+		for (size_t k = 0; k < policy->clusters[i].n_gateways; k++)
+			if (!addr_is_v4(&policy->clusters[i].gateways[k]))
+				report_warning(draft->report, policy->clusters[i].place,
+					       "IPv6 is not carried yet: gateway %s cannot be used",
+					       addr_text(&policy->clusters[i].gateways[k]).s);
+}
+
 static void check_identity(struct draft *draft)
 {
 	static const struct {
@@ -147,8 +185,12 @@ static void check_identity(struct draft *draft)
 			given = &draft->keys[needed[i].key];
 	for (size_t i = 0; given && i < sizeof(needed) / sizeof(*needed); i++)
 		if (!draft->keys[needed[i].key].line)
-			report_warning(draft->report, *given, "[IDENTITY] lacks %s: no session can be made",
+			report_warning(draft->report, *given, "[IDENTITY] lacks %s: holdfastd does not start",
 				       needed[i].name);
+	/* With errors, it may stand below the name of a section that is misspelt. */
+	if (!given && !draft->report->errors)
+		report_warning(draft->report, (struct policy_place){ 1, 1 },
+			       "[IDENTITY] lacks Certificate, PrivateKey and TrustAnchors: holdfastd does not start");
 }
 
 /* The first interval within the tunnel's range that another tunnel has, or NULL. */
@@ -222,9 +264,11 @@ int check_draft(struct draft *draft)
 	check_heartbeat(draft);
 	check_identity(draft);
 	err = check_redirects(draft);
-	/* With errors, what is unused or overlaps may only seem so. */
+	/* With errors, what is unused, lacks or overlaps may only seem so. */
 	if (err || draft->report->errors)
 		return err;
+	check_unwatched(draft);
+	check_ipv6(draft);
 	err = check_unused_clusters(draft);
 	return err ? err : check_overlaps(draft);
 }

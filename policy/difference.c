@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "policy/model.h"
+#include "policy/wide.h"
 
 /* Clusters, by name: one sorted list of each policy, walked side by side. */
 
@@ -156,6 +157,40 @@ static int compare_entries(const struct policy *old, const struct policy_table *
 	return 0;
 }
 
+/*
+ * How many ranges, each as long as it goes, the old policy tunnels and the new one does not. By addresses, since an entry
+ * that is gone may only have been cut or joined otherwise.
+ */
+static size_t count_opened(const struct policy_table *old, const struct policy_table *new)
+{
+	const struct policy_interval *is = new->intervals, *end = is + new->n_intervals;
+	unsigned __int128 behind = 0; /* the range counted last */
+	size_t count = 0;
+
+	for (size_t o = 0; o < old->n_intervals; o++) {
+		unsigned __int128 at = wide_from_addr(&old->intervals[o].range.first);
+		unsigned __int128 last = wide_from_addr(&old->intervals[o].range.last);
+
+		for (bool whole = false; !whole;) {
+			unsigned __int128 to = last;
+
+			while (is < end && wide_from_addr(&is->range.last) < at)
+				is++;
+			if (is < end && wide_from_addr(&is->range.first) <= at) {
+				to = wide_from_addr(&is->range.last);
+			} else {
+				if (is < end && wide_from_addr(&is->range.first) <= last)
+					to = wide_from_addr(&is->range.first) - 1;
+				count += !count || at != behind;
+				behind = to + 1;
+			}
+			whole = to >= last;
+			at = to + 1;
+		}
+	}
+	return count;
+}
+
 /* The rest. */
 
 static bool same_text(const char *a, const char *b)
@@ -235,6 +270,7 @@ int policy_compare(const struct policy *old, const struct policy_table *old_tabl
 		return err;
 	}
 	count_clusters(old, new, &difference);
+	difference.n_opened = count_opened(old_table, new_table);
 	difference.general = !same_general(&old->general, &new->general);
 	difference.peers = !same_peers(old, new);
 	difference.redirects = !same_redirects(old, new, difference.from);
@@ -344,6 +380,9 @@ void policy_difference_text(const struct policy_difference *difference, char *te
 	*text = '\0';
 	say_counts(text, size, "cluster", &difference->clusters);
 	say_counts(text, size, "tunnel", &difference->tunnels);
+	if (difference->n_opened)
+		say(text, size, "%zu range%s in clear from now on", difference->n_opened,
+		    difference->n_opened == 1 ? " goes" : "s go");
 	for (size_t i = 0; i < sizeof(rest) / sizeof(*rest); i++)
 		if (rest[i].changed)
 			say(text, size, "%s changed", rest[i].what);

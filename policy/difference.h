@@ -27,6 +27,7 @@ struct policy_difference {
 	/* Prefixes of the old table that are not in the new one, ascending: perhaps parts or wholes of those written. */
 	struct hf_prefix *gone;
 	size_t n_gone;
+	size_t n_opened; /* ranges that the old policy tunnels and the new one does not: they go in clear. Exact, parts included */
 	/* For people. A cluster has changed when its gateways or their order have; a tunnel, when range or target have. */
 	struct policy_counts clusters, tunnels;
 	/* Whether anything of these is another. */
@@ -46,7 +47,10 @@ void policy_difference_clear(struct policy_difference *difference);
  */
 int policy_keep_order(const struct policy *old, struct policy *new);
 
-/* In one line, for people: "1 cluster added, 2 tunnels removed, [PEER] changed", or "nothing changed". */
+/*
+ * In one line, for people: "1 cluster added, [PEER] changed", "2 tunnels removed, 1 range goes in clear from now on", or
+ * "nothing changed".
+ */
 void policy_difference_text(const struct policy_difference *difference, char *text, size_t size);
 
 #endif

@@ -98,6 +98,8 @@ int policy_explain(const struct policy *policy, const struct policy_table *table
 	fprintf(out, "%s is tunnelled by Tunnel%u (%s, line %u) to ", addr_text(addr).s, tunnel->number,
 		range_text(&tunnel->range).s, tunnel->place.line);
 	print_target(policy, tunnel, out);
+	if (!addr_is_v4(addr))
+		fprintf(out, "  but IPv6 is not carried yet: what goes there is dropped\n");
 	print_as_gateway(policy, addr, out);
 	return print_losers(policy, tunnel, addr, out);
 }

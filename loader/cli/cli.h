@@ -9,7 +9,9 @@
 #include <jansson.h>
 
 #define CLI_DEFAULT_POLICY "/etc/holdfast/policy.conf"
-#define CLI_NOT_TUNNELLED 2 /* exit code of explain */
+/* Exit codes beside 0 and 1. */
+#define CLI_NOT_TUNNELLED 2 /* of explain */
+#define CLI_CUT_OFF 2	    /* of events: there may have been more */
 
 struct cli {
 	const char *instance;
@@ -45,6 +47,9 @@ const char *cli_help(const char *command);
  * (-ENOENT, -ECONNREFUSED: it does not run). Prints nothing.
  */
 int cli_connect(const char *instance);
+
+/* As cli_connect(), but says on stderr what is wrong and returns -1. */
+int cli_open(const struct cli *cli);
 
 /*
  * Sends request (its reference is taken) and reads the answer. Returns a new

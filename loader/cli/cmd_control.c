@@ -12,19 +12,24 @@
 
 #define MOVED_WITHIN_S 10
 
-/* The gateway in use by a cluster, as text in a new reference; NULL: none, or no answer. */
-static json_t *current_gateway(const struct cli *cli, const char *name)
+/*
+ * The gateway in use by a cluster, as text or null, in a new reference; NULL when there is no such cluster, which the daemon
+ * says of the command itself. False: no answer, and that was said.
+ */
+static bool current_gateway(const struct cli *cli, const char *name, json_t **ret_current)
 {
 	json_t *reply = cli_request(cli, json_pack("{s:s}", "command", "status"));
 	json_t *clusters = json_object_get(json_object_get(reply, "status"), "clusters");
-	json_t *cluster, *found = NULL;
+	json_t *cluster;
+	bool answered = reply;
 	size_t i;
 
+	*ret_current = NULL;
 	json_array_foreach(clusters, i, cluster)
 		if (!strcasecmp(json_string_value(json_object_get(cluster, "name")), name))
-			found = json_incref(json_object_get(cluster, "current"));
+			*ret_current = json_incref(json_object_get(cluster, "current"));
 	json_decref(reply);
-	return found;
+	return answered;
 }
 
 /* Waits until the cluster uses another gateway than before (or `to`). */
@@ -34,10 +39,14 @@ static int wait_moved(const struct cli *cli, const char *name, const json_t *bef
 
 	while (clock_now_ns() < end) {
 		struct timespec pause = { .tv_nsec = 20000000 };
-		json_t *now = current_gateway(cli, name);
-		const char *text = json_string_value(now);
-		bool moved = text && (to ? !strcmp(text, to) : !json_equal(now, before));
+		const char *text;
+		json_t *now;
+		bool moved;
 
+		if (!current_gateway(cli, name, &now))
+			return EXIT_FAILURE;
+		text = json_string_value(now);
+		moved = text && (to ? !strcmp(text, to) : !json_equal(now, before));
 		if (moved)
 			printf("%s uses %s\n", name, text);
 		json_decref(now);
@@ -56,7 +65,8 @@ int cmd_failover(const struct cli *cli, int argc, char **argv)
 
 	if (argc < 2 || argc > 3)
 		return cli_usage(cli);
-	before = current_gateway(cli, argv[1]);
+	if (!current_gateway(cli, argv[1], &before))
+		return EXIT_FAILURE;
 	request = json_pack("{s:s, s:s}", "command", "failover", "cluster", argv[1]);
 	if (argc == 3)
 		json_object_set_new(request, "gateway", json_string(argv[2]));

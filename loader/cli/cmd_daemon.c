@@ -5,6 +5,7 @@
 #include <libgen.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -184,8 +185,22 @@ int cmd_up(const struct cli *cli, int argc, char **argv)
 	return err == -ECHILD ? EXIT_FAILURE : cli_error(cli, "not ready after %d s", UP_WITHIN_S);
 }
 
+/*
+ * The lock's file, by which a start is told from another: 0 when there is none. It is removed last of all when everything
+ * is taken down in order, and stays with what a daemon leaves that was killed.
+ */
+static ino_t lock_of(const struct cli *cli)
+{
+	char path[128];
+	struct stat st;
+
+	snprintf(path, sizeof(path), CONTROL_RUN_ROOT "/%s/lock", cli->instance);
+	return stat(path, &st) ? 0 : st.st_ino;
+}
+
 int cmd_down(const struct cli *cli, int argc, char **argv)
 {
+	ino_t lock = lock_of(cli);
 	json_t *reply;
 	pid_t pid;
 	__u64 end;
@@ -199,15 +214,16 @@ int cmd_down(const struct cli *cli, int argc, char **argv)
 	json_decref(reply);
 	for (end = clock_now_ns() + DOWN_WITHIN_S * CLOCK_NS_PER_S; clock_now_ns() < end;) {
 		struct timespec pause = { .tv_nsec = 20000000 };
-		char path[64];
+		bool dead = kill(pid, 0); /* first: it may end between the two */
 
-		/* Gone, or ended and not yet waited for by its parent. */
-		snprintf(path, sizeof(path), CONTROL_RUN_ROOT "/%s/lock", cli->instance);
-		if (kill(pid, 0) || access(path, F_OK)) {
+		if (!lock || lock_of(cli) != lock) {
 			printf("instance %s is down: what it tunnelled goes the ordinary way, in clear, from now on\n",
 			       cli->instance);
 			return EXIT_SUCCESS;
 		}
+		if (dead)
+			return cli_error(cli, "instance %s (pid %d) died before all was taken down: what is left of it stays "
+					 "closed; take it up, and down again", cli->instance, (int)pid);
 		nanosleep(&pause, NULL);
 	}
 	return cli_error(cli, "instance %s (pid %d) is still there after %d s", cli->instance, (int)pid, DOWN_WITHIN_S);

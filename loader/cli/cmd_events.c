@@ -5,10 +5,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "loader/cli/cli.h"
+#include "loader/control.h"
 
 static void print_event(const json_t *event, bool json)
 {
@@ -28,33 +30,53 @@ static void print_event(const json_t *event, bool json)
 	fflush(stdout);
 }
 
+/* Prints until the connection ends. */
+static int follow(const struct cli *cli, FILE *stream, bool json)
+{
+	bool taken = false, stopping = false;
+	char *line = NULL;
+	size_t size = 0;
+
+	while (getline(&line, &size, stream) > 0) {
+		json_t *event = json_loads(line, 0, NULL);
+		const char *name = json_string_value(json_object_get(event, "event"));
+
+		taken |= json_is_true(json_object_get(event, "ok"));
+		if (name)
+			print_event(event, json);
+		stopping |= name && !strcmp(name, "stopping");
+		json_decref(event);
+	}
+	free(line);
+	if (stopping)
+		return EXIT_SUCCESS;
+	if (!taken)
+		return cli_error(cli, "instance %s takes no more listeners: %d at once", cli->instance, CONTROL_CLIENTS_MAX);
+	cli_error(cli, "cut off: holdfastd has died, or this was read too slowly");
+	return CLI_CUT_OFF;
+}
+
 int cmd_events(const struct cli *cli, int argc, char **argv)
 {
 	bool json = argc == 2 && !strcmp(argv[1], "--json");
-	char *line = NULL;
-	size_t size = 0;
+	static const char request[] = "{\"command\":\"events\"}\n";
 	FILE *stream;
-	int fd;
+	int fd, status;
 
 	if (argc != 1 + json)
 		return cli_usage(cli);
-	fd = cli_connect(cli->instance);
+	fd = cli_open(cli);
 	if (fd < 0)
-		return cli_error(cli, "instance %s: %s; is it up?", cli->instance, strerror(-fd));
-	stream = fdopen(fd, "r+");
-	if (!stream || fputs("{\"command\":\"events\"}\n", stream) < 0 || fflush(stream)) {
+		return EXIT_FAILURE;
+	/* One that is not taken is hung up on, perhaps already: that is read below. */
+	send(fd, request, sizeof(request) - 1, MSG_NOSIGNAL);
+	stream = fdopen(fd, "r");
+	if (!stream) {
 		cli_error(cli, "%s", strerror(errno));
 		close(fd);
 		return EXIT_FAILURE;
 	}
-	while (getline(&line, &size, stream) > 0) {
-		json_t *event = json_loads(line, 0, NULL);
-
-		if (json_object_get(event, "event"))
-			print_event(event, json);
-		json_decref(event);
-	}
-	free(line);
+	status = follow(cli, stream, json);
 	fclose(stream);
-	return EXIT_SUCCESS;
+	return status;
 }

@@ -10,6 +10,7 @@
 
 #define ADDRESSES_MAX 64
 #define DAYS_DEFAULT 365
+#define DAYS_MAX 36500
 
 static int report(const struct cli *cli, int err, const char *error)
 {
@@ -39,11 +40,13 @@ static int run_issue(const struct cli *cli, int argc, char **argv)
 
 		if (!strcmp(argv[i], "--ip")) {
 			in_ip = true;
-		} else if (!strcmp(argv[i], "--days") && i + 1 < argc) {
+		} else if (!strcmp(argv[i], "--days")) {
+			if (i + 1 == argc)
+				return cli_error(cli, "--days needs a number");
 			days = strtol(argv[++i], &end, 10);
 			in_ip = false;
-			if (*end || days < -36500 || days > 36500)
-				return cli_error(cli, "--days %s: not a number of days", argv[i]);
+			if (end == argv[i] || *end || days < 1 || days > DAYS_MAX)
+				return cli_error(cli, "--days %s: not a number of days, 1 to %d", argv[i], DAYS_MAX);
 		} else if (!in_ip) {
 			return cli_usage(cli);
 		} else if (n == ADDRESSES_MAX || addr_parse(argv[i], strlen(argv[i]), &addrs[n])) {

@@ -171,7 +171,11 @@ int cmd_metrics(const struct cli *cli, int argc, char **argv)
 	print_gateway_metrics(json_object_get(status, "clusters"), "session_bytes_out", "bytes_out");
 	metric_head("clients", "gauge", "Clients with a session.");
 	printf("holdfast_clients %zu\n", json_array_size(json_object_get(status, "clients")));
-	metric_head("gate_open", "gauge", "Whether this gateway answers heartbeats and takes clients.");
+	value = json_object_get(status, "certificate_ends");
+	metric_head("certificate_ends_seconds", "gauge", "When our own certificate ends, in seconds since 1970.");
+	if (json_is_integer(value))
+		printf("holdfast_certificate_ends_seconds %lld\n", (long long)json_integer_value(value));
+	metric_head("gate_open", "gauge", "Whether this gateway answers heartbeats.");
 	printf("holdfast_gate_open %d\n",
 	       !strcmp(text_of(json_object_get(status, "health"), "gate", ""), "open"));
 	metric_head("drops_total", "counter", "Packets dropped, by reason.");

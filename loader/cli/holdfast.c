@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/text.h"
 #include "loader/cli/cli.h"
 
 static const struct {
@@ -21,7 +22,8 @@ static const struct {
 	{ "down", cmd_down, "take everything down in order",
 	  "Usage: holdfast [-i INSTANCE] down\n\n"
 	  "Takes the tunnels down and leaves nothing behind. What they carried goes the ordinary way, in\n"
-	  "clear, from then on: this is the only command that opens that way.\n" },
+	  "clear, from then on. So it does after SIGTERM (`systemctl stop`), and, for what a changed policy\n"
+	  "no longer tunnels, after `reload`.\n" },
 	{ "check", cmd_check, "check a policy file",
 	  "Usage: holdfast check FILE\n\n"
 	  "Exit code 0, or 1 with FILE:LINE:COLUMN: error: lines on stderr. Warnings do not fail.\n" },
@@ -31,19 +33,24 @@ static const struct {
 	{ "status", cmd_status, "show gateways, sessions, clients and counters",
 	  "Usage: holdfast [-i INSTANCE] status [--json]\n" },
 	{ "events", cmd_events, "follow what happens",
-	  "Usage: holdfast [-i INSTANCE] events [--json]\n\nRuns until interrupted, or until the instance goes down.\n" },
+	  "Usage: holdfast [-i INSTANCE] events [--json]\n\n"
+	  "Runs until interrupted, or until the instance goes down: exit code 0. 1 when it does not run or\n"
+	  "takes no more listeners; 2 when it was cut off: holdfastd has died, or was not read from.\n" },
 	{ "failover", cmd_failover, "move a cluster to another gateway now, without loss",
 	  "Usage: holdfast [-i INSTANCE] failover CLUSTER [GATEWAY]\n\n"
 	  "CLUSTER as `holdfast status` names it, for example \"Cluster 1\". Without GATEWAY: the next one.\n"
 	  "Returns 0 when traffic goes there, 1 when it does not within 10 seconds.\n" },
-	{ "drain", cmd_drain, "this gateway asks its clients to leave, and takes none",
-	  "Usage: holdfast [-i INSTANCE] drain\n" },
-	{ "undrain", cmd_drain, "this gateway takes clients again", "Usage: holdfast [-i INSTANCE] undrain\n" },
+	{ "drain", cmd_drain, "ask clients to leave for another gateway",
+	  "Usage: holdfast [-i INSTANCE] drain\n\n"
+	  "Closes the health gate: heartbeats are not answered, and clients are asked to leave. One that has\n"
+	  "no other gateway stays, and new ones are still taken. `undrain` opens it, and so does a new start.\n" },
+	{ "undrain", cmd_drain, "answer clients' heartbeats again",
+	  "Usage: holdfast [-i INSTANCE] undrain\n\nTakes `drain` back.\n" },
 	{ "reload", cmd_reload, "apply a changed policy, without touching what stays",
 	  "Usage: holdfast [-i INSTANCE] reload\n\n"
-	  "The daemon reads its policy and the files of [IDENTITY] again, and applies what is another. Exit\n"
-	  "code 0; or 1 with what is wrong, as FILE:LINE:COLUMN: error: lines where it is the text: then\n"
-	  "nothing was changed.\n" },
+	  "The daemon reads its policy and the files of [IDENTITY] again, and applies what is another. What\n"
+	  "is no longer tunnelled goes in clear from then on, which is said. Exit code 0; or 1 with what is\n"
+	  "wrong, as FILE:LINE:COLUMN: error: lines where it is the text: then nothing was changed.\n" },
 	{ "metrics", cmd_metrics, "counters as Prometheus text", "Usage: holdfast [-i INSTANCE] metrics\n" },
 	{ "pki", cmd_pki, "a CA, certificates and a CRL for those who have none",
 	  "Usage: holdfast pki init DIR\n"
@@ -105,6 +112,10 @@ int main(int argc, char **argv)
 		case 'V': puts("holdfast " HF_VERSION); return EXIT_SUCCESS;
 		default: fputs("See `holdfast --help`.\n", stderr); return EXIT_FAILURE;
 		}
+	}
+	if (!text_is_instance(cli.instance)) {
+		fputs("holdfast: an instance's name has up to 31 letters, digits, . _ -\n", stderr);
+		return EXIT_FAILURE;
 	}
 	if (optind == argc) {
 		print_usage(stderr);

@@ -45,39 +45,44 @@ int cli_connect(const char *instance)
 	return err;
 }
 
-static json_t *say_unreachable(const struct cli *cli, int err)
+int cli_open(const struct cli *cli)
 {
-	if (err == -ENOENT || err == -ECONNREFUSED)
+	int fd = cli_connect(cli->instance);
+
+	if (fd >= 0)
+		return fd;
+	if (fd == -ENOENT || fd == -ECONNREFUSED)
 		cli_error(cli, "instance %s is not running here; start it with `holdfast up`", cli->instance);
-	else if (err == -EACCES || err == -EPERM)
+	else if (fd == -EACCES || fd == -EPERM)
 		cli_error(cli, "not allowed to talk to instance %s: use sudo", cli->instance);
 	else
-		cli_error(cli, "instance %s: %s", cli->instance, strerror(-err));
-	return NULL;
+		cli_error(cli, "instance %s: %s", cli->instance, strerror(-fd));
+	return -1;
 }
 
 json_t *cli_request(const struct cli *cli, json_t *request)
 {
-	int fd = cli_connect(cli->instance);
+	int fd = cli_open(cli);
 	char *text = json_dumps(request, JSON_COMPACT);
 	json_t *reply = NULL;
 	FILE *stream = NULL;
 
 	json_decref(request);
-	if (fd < 0) {
-		say_unreachable(cli, fd);
+	if (fd < 0)
 		goto out;
-	}
-	stream = fdopen(fd, "r+");
-	if (!stream || !text || fprintf(stream, "%s\n", text) < 0 || fflush(stream)) {
+	stream = fdopen(fd, "r");
+	if (!stream || !text) {
 		cli_error(cli, "instance %s: %s", cli->instance, strerror(errno));
 		goto out;
 	}
+	/* Whoever is one too many is hung up on, perhaps already: that is read below. */
+	send(fd, text, strlen(text), MSG_NOSIGNAL);
+	send(fd, "\n", 1, MSG_NOSIGNAL);
 	reply = json_loadf(stream, JSON_DISABLE_EOF_CHECK, NULL);
 	if (json_object_get(reply, "report"))
 		fputs(json_string_value(json_object_get(reply, "report")), stderr);
 	if (!reply) {
-		cli_error(cli, "instance %s did not answer: is it going down?", cli->instance);
+		cli_error(cli, "instance %s did not answer: is it going down, or asked too much at once?", cli->instance);
 	} else if (!json_is_true(json_object_get(reply, "ok"))) {
 		const char *error = json_string_value(json_object_get(reply, "error"));
 

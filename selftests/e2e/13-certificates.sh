@@ -2,10 +2,21 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # An expired certificate, a client's certificate posing as a gateway, another CA: each refused, with a clear event.
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/certify.inc"
 
 topology_up
 pki
-"$B/holdfast" pki issue "$work/pki" expired --ip 200.0.0.252 --days -1 >/dev/null
+for days in "" 0 -5 1x 36501 8000; do
+	! "$B/holdfast" pki issue "$work/pki" expired --ip 200.0.0.252 --days "$days" 2>"$work/pki.txt" ||
+		fail "a certificate for \"$days\" days"
+	say "$(cat "$work/pki.txt")"
+done
+! "$B/holdfast" pki issue "$work/pki" expired --ip 200.0.0.252 --days 2>"$work/pki.txt" || fail "a certificate for no days"
+grep -q 'days needs a number' "$work/pki.txt" || fail "pki issue says: $(cat "$work/pki.txt")"
+"$B/holdfast" pki issue "$work/pki" expired --ip 200.0.0.252 >/dev/null
+authority
+certificate expired -60
+mv "$work/pki/expired.pem.new" "$work/pki/expired.pem"
 "$B/holdfast" pki init "$work/otherpki" >/dev/null
 "$B/holdfast" pki issue "$work/otherpki" g254 --ip 200.0.0.254 >/dev/null
 chmod -R a+rX "$work/pki" "$work/otherpki"

@@ -30,6 +30,18 @@ grep -q "^$work/wrong.conf:$(wc -l <"$work/wrong.conf"):1: error: " "$work/up.tx
 left client | diff "$work/client.before" - || fail "up with a wrong policy left something (above)"
 ! hf client down 2>"$work/up.txt" || fail "down of what is not up"
 say "not up: $(cat "$work/up.txt")"
+for command in 'failover x' events status; do
+	# shellcheck disable=SC2086 # words
+	! hf client $command 2>"$work/up.txt" || fail "$command of what is not up"
+	[ "$(cat "$work/up.txt")" = "holdfast ${command% x}: instance client is not running here; start it with \`holdfast up\`" ] ||
+		fail "$command of what is not up says: $(cat "$work/up.txt")"
+done
+# A name that is no folder's of its own.
+for name in ../x "$(printf '%0245d')"; do
+	! on client "$B/holdfast" -i "$name" up -p "$work/client.conf" 2>"$work/up.txt" || fail "up -i $name"
+	grep -q "^holdfast: an instance's name has" "$work/up.txt" || fail "up -i $name says: $(cat "$work/up.txt")"
+done
+left client | diff "$work/client.before" - || fail "up with a wrong name left something (above)"
 
 words=$(hf client up -v -p "$work/client.conf") || fail "up: $words"
 [[ $words =~ ^instance\ client\ is\ up\ \(pid\ ([0-9]+)\) ]] || fail "up says: $words"
@@ -56,6 +68,16 @@ still_moving udp
 probe_end udp
 [ "$(sum udp lost)" = 0 ] || fail "$(sum udp lost) probes lost to an orderly end"
 
+# A gateway that is killed in the half second between: its end is not in order, and `down` does not call it so.
+cut=$(current_node)
+hf "$cut" down >"$work/cut.txt" 2>&1 &
+down=$!
+must 20 "$cut goes down" logged "$cut" 'goes down'
+kill_daemon "$cut"
+! wait "$down" || fail "down of what was killed says: $(cat "$work/cut.txt")"
+grep -q 'died before all was taken down' "$work/cut.txt" || fail "down of what was killed says: $(cat "$work/cut.txt")"
+say "$(cat "$work/cut.txt")"
+
 # The log has grown (by what is written to it here, as another process that has it would): it begins anew, and goes on.
 old=/run/holdfast/client/log.old
 on client /bin/sh -c '{ head -c 1100000 /dev/zero | tr "\\0" .; echo; } >>/run/holdfast/client/log'
@@ -65,9 +87,27 @@ on client grep -a -q "session with gateway ${address[$used]} ended" $old || fail
 size=$(on client stat -c %s /run/holdfast/client/log)
 [ "$size" -lt 100000 ] || fail "the log has $size bytes still"
 
+# follow NODE: its events in NODE-events.log, and in NODE-events.status how that ended.
+follow() {
+	on_background "$1" "$1-follow.log" /bin/sh -c '"$0" -i "$1" events --json >"$2.log" 2>"$2.err"; echo $? >"$2.status"' \
+		"$B/holdfast" "$1" "$work/$1-events"
+	must 20 "somebody follows the events of $1" listens "$1"
+}
+listens() { hf "$1" reload >/dev/null && [ -s "$work/$1-events.log" ]; }
+ended_with() { [ "$(cat "$work/$1-events.status" 2>/dev/null)" = "$2" ]; }
+follow client
+for node in "${gateways[@]}"; do
+	[ "$node" = "$used" ] || [ "$node" = "$cut" ] || last=$node
+done
+follow "$last"
+kill_daemon "$last"
+must 10 "who follows the events of $last is cut off" ended_with "$last" 2
+say "$(cat "$work/$last-events.err")"
 words=$(hf client down) || fail "down: $words"
 grep -q 'in clear, from now on' <<<"$words" || fail "down says: $words"
 must 30 "holdfastd has ended" gone "${daemon[client]}"
+must 10 "who follows the events of the client is at an end" ended_with client 0
+gojq -es 'any(.[]; .event == "stopping")' "$work/client-events.log" >/dev/null || fail "and was not told that it stops"
 logged client 'goes down: tunnelled destinations are reached in clear' || fail "the client's log does not say that the way is open"
 on client /bin/sh -c 'rm /run/holdfast/client/log /run/holdfast/client/log.old && rmdir /run/holdfast/client /run/holdfast' || fail "more than its log is left in /run"
 for node in client "$used"; do

@@ -68,7 +68,7 @@ is client '.clusters[1].current' 200.0.0.252 || fail "the new cluster does not u
 # And fewer. What is no longer tunnelled goes the ordinary way; nothing is sent there, for the capture's sake.
 client_policy defer=3 response=1 cluster='200.0.0.252 200.0.0.253' tunnels='Tunnel 1 = 10.0.0.1 Cluster 1'
 kill -HUP "${daemon[client]}" # the signal does the same
-must 20 "SIGHUP reloads" grep -q 'reloaded: 1 cluster removed, 2 tunnels removed' "$work/client-daemon.log"
+must 20 "SIGHUP reloads" grep -q 'reloaded: 1 cluster removed, 2 tunnels removed, 1 range goes in clear from now on' "$work/client-daemon.log"
 same_spis 'fewer tunnels'
 leads_to 10.0.0.2 wan0 && leads_to 10.0.0.3 wan0 || fail "what is no longer tunnelled does not go the ordinary way"
 leads_to 10.0.0.1 hf0 || fail "10.0.0.1 is no longer tunnelled"

@@ -123,6 +123,42 @@ static void cannot_touch_files_of_others(void **state)
 	run_case(loses_the_files_of_others);
 }
 
+/* What systemd leaves is what is kept at the start: nothing that is needed lacks under it, and nothing is there for nothing. */
+static void unit_leaves_what_is_kept(void **state)
+{
+	static const struct {
+		const char *name;
+		int capability;
+	} names[] = {
+		{ "CAP_NET_ADMIN", CAP_NET_ADMIN }, { "CAP_NET_RAW", CAP_NET_RAW },
+		{ "CAP_NET_BIND_SERVICE", CAP_NET_BIND_SERVICE }, { "CAP_BPF", CAP_BPF },
+		{ "CAP_PERFMON", CAP_PERFMON }, { "CAP_SYS_ADMIN", CAP_SYS_ADMIN }, { "CAP_SETUID", CAP_SETUID },
+		{ "CAP_SETGID", CAP_SETGID }, { "CAP_SETPCAP", CAP_SETPCAP }, { "CAP_KILL", CAP_KILL },
+		{ "CAP_DAC_READ_SEARCH", CAP_DAC_READ_SEARCH },
+	};
+	static const char setting[] = "CapabilityBoundingSet=";
+	FILE *unit = fopen("packaging/holdfast.service", "re");
+	unsigned long long left = 0;
+	char line[512];
+
+	assert_non_null(unit);
+	while (fgets(line, sizeof(line), unit)) {
+		if (strncmp(line, setting, sizeof(setting) - 1))
+			continue;
+		for (char *word = strtok(line + sizeof(setting) - 1, " \n"); word; word = strtok(NULL, " \n")) {
+			size_t i = 0;
+
+			while (i < sizeof(names) / sizeof(names[0]) && strcmp(names[i].name, word))
+				i++;
+			if (i == sizeof(names) / sizeof(names[0]))
+				fail_msg("holdfastd does not keep %s", word);
+			left |= BIT(names[i].capability);
+		}
+	}
+	fclose(unit);
+	assert_int_equal(left, RUNNING | BIT(CAP_DAC_READ_SEARCH));
+}
+
 /* A folder of somebody else's, closed to all others. */
 static int make_private(void **state)
 {
@@ -155,6 +191,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(keeps_only_what_it_needs),
 		cmocka_unit_test(cannot_touch_files_of_others),
+		cmocka_unit_test(unit_leaves_what_is_kept),
 	};
 
 	log_init("test", LOG_LEVEL_ERROR);

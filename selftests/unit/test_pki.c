@@ -241,6 +241,35 @@ static void says_what_is_missing(void **state)
 	assert_non_null(strstr(error, "ca.pem"));
 }
 
+static void issues_nothing_that_outlives_the_ca(void **state)
+{
+	struct hf_addr one = addr("10.0.0.1");
+
+	assert_int_equal(pki_issue(dir, "late", &one, 1, 20 * 365 + 1, error), -EINVAL);
+	assert_non_null(strstr(error, "7301 days: the authority itself ends in 7"));
+	assert_int_equal(access(path("late.key"), F_OK), -1);
+	issue("late", "10.0.0.1", 20 * 365 - 1);
+}
+
+/* The list cannot be written: there is no authority then, and none that is in the way of the next try. */
+static void makes_a_whole_ca_or_none(void **state)
+{
+	char folder[300], list[320], name[320];
+
+	snprintf(folder, sizeof(folder), "%s/half", dir);
+	snprintf(list, sizeof(list), "%s/crl.pem", folder);
+	assert_int_equal(mkdir(folder, 0700), 0);
+	assert_int_equal(mkdir(list, 0700), 0);
+	assert_true(pki_init(folder, error) < 0);
+	assert_non_null(strstr(error, list));
+	snprintf(name, sizeof(name), "%s/ca.pem", folder);
+	assert_int_equal(access(name, F_OK), -1);
+	snprintf(name, sizeof(name), "%s/ca.key", folder);
+	assert_int_equal(access(name, F_OK), -1);
+	assert_int_equal(rmdir(list), 0);
+	assert_int_equal(pki_init(folder, error), 0);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -252,6 +281,8 @@ int main(void)
 		cmocka_unit_test(overwrites_nothing),
 		cmocka_unit_test(refuses_names_that_are_no_files),
 		cmocka_unit_test(says_what_is_missing),
+		cmocka_unit_test(issues_nothing_that_outlives_the_ca),
+		cmocka_unit_test(makes_a_whole_ca_or_none),
 	};
 
 	return cmocka_run_group_tests_name("pki", tests, make_ca, remove_ca);

@@ -52,7 +52,7 @@ static const struct {
 	{ "a tunnel and its gateway more", BASE, BASE "Tunnel 4 = 10.5.0.0/16 200.0.0.7\n",
 	  "1 cluster added, 1 tunnel added; +10.5.0.0/16 (4); from 0 1 2 new" },
 	{ "the reverse", BASE "Tunnel 4 = 10.5.0.0/16 200.0.0.7\n", BASE,
-	  "1 cluster removed, 1 tunnel removed; -10.5.0.0/16; from 0 1 2" },
+	  "1 cluster removed, 1 tunnel removed, 1 range goes in clear from now on; -10.5.0.0/16; from 0 1 2" },
 	{ "another gateway in a cluster", BASE,
 	  "[CLUSTER]\nCluster 1 = 200.0.0.1 200.0.0.8\nCluster 2 = 200.0.0.3\n"
 	  "[TUNNEL]\nTunnel 1 = 10.0.0.0/24 Cluster 1\nTunnel 2 = 10.0.1.0/24 Cluster 2\nTunnel 3 = 10.9.9.9 200.0.0.9\n",
@@ -63,6 +63,17 @@ static const struct {
 	  "2 tunnels changed; +10.0.0.0/24 (1) +10.0.1.0/24 (2); from 0 1 2" },
 	{ "a narrower one cuts a wider one", BASE, BASE "Tunnel 4 = 10.0.0.128/25 200.0.0.9\n",
 	  "1 tunnel added; +10.0.0.0/25 (1) +10.0.0.128/25 (4) -10.0.0.0/24; from 0 1 2" },
+	{ "one range for two", BASE,
+	  "[CLUSTER]\nCluster 1 = 200.0.0.1 200.0.0.2\nCluster 2 = 200.0.0.3\n"
+	  "[TUNNEL]\nTunnel 1 = 10.0.0.0/23 Cluster 1\nTunnel 3 = 10.9.9.9 200.0.0.9\nTunnel 4 = 10.7.0.0/16 Cluster 2\n",
+	  "1 tunnel added, 1 tunnel removed, 1 tunnel changed; +10.0.0.0/23 (1) +10.7.0.0/16 (4) -10.0.0.0/24 -10.0.1.0/24; "
+	  "from 0 1 2" },
+	{ "holes in the middle", "[TUNNEL]\nTunnel 1 = 10.0.0.0/24 200.0.0.9\n",
+	  "[TUNNEL]\nTunnel 1 = 10.0.0.0/26 200.0.0.9\nTunnel 2 = 10.0.0.96/27 200.0.0.9\n",
+	  "1 tunnel added, 1 tunnel changed, 2 ranges go in clear from now on; +10.0.0.0/26 (1) +10.0.0.96/27 (2) -10.0.0.0/24; "
+	  "from 0" },
+	{ "up to the last address there is", "[TUNNEL]\nTunnel 1 = ff00::/8 200.0.0.9\n", "[TUNNEL]\nTunnel 1 = ff00::/9 200.0.0.9\n",
+	  "1 tunnel changed, 1 range goes in clear from now on; +ff00::/9 (1) -ff00::/8; from 0" },
 	{ "a cluster with another number is another one", "[CLUSTER]\nCluster 1 = 200.0.0.1\n[TUNNEL]\nTunnel 1 = 10.0.0.1 Cluster 1\n",
 	  "[CLUSTER]\nCluster 2 = 200.0.0.1\n[TUNNEL]\nTunnel 1 = 10.0.0.1 Cluster 2\n",
 	  "1 cluster added, 1 cluster removed, 1 tunnel changed; +10.0.0.1 (1); from new" },
@@ -81,7 +92,7 @@ static const struct {
 	{ "the port", BASE, BASE "[INTERFACE]\nKeyServicePort = 7547\n", "KeyServicePort changed; from 0 1 2" },
 	{ "AUTO", BASE, BASE "Tunnel 4 = 10.8.0.0/16 AUTO\n", "1 tunnel added; +10.8.0.0/16 (4); from 0 1 2" },
 	{ "nothing left", BASE, "[GENERAL]\n",
-	  "3 clusters removed, 3 tunnels removed; -10.0.0.0/24 -10.0.1.0/24 -10.9.9.9; from" },
+	  "3 clusters removed, 3 tunnels removed, 2 ranges go in clear from now on; -10.0.0.0/24 -10.0.1.0/24 -10.9.9.9; from" },
 };
 
 static void print_difference(const struct policy_difference *difference, const struct parsed *new, FILE *out)
@@ -212,6 +223,22 @@ static struct hf_addr host(unsigned int i)
 	return (struct hf_addr){ .b = { [10] = 0xff, 0xff, 10, 0, 0, (__u8)i } };
 }
 
+/* How many runs of addresses the old policy tunnels and the new one does not. */
+static size_t runs_opened(const struct parsed *old, const struct parsed *new)
+{
+	bool before = false;
+	size_t n = 0;
+
+	for (unsigned int a = 0; a < 64; a++) {
+		struct hf_addr addr = host(a);
+		bool opened = policy_table_find(old->table, &addr) && !policy_table_find(new->table, &addr);
+
+		n += opened && !before;
+		before = opened;
+	}
+	return n;
+}
+
 /*
  * Written first, then removed: at the end the look-ups are the new policy's, and at no moment between is there an address
  * which that one tunnels and nothing leads anywhere.
@@ -229,6 +256,7 @@ static void test_leads_there(void **state)
 		struct policy_difference difference;
 
 		assert_int_equal(policy_compare(old.policy, old.table, new.policy, new.table, &difference), 0);
+		assert_int_equal(difference.n_opened, runs_opened(&old, &new));
 		map.n = 0;
 		for (size_t i = 0; i < old.table->n_entries; i++)
 			map_set(&map, &old.table->entries[i]);

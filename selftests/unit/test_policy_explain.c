@@ -51,6 +51,9 @@ static void test_explain(void **state)
 		      "this order)\n"
 		      "  Tunnel3 (10.0.0.2 - 10.0.0.3, line 8) also covers it, but is wider\n"
 		      "  Tunnel1 (10.0.0.0 - 10.255.255.255, line 6) also covers it, but is wider\n");
+	check_explain(overlaps, "2001:db8::1", 0,
+		      "2001:db8::1 is tunnelled by Tunnel5 (:: - ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff, line 11) to 9.9.9.7\n"
+		      "  but IPv6 is not carried yet: what goes there is dropped\n");
 	/* All of IPv6 is no tunnel of an IPv4 address. */
 	check_explain(overlaps, "11.0.0.1", -ENOENT, "11.0.0.1 is not tunnelled: no tunnel covers it\n");
 }

@@ -74,6 +74,7 @@ static void test_file(void **state)
 	assert_int_equal(policyfile_load("/dev/null", &policy, &report, error, sizeof(error)), 0);
 	assert_int_equal(policy->n_tunnels, 0);
 	policy_free(policy);
+	policy_report_clear(&report); /* an empty one has no identity */
 
 	write_file(path, faulty, sizeof(faulty) - 1);
 	assert_int_equal(policyfile_load(path, &policy, &report, error, sizeof(error)), -EINVAL);
@@ -92,11 +93,42 @@ static void test_file(void **state)
 	unlink(path);
 }
 
+/* The manual page's examples are policies, and who follows one has named the revocation list. */
+static void test_examples(void **state)
+{
+	static const char begin[] = ".Bd -literal -offset indent\n[", end[] = "\n.Ed\n";
+	struct policy_report report = { .messages = NULL };
+	char page[65536];
+	FILE *file = fopen("docs/holdfast-policy.5", "re");
+	size_t n = 0;
+
+	assert_non_null(file);
+	page[fread(page, 1, sizeof(page) - 1, file)] = '\0';
+	fclose(file);
+	for (char *at = page; (at = strstr(at, begin)); n++) {
+		struct policy *policy = NULL;
+		char *last;
+
+		at += sizeof(begin) - 2;
+		last = strstr(at, end);
+		assert_non_null(last);
+		if (policy_parse(at, (size_t)(last + 1 - at), &report, &policy))
+			fail_msg("%.*s\n%s", (int)(last - at), at, report.messages[0].text);
+		if (policy->identity.certificate && !policy->identity.revocation_list)
+			fail_msg("%.*s\nnames no RevocationList", (int)(last - at), at);
+		policy_free(policy);
+		policy_report_clear(&report);
+		at = last;
+	}
+	assert_int_equal(n, 5);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_shuffle),
 		cmocka_unit_test(test_file),
+		cmocka_unit_test(test_examples),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

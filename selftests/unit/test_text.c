@@ -39,9 +39,21 @@ static void cleans_text(void **state)
 	}
 }
 
+static void knows_instances(void **state)
+{
+	static const char *const good[] = { "default", "a", "A.b_c-9", "-", "abcdefghijklmnopqrstuvwxyz01234" };
+	static const char *const bad[] = { "", ".", "..", "../x", "a/b", "a b", "a\n", "caf\xc3\xa9", ".hidden",
+					   "abcdefghijklmnopqrstuvwxyz012345" };
+
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+		assert_true(text_is_instance(good[i]));
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_false(text_is_instance(bad[i]));
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(cleans_text) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(cleans_text), cmocka_unit_test(knows_instances) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
