@@ -138,6 +138,8 @@ static void pending_clear(struct peer *peer)
 /* Who has dialled has confirmed, and may be sent to in the new way already: that is heard until the next exchange. */
 static void pending_drop(struct peer *peer)
 {
+	if (!peer->pending)
+		return;
 	if (peer->up && peer->pending->role == KMS_INITIATOR)
 		peer_fade_inbound(peer, &peer->pending->local, peer->pending->spi_in, clock_now_ns());
 	else
@@ -178,44 +180,53 @@ struct peer *peer_new(struct peers *peers, const struct kms_session *session)
 	return peer;
 }
 
+/* What is sent to the peer, and comes from it, is between these ends from now on. */
+static int set_ends(struct peer *peer, const struct kms_session *session)
+{
+	struct node *node = peer->peers->node;
+	struct xfrm_peer ends = { .local = session->local, .remote = session->remote, .if_id = peer->if_id };
+	int err = xfrm_policy_add(node->xfrm, &ends);
+
+	return err ? err : datapath_set_peer(node->dp, peer->if_id, &session->remote, peer->role);
+}
+
+/* All of the first half that can fail. On failure what the peer had is as it was. */
+static int install_inbound(struct peer *peer, const struct kms_session *session, const struct xfrm_limits *limits)
+{
+	struct peers *peers = peer->peers;
+	int err = session->encapsulation == KMS_ENCAP_UDP ? peers_need_encap(peers, &session->local) : 0;
+
+	if (!err)
+		err = add_state(peers, peer->if_id, session, limits, XFRM_WAY_IN);
+	if (err)
+		return err;
+	err = set_ends(peer, session);
+	if (!err)
+		return 0;
+	xfrm_state_delete(peers->node->xfrm, &session->local, session->spi_in);
+	if (peer->pending)
+		set_ends(peer, peer->pending);
+	return err;
+}
+
 int peers_install(struct peers *peers, struct peer *known, const struct kms_session *session,
 		  struct peer **ret_peer)
 {
 	struct peer *peer = known ? known : peer_new(peers, session);
-	struct xfrm_peer ends;
-	struct xfrm_limits limits;
-	struct kms_session *copy;
-	int err = 0;
+	struct kms_session *copy = secret_alloc(sizeof(*copy));
+	struct xfrm_limits limits = peers_draw_limits(&peers->limits);
+	int err = peer && copy ? 0 : -ENOMEM;
 
-	if (!peer)
-		return -ENOMEM;
-	copy = secret_alloc(sizeof(*copy));
-	if (!copy) {
-		err = -ENOMEM;
+	if (err)
 		goto out;
-	}
-	if (peer->pending)
-		pending_drop(peer); /* the newer exchange wins */
 	*copy = *session;
 	/* Its port is known from the session before, where something on the way translates it. */
 	if (session->encapsulation == KMS_ENCAP_UDP && peer->up && peer->port && addr_equal(&peer->remote, &session->remote))
 		copy->remote_port = peer->port;
-	if (session->encapsulation == KMS_ENCAP_UDP)
-		err = peers_need_encap(peers, &session->local);
+	err = install_inbound(peer, copy, &limits);
 	if (err)
 		goto out;
-	limits = peers_draw_limits(&peers->limits);
-	err = add_state(peers, peer->if_id, copy, &limits, XFRM_WAY_IN);
-	if (err)
-		goto out;
-	ends = (struct xfrm_peer){ .local = session->local, .remote = session->remote, .if_id = peer->if_id };
-	err = xfrm_policy_add(peers->node->xfrm, &ends);
-	if (!err)
-		err = datapath_set_peer(peers->node->dp, peer->if_id, &session->remote, peer->role);
-	if (err) {
-		xfrm_state_delete(peers->node->xfrm, &session->local, session->spi_in);
-		goto out;
-	}
+	pending_drop(peer); /* the newer exchange wins, now that it is there */
 	peer->pending = copy;
 	peer->pending_id = session->id;
 	peer->pending_limits = limits;
@@ -228,7 +239,7 @@ int peers_install(struct peers *peers, struct peer *known, const struct kms_sess
 	return 0;
 out:
 	secret_free(copy, sizeof(*copy));
-	if (!known) {
+	if (peer && !known) {
 		xfrm_policy_delete(peers->node->xfrm, peer->if_id);
 		datapath_del_peer(peers->node->dp, peer->if_id);
 		peer_unlink(peer);

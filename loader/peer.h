@@ -109,8 +109,9 @@ struct peer *peers_next(struct peers *peers, struct peer *peer);
 
 /*
  * First half of a session: inbound state, policies, entries in the maps. peer
- * NULL: a new one. The outbound half waits, with its key, for peers_activate().
- * Returns 0 and the peer, or -errno with nothing changed.
+ * NULL: a new one. The outbound half waits, with its key, for peers_activate(). An
+ * exchange that waited already has been overtaken. Returns 0 and the peer, or
+ * -errno with nothing changed: -EEXIST where its SPI is that of another state.
  */
 int peers_install(struct peers *peers, struct peer *peer, const struct kms_session *session,
 		  struct peer **ret_peer);
@@ -124,7 +125,7 @@ __u64 peers_pending_request(const struct peer *peer);
 /* Whether the other end dialled for the waiting session. */
 bool peers_pending_by_peer(const struct peer *peer);
 
-/* Takes back peers_install(). A peer that has no other session is removed: then true is returned. */
+/* Takes back peers_install(), if that is not done already. A peer that has no other session is removed: then true is returned. */
 bool peers_abandon(struct peer *peer);
 
 /* Removes the peer with its states, policies and entries. */

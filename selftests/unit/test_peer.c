@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Peers and clients over a kernel that keeps what they make, and fails where it is told to: halves of sessions that come,
+ * are overtaken, and break off, at each step; and what is left of them.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "selftests/unit/peer_kernel.h"
+
+#include "lib/log.h"
+#include "policy/policy.h"
+
+#define IDENTITY "[IDENTITY]\nCertificate = null\nPrivateKey = null\nTrustAnchors = null\n"
+#define GATEWAYS "[CLUSTER]\nCluster1 = 192.0.2.9\n[TUNNEL]\nTunnel1 = 10.0.0.0/24 Cluster1\n"
+
+static struct policy *policy, *without_peers;
+static struct policy_table *table, *table_without;
+static struct node node;
+static struct event_base *base;
+static struct peers *peers;
+static struct clients *clients;
+static struct eventlog *events;
+static unsigned int renewals_wanted, ended;
+
+static struct hf_addr v4(const char *text)
+{
+	return addr_from_be32(inet_addr(text));
+}
+
+static void on_expiry(void *context, struct peer *peer, bool renew)
+{
+	renewals_wanted += renew;
+	ended += !renew;
+}
+
+static bool slot_is_taken(void *context, __u32 slot)
+{
+	return false;
+}
+
+static int start(void **state)
+{
+	struct clients_config config = { .node = &node, .first_slot = 2, .slot_is_taken = slot_is_taken };
+
+	memset(&kernel, 0, sizeof(kernel));
+	memset(&node, 0, sizeof(node));
+	renewals_wanted = ended = 0;
+	base = event_base_new();
+	assert_int_equal(eventlog_new(&events), 0);
+	assert_int_equal(peers_new(base, &node, on_expiry, NULL, &peers), 0);
+	config.base = base;
+	config.peers = peers;
+	config.log = events;
+	config.policy = policy;
+	config.table = table;
+	assert_int_equal(clients_new(&config, &clients), 0);
+	return 0;
+}
+
+/* Whatever a test did: nothing of it is left. */
+static int stop(void **state)
+{
+	clients_free(clients);
+	peers_free(peers);
+	assert_int_equal(kernel_count_states(), 0);
+	assert_int_equal(kernel_count(kernel.policies) + kernel_count(kernel.peers) + kernel_count(kernel.outer) +
+			 kernel_count(kernel.sessions), 0);
+	eventlog_free(events);
+	event_base_free(base);
+	return 0;
+}
+
+static void parse(const char *text, struct policy **ret_policy, struct policy_table **ret_table)
+{
+	struct policy_report report = { 0 };
+
+	assert_int_equal(policy_parse(text, strlen(text), &report, ret_policy), 0);
+	assert_int_equal(policy_compile(*ret_policy, ret_table), 0);
+	policy_report_clear(&report);
+}
+
+static int set_up(void **state)
+{
+	log_init("test", LOG_LEVEL_ERROR);
+	parse(IDENTITY GATEWAYS "[PEER]\nPeer1 = 10.7.0.0/16 alice\n", &policy, &table);
+	parse(IDENTITY GATEWAYS, &without_peers, &table_without);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	policy_table_free(table);
+	policy_table_free(table_without);
+	policy_free(policy);
+	policy_free(without_peers);
+	return 0;
+}
+
+/* The number is the KMS's, and makes the SPIs. */
+static struct kms_session session_of(enum kms_role role, __u32 number)
+{
+	struct kms_session session = {
+		.id = number, .local = v4("192.0.2.1"), .remote = v4("203.0.113.5"), .spi_in = 0x1000 + number,
+		.spi_out = 0x2000 + number, .lifetime_s = 600, .role = (__u8)role, .algorithm = KMS_AES_256_GCM,
+		.encapsulation = KMS_ENCAP_ESP, .key_len = 36, .proven = 1, .n_inner = 1, .name = "alice",
+	};
+
+	session.inner[0] = (struct hf_prefix){ .addr = v4("10.7.0.0"), .len = 120 };
+	return session;
+}
+
+/* alice dials us. */
+static struct kms_session alice(__u32 number)
+{
+	return session_of(KMS_RESPONDER, number);
+}
+
+/* Somebody else with this state. */
+static void take_spi(const struct hf_addr *local, __u32 spi)
+{
+	struct xfrm_state_spec spec = { .way = XFRM_WAY_IN, .local = *local, .spi = spi };
+
+	assert_int_equal(__wrap_xfrm_state_add(NULL, &spec), 0);
+}
+
+static void give_spi(const struct hf_addr *local, __u32 spi)
+{
+	__wrap_xfrm_state_delete(NULL, local, spi);
+}
+
+static struct peer *pending(__u32 number)
+{
+	return peers_by_pending(peers, number);
+}
+
+static void bring_up(const struct kms_session *session)
+{
+	assert_int_equal(clients_install(clients, session), 0);
+	assert_non_null(pending((__u32)session->id));
+	assert_int_equal(clients_activate(clients, pending((__u32)session->id)), 0);
+}
+
+static bool is_there(const struct hf_addr *dst, __u32 spi)
+{
+	return kernel_state(dst, spi);
+}
+
+/* ---- the first half, failing at each step ---- */
+
+/* An exchange that cannot be installed takes nothing from the one that waits. */
+static void keeps_the_half_that_waits(void **state)
+{
+	struct kms_session first = alice(1), second = alice(2);
+	struct kms_session udp = alice(3);
+
+	assert_int_equal(clients_install(clients, &first), 0);
+	take_spi(&second.local, second.spi_in);
+	assert_int_equal(clients_install(clients, &second), -EEXIST);
+	give_spi(&second.local, second.spi_in);
+	second.spi_in = first.spi_in;
+	assert_int_equal(clients_install(clients, &second), -EEXIST);
+	udp.encapsulation = KMS_ENCAP_UDP;
+	kernel.fail_at = kernel.calls + 1; /* port 4500 */
+	assert_int_equal(clients_install(clients, &udp), -ENOMEM);
+	assert_non_null(pending(1));
+	assert_true(is_there(&first.local, first.spi_in));
+	assert_int_equal(clients_activate(clients, pending(1)), 0);
+}
+
+/* And what waits goes as it came, by a reload as well. */
+static void gives_up_the_half_that_waits(void **state)
+{
+	struct kms_session first = alice(1), second = alice(2);
+
+	assert_int_equal(clients_install(clients, &first), 0);
+	take_spi(&second.local, second.spi_in);
+	assert_int_equal(clients_install(clients, &second), -EEXIST);
+	give_spi(&second.local, second.spi_in);
+	clients_change_policy(clients, without_peers, table_without);
+	assert_null(peers_next(peers, NULL));
+	assert_false(clients_any(clients));
+	assert_int_equal(kernel_count(kernel.tunnels) + kernel_count(kernel.routes) + kernel_count(kernel.members), 0);
+}
+
+/* One that is overtaken before it was up: only the newer one waits. */
+static void the_newer_exchange_wins(void **state)
+{
+	struct kms_session first = alice(1), second = alice(2);
+
+	assert_int_equal(clients_install(clients, &first), 0);
+	assert_int_equal(clients_install(clients, &second), 0);
+	assert_null(pending(1));
+	assert_non_null(pending(2));
+	assert_false(is_there(&first.local, first.spi_in));
+	assert_int_equal(clients_activate(clients, pending(2)), 0);
+	assert_int_equal(kernel_count_states(), 2);
+}
+
+enum before { NOBODY, WAITING, UP, BEFORES };
+
+/* Each call to the kernel fails once, for whoever is there: then all is as it was, and the next exchange comes to its end. */
+static void fails_at_any_step(enum before before, unsigned int step, bool *ret_failed)
+{
+	struct kms_session first = alice(1), second = alice(2), third = alice(3);
+	const struct hf_addr elsewhere = v4("198.51.100.66");
+	struct peer *peer;
+	int err;
+
+	if (before == WAITING)
+		assert_int_equal(clients_install(clients, &first), 0);
+	else if (before == UP)
+		bring_up(&first);
+	second.remote = elsewhere;
+	second.encapsulation = KMS_ENCAP_UDP;
+	kernel.fail_at = kernel.calls + step;
+	err = clients_install(clients, &second);
+	*ret_failed = err;
+	assert_true(!err || err == -ENOMEM);
+	peer = peers_next(peers, NULL);
+	if (err && before == NOBODY)
+		assert_null(peer);
+	if (err)
+		assert_false(is_there(&second.local, second.spi_in));
+	if (before == UP) {
+		assert_true(peer->up && addr_equal(&peer->remote, &first.remote));
+		assert_true(is_there(&first.local, first.spi_in) && is_there(&first.remote, first.spi_out));
+	}
+	if (err && before == WAITING && pending(1))
+		assert_true(addr_equal(&kernel_entry(kernel.policies, peer->if_id, NULL)->addr, &first.remote));
+	kernel.fail_at = 0;
+	bring_up(&third);
+	peer = peers_next(peers, NULL);
+	assert_null(peers_next(peers, peer));
+	assert_true(peer->up && peer->spi_in == third.spi_in && !peer->pending);
+	assert_true(addr_equal(&kernel_entry(kernel.policies, peer->if_id, NULL)->addr, &third.remote));
+	clients_session_end(clients, peer, "the test is over");
+	assert_false(clients_any(clients));
+	assert_int_equal(kernel_count(kernel.tunnels) + kernel_count(kernel.routes) + kernel_count(kernel.members), 0);
+}
+
+static void installs_whole_or_not_at_all(void **state)
+{
+	for (enum before before = NOBODY; before < BEFORES; before++) {
+		bool failed = true;
+		unsigned int step = 1;
+
+		for (; failed; step++) {
+			fails_at_any_step(before, step, &failed);
+			stop(state);
+			start(state);
+		}
+		assert_true(step > 5);
+	}
+}
+
+int main(void)
+{
+#define CASE(name) cmocka_unit_test_setup_teardown(name, start, stop)
+	const struct CMUnitTest tests[] = {
+		CASE(keeps_the_half_that_waits),
+		CASE(gives_up_the_half_that_waits),
+		CASE(the_newer_exchange_wins),
+		CASE(installs_whole_or_not_at_all),
+	};
+
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}
