@@ -147,16 +147,21 @@ static struct owed *find_session(struct keyservice *service, const struct keywor
 
 static void on_activate(struct keyservice *service, struct keyworker *worker, const void *body)
 {
-	struct owed *owed = find_session(service, worker, body);
+	struct kms_failure failure = { .error = ECANCELED, .text = "its session could not be activated" };
+	struct owed *owed = find_session(service, worker, body), *request;
 	__u64 session;
 
 	if (!owed)
 		return;
 	session = owed->session;
+	request = keyaccount_own_request(&service->account, owed->worker, owed->answers);
+	failure.request = request ? request->request : 0;
 	admission_activated(service->admission, session);
-	keyservice_settle(service, keyaccount_own_request(&service->account, owed->worker, owed->answers));
+	keyservice_settle(service, request);
 	keyservice_settle(service, owed);
-	service->calls.activate(service->context, session);
+	/* To the worker the request has been answered: it says no more of it. */
+	if (service->calls.activate(service->context, session) && failure.request)
+		service->calls.rejected(service->context, &failure);
 }
 
 static void on_abandon(struct keyservice *service, struct keyworker *worker, const void *body)
