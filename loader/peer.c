@@ -135,15 +135,17 @@ static void pending_clear(struct peer *peer)
 	peer->pending_id = 0;
 }
 
-/* Who has dialled has confirmed, and may be sent to in the new way already: that is heard until the next exchange. */
+/* Who has dialled has confirmed, and may be sent to in the new way already: that is heard until the next exchange, which is not left to whoever began this one. */
 static void pending_drop(struct peer *peer)
 {
 	if (!peer->pending)
 		return;
-	if (peer->up && peer->pending->role == KMS_INITIATOR)
+	if (peer->up && peer->pending->role == KMS_INITIATOR) {
 		peer_fade_inbound(peer, &peer->pending->local, peer->pending->spi_in, clock_now_ns());
-	else
+		peer_renew_soon(peer);
+	} else {
 		xfrm_state_delete(peer->peers->node->xfrm, &peer->pending->local, peer->pending->spi_in);
+	}
 	pending_clear(peer);
 }
 

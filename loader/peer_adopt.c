@@ -136,6 +136,7 @@ static int sweep_state(void *context, const struct xfrm_found *state)
 		return xfrm_state_delete(sweep->peers->node->xfrm, &state->dst, state->spi);
 	/* Of an exchange under way, or one that was replaced: the run before has not said which. */
 	peer_fade_inbound(peer, &state->dst, state->spi, clock_now_ns());
+	peer_renew_soon(peer);
 	return 0;
 }
 

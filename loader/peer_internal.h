@@ -59,6 +59,9 @@ struct xfrm_limits peers_draw_limits(const struct peers_limits *limits);
 /* New keys are due then. */
 void peer_expiry_after(struct peer *peer, __u64 wait_ns);
 
+/* And soon: the two ends may not be agreed on which keys are in use, and unused states do not stay for long. */
+void peer_renew_soon(struct peer *peer);
+
 /* The same, by the session's age. */
 void peer_set_expiry(struct peer *peer);
 

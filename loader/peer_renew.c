@@ -50,6 +50,11 @@ void peer_expiry_after(struct peer *peer, __u64 wait_ns)
 	event_add(peer->expiry, &tv);
 }
 
+void peer_renew_soon(struct peer *peer)
+{
+	peer_expiry_after(peer, RENEW_AGAIN_MIN_NS);
+}
+
 /* The time that new keys are due: by our own policy, but before the end that was agreed on. */
 void peer_set_expiry(struct peer *peer)
 {

@@ -145,6 +145,34 @@ static void bring_up(const struct kms_session *session)
 	assert_int_equal(clients_activate(clients, pending((__u32)session->id)), 0);
 }
 
+/* We dial this gateway. */
+static struct peer *dial(struct peer *known, __u32 number)
+{
+	struct kms_session session = session_of(KMS_INITIATOR, number);
+	struct peer *peer;
+
+	assert_int_equal(peers_install(peers, known, &session, &peer), 0);
+	return peer;
+}
+
+static struct peer *gateway_up(__u32 number)
+{
+	struct peer *peer = dial(NULL, number);
+
+	assert_int_equal(peers_activate(peer), 0);
+	return peer;
+}
+
+/* How long until new keys are wanted, in ms. */
+static long long due_ms(const struct peer *peer)
+{
+	struct timeval due, now;
+
+	assert_true(event_pending(peer->expiry, EV_TIMEOUT, &due));
+	gettimeofday(&now, NULL);
+	return (due.tv_sec - now.tv_sec) * 1000LL + (due.tv_usec - now.tv_usec) / 1000;
+}
+
 static bool is_there(const struct hf_addr *dst, __u32 spi)
 {
 	return kernel_state(dst, spi);
@@ -258,6 +286,44 @@ static void installs_whole_or_not_at_all(void **state)
 	}
 }
 
+/* ---- what heals a session of which the two ends use different keys ---- */
+
+/* DONE was lost: the other end uses the new keys, whoever asked for them. */
+static void begins_anew_after_a_broken_renewal(void **state)
+{
+	struct peer *peer = gateway_up(1);
+
+	assert_true(due_ms(peer) > 60000);
+	dial(peer, 2);
+	assert_false(peers_abandon(peer));
+	assert_true(is_there(&peer->local, 0x1002));
+	assert_in_range(due_ms(peer), 0, 1000);
+	/* The next one comes through. */
+	dial(peer, 3);
+	assert_int_equal(peers_activate(peer), 0);
+	assert_true(due_ms(peer) > 60000);
+	/* Overtaken is broken off, too. */
+	dial(peer, 4);
+	dial(peer, 5);
+	assert_in_range(due_ms(peer), 0, 1000);
+}
+
+/* The same, and killed: nobody knows what the state is for. */
+static void begins_anew_after_a_crash_in_a_renewal(void **state)
+{
+	struct peer *peer = gateway_up(1);
+	struct kms_session session = session_of(KMS_INITIATOR, 2);
+	struct xfrm_state_spec left = { .way = XFRM_WAY_IN, .local = session.local, .remote = session.remote,
+					.spi = session.spi_in, .if_id = peer->if_id };
+	size_t n;
+
+	assert_int_equal(__wrap_xfrm_state_add(NULL, &left), 0);
+	assert_int_equal(peers_sweep(peers, &n), 0);
+	assert_int_equal(n, 1);
+	assert_true(is_there(&session.local, session.spi_in));
+	assert_in_range(due_ms(peer), 0, 1000);
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, start, stop)
@@ -266,6 +332,8 @@ int main(void)
 		CASE(gives_up_the_half_that_waits),
 		CASE(the_newer_exchange_wins),
 		CASE(installs_whole_or_not_at_all),
+		CASE(begins_anew_after_a_broken_renewal),
+		CASE(begins_anew_after_a_crash_in_a_renewal),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
