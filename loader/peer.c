@@ -182,17 +182,20 @@ struct peer *peer_new(struct peers *peers, const struct kms_session *session)
 	return peer;
 }
 
-/* What is sent to the peer, and comes from it, is between these ends from now on. */
-static int set_ends(struct peer *peer, const struct kms_session *session)
+/* What goes to the peer goes between these ends from now on. */
+static int set_ends(struct peer *peer, const struct hf_addr *local, const struct hf_addr *remote)
 {
 	struct node *node = peer->peers->node;
-	struct xfrm_peer ends = { .local = session->local, .remote = session->remote, .if_id = peer->if_id };
+	struct xfrm_peer ends = { .local = *local, .remote = *remote, .if_id = peer->if_id };
 	int err = xfrm_policy_add(node->xfrm, &ends);
 
-	return err ? err : datapath_set_peer(node->dp, peer->if_id, &session->remote, peer->role);
+	return err ? err : datapath_set_peer(node->dp, peer->if_id, remote, peer->role);
 }
 
-/* All of the first half that can fail. On failure what the peer had is as it was. */
+/*
+ * All of the first half that can fail. On failure what the peer had is as it was. The policies of a session that is up
+ * let the new inbound state through as well, and lead out where they did, until the exchange has come to its end.
+ */
 static int install_inbound(struct peer *peer, const struct kms_session *session, const struct xfrm_limits *limits)
 {
 	struct peers *peers = peer->peers;
@@ -202,12 +205,12 @@ static int install_inbound(struct peer *peer, const struct kms_session *session,
 		err = add_state(peers, peer->if_id, session, limits, XFRM_WAY_IN);
 	if (err)
 		return err;
-	err = set_ends(peer, session);
+	err = peer->up ? 0 : set_ends(peer, &session->local, &session->remote);
 	if (!err)
 		return 0;
 	xfrm_state_delete(peers->node->xfrm, &session->local, session->spi_in);
 	if (peer->pending)
-		set_ends(peer, peer->pending);
+		set_ends(peer, &peer->pending->local, &peer->pending->remote);
 	return err;
 }
 
@@ -282,10 +285,30 @@ bool peers_pending_by_peer(const struct peer *peer)
 	return peer->pending && peer->pending->role == KMS_RESPONDER;
 }
 
+/*
+ * The outbound state. Where one is in use already, the policies are written anew even if the ends are the same: from
+ * 6.13 on the kernel looks among the states that a policy has used before it looks for the one that was added last
+ * (pol->state_cache_list in xfrm_state_find()).
+ */
+static int install_outbound(struct peer *peer)
+{
+	const struct kms_session *session = peer->pending;
+	int err = add_state(peer->peers, peer->if_id, session, &peer->pending_limits, XFRM_WAY_OUT);
+
+	if (err || !peer->up)
+		return err;
+	err = set_ends(peer, &session->local, &session->remote);
+	if (!err)
+		return 0;
+	xfrm_state_delete(peer->peers->node->xfrm, &session->remote, session->spi_out);
+	set_ends(peer, &peer->local, &peer->remote);
+	return err;
+}
+
 int peers_activate(struct peer *peer)
 {
 	const struct peer before = *peer;
-	int err = add_state(peer->peers, peer->if_id, peer->pending, &peer->pending_limits, XFRM_WAY_OUT);
+	int err = install_outbound(peer);
 
 	if (err)
 		return err;

@@ -278,7 +278,9 @@ static int build_policy_add(const void *context, size_t i, struct netlink_reques
 	put_unlimited(&info->lft);
 	tmpl.id.proto = IPPROTO_ESP;
 	tmpl.id.daddr = to_xfrm(direction->outward ? &peer->remote : &peer->local);
-	tmpl.saddr = to_xfrm(direction->outward ? &peer->local : &peer->remote);
+	/* Inward from anywhere: a state is the peer's by reqid and if_id, and two of them may be of two addresses. */
+	if (direction->outward)
+		tmpl.saddr = to_xfrm(&peer->local);
 	tmpl.family = family_of(&peer->local);
 	tmpl.reqid = peer->if_id;
 	tmpl.mode = XFRM_MODE_TUNNEL;

@@ -58,7 +58,8 @@ struct xfrm_state_spec {
  * routed past the tunnel's own rule, and does not copy the inner packets' DSCP. -EEXIST: a state with this destination and
  * SPI exists, and is left as it was; states cannot be replaced (design: add the
  * new one under its new SPI, then delete the old one). Among several outbound
- * states of one if_id the kernel takes the one added last, to the second.
+ * states of one if_id the kernel takes the one added last, to the second; from 6.13 on, of those that the policy has not
+ * been used with before, only once it is written anew.
  * -EINVAL also for a key of another length than the algorithm's, an if_id
  * outside of the range, or an SPI that ESP reserves.
  */
@@ -94,8 +95,9 @@ struct xfrm_peer {
 
 /*
  * Adds the policies out, in and fwd of a peer: any-to-any of IPv4 inside
- * (IPv6 inside is not carried yet, and so dropped), through its states. Idempotent: those that exist already are
- * updated in place, also to other outer addresses. On failure none are left.
+ * (IPv6 inside is not carried yet, and so dropped), through its states: outward between these ends, inward through
+ * any that has its if_id (a template without a source: xfrm_state_addr_cmp() in include/net/xfrm.h). Idempotent: those
+ * that exist already are updated in place, also to other outer addresses. On failure none are left.
  */
 int xfrm_policy_add(struct netlink *nl, const struct xfrm_peer *peer);
 

@@ -38,6 +38,7 @@ struct kernel_entry {
 static struct kernel {
 	unsigned int calls;   /* that could have failed, */
 	unsigned int fail_at; /* and which of them does; 0: none */
+	unsigned int policies_written;
 	int read_error;	      /* of reading states, instead of an answer; 0: none */
 	__u64 later_ns;	      /* how much the clock was put on */
 	__s64 day_s;	      /* and the clock of the day, apart from that */
@@ -208,6 +209,7 @@ FAKE(int, xfrm_state_list, struct netlink *nl, int (*visit)(void *context, const
 
 FAKE(int, xfrm_policy_add, struct netlink *nl, const struct xfrm_peer *peer)
 {
+	kernel.policies_written++;
 	return kernel_set(kernel.policies, peer->if_id, NULL, &peer->remote, 0);
 }
 

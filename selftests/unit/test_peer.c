@@ -178,6 +178,15 @@ static bool is_there(const struct hf_addr *dst, __u32 spi)
 	return kernel_state(dst, spi);
 }
 
+/* What goes out, and whose own words are believed. */
+static bool leads_to(const struct peer *peer, const struct hf_addr *remote)
+{
+	const struct kernel_entry *policies = kernel_entry(kernel.policies, peer->if_id, NULL);
+	const struct kernel_entry *entry = kernel_entry(kernel.peers, peer->if_id, NULL);
+
+	return policies && entry && addr_equal(&policies->addr, remote) && addr_equal(&entry->addr, remote);
+}
+
 /* ---- the first half, failing at each step ---- */
 
 /* An exchange that cannot be installed takes nothing from the one that waits. */
@@ -257,15 +266,16 @@ static void fails_at_any_step(enum before before, unsigned int step, bool *ret_f
 	if (before == UP) {
 		assert_true(peer->up && addr_equal(&peer->remote, &first.remote));
 		assert_true(is_there(&first.local, first.spi_in) && is_there(&first.remote, first.spi_out));
+		assert_true(leads_to(peer, &first.remote));
 	}
 	if (err && before == WAITING && pending(1))
-		assert_true(addr_equal(&kernel_entry(kernel.policies, peer->if_id, NULL)->addr, &first.remote));
+		assert_true(leads_to(peer, &first.remote));
 	kernel.fail_at = 0;
 	bring_up(&third);
 	peer = peers_next(peers, NULL);
 	assert_null(peers_next(peers, peer));
 	assert_true(peer->up && peer->spi_in == third.spi_in && !peer->pending);
-	assert_true(addr_equal(&kernel_entry(kernel.policies, peer->if_id, NULL)->addr, &third.remote));
+	assert_true(leads_to(peer, &third.remote));
 	clients_session_end(clients, peer, "the test is over");
 	assert_false(clients_any(clients));
 	assert_int_equal(kernel_count(kernel.tunnels) + kernel_count(kernel.routes) + kernel_count(kernel.members), 0);
@@ -284,6 +294,59 @@ static void installs_whole_or_not_at_all(void **state)
 		}
 		assert_true(step > 5);
 	}
+}
+
+/* ---- a renewal from another address ---- */
+
+/* What is in use stays so until the exchange has come to its end, and if it does not. */
+static void leads_elsewhere_when_it_is_certain(void **state)
+{
+	struct kms_session first = alice(1), second = alice(2), third = alice(3);
+	struct peer *peer;
+
+	bring_up(&first);
+	peer = peers_next(peers, NULL);
+	second.remote = third.remote = v4("198.51.100.66");
+	assert_int_equal(clients_install(clients, &second), 0);
+	assert_true(leads_to(peer, &first.remote));
+	clients_abandon(clients, pending(2));
+	assert_true(peer->up && leads_to(peer, &first.remote));
+	bring_up(&third);
+	assert_true(leads_to(peer, &third.remote) && addr_equal(&peer->remote, &third.remote));
+}
+
+/* Each call of the second half fails once: what was in use is in use. */
+static void activates_whole_or_not_at_all(void **state)
+{
+	for (unsigned int step = 1; step <= 3; step++) {
+		struct kms_session first = alice(1), second = alice(2);
+		struct peer *peer;
+
+		bring_up(&first);
+		peer = peers_next(peers, NULL);
+		second.remote = v4("198.51.100.66");
+		assert_int_equal(clients_install(clients, &second), 0);
+		kernel.fail_at = kernel.calls + step;
+		assert_int_equal(clients_activate(clients, pending(2)), -ENOMEM);
+		assert_true(peer->up && peer->spi_out == first.spi_out && leads_to(peer, &first.remote));
+		assert_false(is_there(&second.remote, second.spi_out));
+		clients_abandon(clients, pending(2));
+		assert_int_equal(kernel_count_states(), 2);
+		stop(state);
+		start(state);
+	}
+}
+
+/* From 6.13 on a policy holds on to the state that it has used: a renewal writes it anew. */
+static void writes_policies_anew_with_each_key(void **state)
+{
+	struct peer *peer = gateway_up(1);
+	unsigned int written = kernel.policies_written;
+
+	dial(peer, 2);
+	assert_int_equal(kernel.policies_written, written);
+	assert_int_equal(peers_activate(peer), 0);
+	assert_int_equal(kernel.policies_written, written + 1);
 }
 
 /* ---- what heals a session of which the two ends use different keys ---- */
@@ -332,6 +395,9 @@ int main(void)
 		CASE(gives_up_the_half_that_waits),
 		CASE(the_newer_exchange_wins),
 		CASE(installs_whole_or_not_at_all),
+		CASE(leads_elsewhere_when_it_is_certain),
+		CASE(activates_whole_or_not_at_all),
+		CASE(writes_policies_anew_with_each_key),
 		CASE(begins_anew_after_a_broken_renewal),
 		CASE(begins_anew_after_a_crash_in_a_renewal),
 	};
