@@ -556,17 +556,33 @@ void connection_stop_all(struct service *service)
 		connection_stop(LIST_FIRST(&service->connections), -ECANCELED, "the key management service ends");
 }
 
-void connection_installed(struct service *service, const struct kms_installed *installed)
+/* The one whose exchange is about this session; NULL: it is over. */
+static struct connection *find_exchange(struct service *service, __u64 session)
 {
 	struct connection *c;
 
 	LIST_FOREACH(c, &service->connections, entry)
-		if (c->session == installed->session && c->stage == STAGE_EXCHANGE) {
-			step(c, &(struct exchange_event){ .type = EXCHANGE_INSTALLED,
-							  .error = installed->result,
-							  .reversed = installed->reversed,
-							  .inner = installed->inner,
-							  .n_inner = installed->n_inner });
-			return;
-		}
+		if (c->session == session && c->stage == STAGE_EXCHANGE)
+			return c;
+	return NULL;
+}
+
+void connection_installed(struct service *service, const struct kms_installed *installed)
+{
+	struct connection *c = find_exchange(service, installed->session);
+
+	if (c)
+		step(c, &(struct exchange_event){ .type = EXCHANGE_INSTALLED,
+						  .error = installed->result,
+						  .reversed = installed->reversed,
+						  .inner = installed->inner,
+						  .n_inner = installed->n_inner });
+}
+
+void connection_activated(struct service *service, const struct kms_activated *activated)
+{
+	struct connection *c = find_exchange(service, activated->session);
+
+	if (c)
+		step(c, &(struct exchange_event){ .type = EXCHANGE_ACTIVATED, .error = activated->result });
 }

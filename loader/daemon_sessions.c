@@ -224,8 +224,11 @@ static void on_refused(void *context, const struct kms_failure *failure)
 {
 	struct daemon *daemon = context;
 
-	/* It hung up itself, as a client does that another gateway answered first; or we dial it at this moment. */
-	if (failure->error == ECONNRESET || failure->error == EALREADY) {
+	/*
+	 * It hung up itself, as a client does that another gateway answered first; or we dial it at this moment; or it has
+	 * overtaken itself.
+	 */
+	if (failure->error == ECONNRESET || failure->error == EALREADY || failure->error == ECANCELED) {
 		log_debug("%s %s", addr_text(&failure->peer).s, failure->text);
 		return;
 	}

@@ -57,7 +57,7 @@ struct keyservice_calls {
 	 * that we use: that goes back too. Its lifetime ends with the first of the two certificates.
 	 */
 	int (*install)(void *context, struct kms_session *session);
-	/* 0 or -errno; then a request that the session answers is rejected. */
+	/* 0 or -errno: then a request that the session answers is rejected, and one who dialled is not told that it is done. */
 	int (*activate)(void *context, __u64 session);
 	void (*abandon)(void *context, __u64 session);
 	void (*attempt_failed)(void *context, const struct kms_failure *failure);

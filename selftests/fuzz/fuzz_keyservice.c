@@ -347,7 +347,7 @@ static void hear(size_t slot, const struct kms_link_message *message)
 	const struct kms_request *asked = message->body;
 
 	MUST(message->type < KMS_READY);
-	MUST(message->type != KMS_INSTALLED || slot == talker);
+	MUST((message->type != KMS_INSTALLED && message->type != KMS_ACTIVATED) || slot == talker);
 	if (message->type != KMS_REQUEST)
 		return;
 	MUST(asked->id == request && asked->n_gateways == 1);
