@@ -29,11 +29,13 @@ void peers_record(struct peer *peer)
 			    peer->name, strerror(-err));
 }
 
+/* Where the kernel cannot say it now (no memory, no room for the answer), it does: a living session is not ended for that. */
 static bool state_stands(struct peers *peers, __u32 if_id, const struct hf_addr *dst, __u32 spi)
 {
-	struct xfrm_state_use use = { .if_id = 0 };
+	struct xfrm_state_use use = { .if_id = if_id };
+	int err = xfrm_state_read(peers->node->xfrm, dst, spi, &use);
 
-	return !xfrm_state_read(peers->node->xfrm, dst, spi, &use) && use.if_id == if_id;
+	return err != -ESRCH && use.if_id == if_id;
 }
 
 static bool record_is_alive(struct peers *peers, __u32 if_id, const struct hf_session *record)

@@ -292,14 +292,9 @@ static int build_policy_add(const void *context, size_t i, struct netlink_reques
 
 int xfrm_policy_add(struct netlink *nl, const struct xfrm_peer *peer)
 {
-	int err;
-
 	if (!if_id_is_ours(peer->if_id) || family_of(&peer->local) != family_of(&peer->remote))
 		return -EINVAL;
-	err = netlink_batch(nl, N_DIRECTIONS, build_policy_add, peer, 0);
-	if (err)
-		xfrm_policy_delete(nl, peer->if_id);
-	return err;
+	return netlink_batch(nl, N_DIRECTIONS, build_policy_add, peer, 0);
 }
 
 /* A policy, as it takes to delete it. */

@@ -97,7 +97,8 @@ struct xfrm_peer {
  * Adds the policies out, in and fwd of a peer: any-to-any of IPv4 inside
  * (IPv6 inside is not carried yet, and so dropped), through its states: outward between these ends, inward through
  * any that has its if_id (a template without a source: xfrm_state_addr_cmp() in include/net/xfrm.h). Idempotent: those
- * that exist already are updated in place, also to other outer addresses. On failure none are left.
+ * that exist already are updated in place, also to other outer addresses. On failure some may be written, and none of
+ * those that were there are gone: a living session may need them.
  */
 int xfrm_policy_add(struct netlink *nl, const struct xfrm_peer *peer);
 

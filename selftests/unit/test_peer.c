@@ -387,6 +387,21 @@ static void begins_anew_after_a_crash_in_a_renewal(void **state)
 	assert_in_range(due_ms(peer), 0, 1000);
 }
 
+/* ---- what only seems to be gone ---- */
+
+static void asks_again_before_it_takes_a_state_for_gone(void **state)
+{
+	struct peer *peer = gateway_up(1);
+
+	dial(peer, 2);
+	kernel.read_error = -ENOBUFS;
+	assert_true(peers_stand(peer) && peers_pending_stands(peer));
+	kernel.read_error = 0;
+	assert_true(peers_stand(peer) && peers_pending_stands(peer));
+	give_spi(&peer->local, peer->spi_in);
+	assert_false(peers_stand(peer));
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, start, stop)
@@ -400,6 +415,7 @@ int main(void)
 		CASE(writes_policies_anew_with_each_key),
 		CASE(begins_anew_after_a_broken_renewal),
 		CASE(begins_anew_after_a_crash_in_a_renewal),
+		CASE(asks_again_before_it_takes_a_state_for_gone),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
