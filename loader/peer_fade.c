@@ -25,16 +25,21 @@ struct fading {
 	struct fading *next;
 };
 
-static void fading_end(struct fading *fading)
+static void fading_free(struct fading *fading)
 {
 	struct fading **at = &fading->peers->fading;
 
 	while (*at != fading)
 		at = &(*at)->next;
 	*at = fading->next;
-	xfrm_state_delete(fading->peers->node->xfrm, &fading->dst, fading->spi);
 	event_free(fading->timer);
 	free(fading);
+}
+
+static void fading_end(struct fading *fading)
+{
+	xfrm_state_delete(fading->peers->node->xfrm, &fading->dst, fading->spi);
+	fading_free(fading);
 }
 
 /* Whether the other end may still send through it: it has not begun with what came after, or nothing came. */
@@ -131,6 +136,8 @@ void peer_fade(const struct peer *before)
 
 void peers_end_fading(struct peers *peers)
 {
-	while (peers->fading)
+	while (peers->fading && !peers->node->leave)
 		fading_end(peers->fading);
+	while (peers->fading)
+		fading_free(peers->fading);
 }

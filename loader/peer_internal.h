@@ -50,7 +50,7 @@ void peer_fade(const struct peer *before);
  */
 void peer_fade_inbound(const struct peer *peer, const struct hf_addr *local, __u32 spi, __u64 abandoned_ns);
 
-/* All of them go at once. */
+/* All of them go at once; where the datapath is left as it is (node.h), the next run will see to them. */
 void peers_end_fading(struct peers *peers);
 
 /* peer_renew.c. The limits of a session's states, drawn anew. */

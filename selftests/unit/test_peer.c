@@ -402,6 +402,26 @@ static void asks_again_before_it_takes_a_state_for_gone(void **state)
 	assert_false(peers_stand(peer));
 }
 
+/* ---- the end of a run ---- */
+
+/* A start that fails leaves all as it is: what fades, too. */
+static void leaves_what_fades(void **state)
+{
+	struct peer *peer = gateway_up(1);
+	struct hf_addr local = peer->local, remote = peer->remote;
+
+	dial(peer, 2);
+	assert_int_equal(peers_activate(peer), 0);
+	node.leave = true;
+	peers_free(peers);
+	peers = NULL;
+	assert_true(is_there(&local, 0x1001) && is_there(&remote, 0x2001));
+	assert_true(is_there(&local, 0x1002) && is_there(&remote, 0x2002));
+	memset(&kernel, 0, sizeof(kernel));
+	node.leave = false;
+	assert_int_equal(peers_new(base, &node, on_expiry, NULL, &peers), 0);
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, start, stop)
@@ -416,6 +436,7 @@ int main(void)
 		CASE(begins_anew_after_a_broken_renewal),
 		CASE(begins_anew_after_a_crash_in_a_renewal),
 		CASE(asks_again_before_it_takes_a_state_for_gone),
+		CASE(leaves_what_fades),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
