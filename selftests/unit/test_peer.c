@@ -387,6 +387,23 @@ static void begins_anew_after_a_crash_in_a_renewal(void **state)
 	assert_in_range(due_ms(peer), 0, 1000);
 }
 
+/* ---- limits of which the kernel could not tell ---- */
+
+static void renews_what_was_spent_before_it_was_up(void **state)
+{
+	struct peers_limits limits = { .rekey_ms = 600000, .bytes = 1 << 20, .packets = 1000 };
+	struct peer *peer;
+
+	peers_set_limits(peers, &limits);
+	peer = dial(NULL, 1);
+	peers_on_limit(peers, NULL); /* some notices were lost; not of this one */
+	assert_false(peer->pending_spent);
+	kernel_state(&peer->local, 0x1001)->use.packets = 1000;
+	peers_on_limit(peers, NULL);
+	assert_int_equal(peers_activate(peer), 0);
+	assert_in_range(due_ms(peer), 0, 100);
+}
+
 /* ---- what only seems to be gone ---- */
 
 static void asks_again_before_it_takes_a_state_for_gone(void **state)
@@ -435,6 +452,7 @@ int main(void)
 		CASE(writes_policies_anew_with_each_key),
 		CASE(begins_anew_after_a_broken_renewal),
 		CASE(begins_anew_after_a_crash_in_a_renewal),
+		CASE(renews_what_was_spent_before_it_was_up),
 		CASE(asks_again_before_it_takes_a_state_for_gone),
 		CASE(leaves_what_fades),
 	};
