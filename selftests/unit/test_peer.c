@@ -296,6 +296,32 @@ static void installs_whole_or_not_at_all(void **state)
 	}
 }
 
+/* ---- a client with other addresses than before ---- */
+
+/* The session before ends when the new one is installed, and not by an exchange that cannot be. */
+static void ends_a_session_for_one_that_is_there(void **state)
+{
+	struct kms_session first = alice(1), second = alice(2);
+	struct peer *peer;
+
+	bring_up(&first);
+	peer = peers_next(peers, NULL);
+	second.n_inner = 2;
+	second.inner[1] = (struct hf_prefix){ .addr = v4("10.7.1.0"), .len = 120 };
+	take_spi(&second.local, second.spi_in);
+	assert_int_equal(clients_install(clients, &second), -EEXIST);
+	give_spi(&second.local, second.spi_in);
+	assert_ptr_equal(peers_next(peers, NULL), peer);
+	assert_true(peer->up);
+	assert_int_equal(kernel_count(kernel.tunnels), 1);
+	bring_up(&second);
+	peer = peers_next(peers, NULL);
+	assert_null(peers_next(peers, peer));
+	assert_int_equal(peer->n_inner, 2);
+	assert_int_equal(kernel_count(kernel.tunnels), 2);
+	assert_int_equal(kernel_count_states(), 2);
+}
+
 /* ---- a renewal from another address ---- */
 
 /* What is in use stays so until the exchange has come to its end, and if it does not. */
@@ -447,6 +473,7 @@ int main(void)
 		CASE(gives_up_the_half_that_waits),
 		CASE(the_newer_exchange_wins),
 		CASE(installs_whole_or_not_at_all),
+		CASE(ends_a_session_for_one_that_is_there),
 		CASE(leads_elsewhere_when_it_is_certain),
 		CASE(activates_whole_or_not_at_all),
 		CASE(writes_policies_anew_with_each_key),
