@@ -123,6 +123,26 @@ static void go_on(struct peer *peer, const struct xfrm_found *state)
 		peer_expiry_after(peer, 0);
 }
 
+/*
+ * The run before was killed when it had added the state and not yet written the record: the kernel sends through it, the other
+ * end, which has confirmed, receives it, and may have forgotten what was before. To the second, as the kernel itself.
+ */
+static bool is_successor(const struct peer *peer, const struct xfrm_found *state)
+{
+	struct xfrm_state_use use;
+
+	return !xfrm_state_read(peer->peers->node->xfrm, &peer->remote, peer->spi_out, &use) && state->added_s > use.added_s;
+}
+
+static void succeed(struct peer *peer, const struct xfrm_found *state)
+{
+	peer_fade_outbound(peer, &peer->remote, peer->spi_out);
+	peer->spi_out = state->spi;
+	peers_record(peer);
+	peer_renew_soon(peer); /* its other half is not known */
+	go_on(peer, state);
+}
+
 static int sweep_state(void *context, const struct xfrm_found *state)
 {
 	struct sweep *sweep = context;
@@ -133,6 +153,12 @@ static int sweep_state(void *context, const struct xfrm_found *state)
 		go_on(peer, state);
 		return 0;
 	}
+	if (out && is_successor(peer, state)) {
+		succeed(peer, state);
+		return 0;
+	}
+	if (out && peer_is_fading(peer, state->spi))
+		return 0;
 	sweep->n++;
 	if (!in)
 		return xfrm_state_delete(sweep->peers->node->xfrm, &state->dst, state->spi);

@@ -50,6 +50,12 @@ void peer_fade(const struct peer *before);
  */
 void peer_fade_inbound(const struct peer *peer, const struct hf_addr *local, __u32 spi, __u64 abandoned_ns);
 
+/* An outbound state, which the kernel uses no longer, likewise. */
+void peer_fade_outbound(const struct peer *peer, const struct hf_addr *remote, __u32 spi);
+
+/* Whether a state of the peer with this SPI is fading. */
+bool peer_is_fading(const struct peer *peer, __u32 spi);
+
 /* All of them go at once; where the datapath is left as it is (node.h), the next run will see to them. */
 void peers_end_fading(struct peers *peers);
 

@@ -372,6 +372,7 @@ static int collect_state(void *context, const struct nlmsghdr *message)
 	found.limits.hard_bytes = none_or_limit(info.lft.hard_byte_limit);
 	found.limits.soft_packets = none_or_limit(info.lft.soft_packet_limit);
 	found.limits.hard_packets = none_or_limit(info.lft.hard_packet_limit);
+	found.added_s = info.curlft.add_time;
 	found.spent = info.curlft.bytes >= info.lft.soft_byte_limit || info.curlft.packets >= info.lft.soft_packet_limit;
 	return netlink_list_add(context, &found, sizeof(found));
 }

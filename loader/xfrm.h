@@ -116,6 +116,7 @@ struct xfrm_found {
 	struct hf_addr dst;
 	__u32 spi;
 	struct xfrm_limits limits;
+	__u64 added_s; /* time(2) */
 	bool spent; /* it has reached a soft limit, of which the kernel tells once */
 };
 

@@ -201,6 +201,7 @@ FAKE(int, xfrm_state_list, struct netlink *nl, int (*visit)(void *context, const
 		if (kernel.states[i].used)
 			found[n++] = (struct xfrm_found){ .if_id = kernel.states[i].spec.if_id, .dst = kernel.states[i].dst,
 							  .spi = kernel.states[i].spec.spi,
+							  .added_s = kernel.states[i].use.added_s,
 							  .limits = kernel.states[i].spec.limits };
 	for (size_t i = 0; i < n && !err; i++)
 		err = visit(context, &found[i]);

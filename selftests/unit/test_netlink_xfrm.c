@@ -12,6 +12,7 @@
 #include "selftests/unit/space.h"
 
 #include <netinet/ip.h>
+#include <time.h>
 
 #include <libmnl/libmnl.h>
 
@@ -585,6 +586,7 @@ static int visit(void *context, const struct xfrm_found *state)
 	assert_false(state->limits.soft_bytes || state->limits.hard_bytes);
 	assert_false(state->limits.soft_packets || state->limits.hard_packets);
 	assert_false(state->spent);
+	assert_true(state->added_s > 0 && state->added_s <= (__u64)time(NULL));
 	visited->n++;
 	return 0;
 }

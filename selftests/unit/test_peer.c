@@ -413,6 +413,53 @@ static void begins_anew_after_a_crash_in_a_renewal(void **state)
 	assert_in_range(due_ms(peer), 0, 1000);
 }
 
+/* An outbound state that the run before added so many seconds after that of the record, or before. */
+static __u32 left_outbound(const struct peer *peer, int later_s)
+{
+	struct kms_session session = session_of(KMS_INITIATOR, 2);
+	struct xfrm_state_spec left = { .way = XFRM_WAY_OUT, .local = session.local, .remote = session.remote,
+					.spi = session.spi_out, .if_id = peer->if_id };
+	__u64 recorded_s = kernel_state(&peer->remote, peer->spi_out)->use.added_s;
+
+	assert_int_equal(__wrap_xfrm_state_add(NULL, &left), 0);
+	kernel_state(&left.remote, left.spi)->use.added_s = recorded_s + (__u64)later_s;
+	return left.spi;
+}
+
+/* Killed between the outbound state and the record: the state is in use. Whichever of the two the list begins with. */
+static void goes_on_with_the_state_that_is_in_use(void **state)
+{
+	struct peer *peer = gateway_up(1);
+	__u32 before = peer->spi_out, later = left_outbound(peer, 1);
+	struct hf_addr remote = peer->remote;
+	size_t n;
+
+	assert_int_equal(peers_sweep(peers, &n), 0);
+	assert_int_equal(n, 0);
+	assert_int_equal(peer->spi_out, later);
+	assert_int_equal(kernel_entry(kernel.sessions, peer->if_id, NULL)->value, later);
+	assert_true(is_there(&remote, later) && is_there(&remote, before));
+	assert_in_range(due_ms(peer), 0, 1000);
+	peers_end_fading(peers);
+	assert_false(is_there(&remote, before));
+}
+
+static void goes_on_with_the_state_of_the_record(void **state)
+{
+	for (int later_s = -1; later_s <= 0; later_s++) {
+		struct peer *peer = gateway_up(1);
+		__u32 before = peer->spi_out, other = left_outbound(peer, later_s);
+		size_t n;
+
+		assert_int_equal(peers_sweep(peers, &n), 0);
+		assert_int_equal(n, 1);
+		assert_int_equal(peer->spi_out, before);
+		assert_false(is_there(&peer->remote, other));
+		stop(state);
+		start(state);
+	}
+}
+
 /* ---- limits of which the kernel could not tell ---- */
 
 static void renews_what_was_spent_before_it_was_up(void **state)
@@ -479,6 +526,8 @@ int main(void)
 		CASE(writes_policies_anew_with_each_key),
 		CASE(begins_anew_after_a_broken_renewal),
 		CASE(begins_anew_after_a_crash_in_a_renewal),
+		CASE(goes_on_with_the_state_that_is_in_use),
+		CASE(goes_on_with_the_state_of_the_record),
 		CASE(renews_what_was_spent_before_it_was_up),
 		CASE(asks_again_before_it_takes_a_state_for_gone),
 		CASE(leaves_what_fades),
