@@ -31,6 +31,12 @@
 #include "lib/addr.h"
 
 #define KMS_LINK_VERSION 4
+/*
+ * How long a responder waits for CONFIRM at the most. Who has sent it and gives up keeps what the responder may send
+ * through for longer than that (PEER_LINGER_UNUSED_MS).
+ */
+#define KMS_CONFIRM_MS 20000
+
 #define KMS_LINK_FD 3 /* the link's descriptor in a holdfast-kms that holdfastd started */
 
 #define KMS_MAX_GATEWAYS 64

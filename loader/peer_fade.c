@@ -11,6 +11,8 @@
 #include "lib/clock.h"
 #include "loader/xfrm.h"
 
+_Static_assert(KMS_CONFIRM_MS < PEER_LINGER_UNUSED_MS, "what is confirmed late finds our inbound state");
+
 /* A state that is no longer spoken of, and goes when its time has come. */
 struct fading {
 	struct event *timer;
