@@ -91,6 +91,12 @@ static void follow_pending(struct peer *peer, __u16 port)
 	move_state(&like, XFRM_WAY_IN, pending->spi_in, port);
 }
 
+/* Where an exchange broke off, or is just over, the other end sends through the state of the one before. */
+static bool is_in_use(const struct peer *peer, __u32 spi)
+{
+	return peer->spi_in == spi || peer_is_fading(peer, spi);
+}
+
 /*
  * The peer's packets come from another port: something translates addresses. What goes to it goes there from now on. Not
  * followed: another address, for which the states would have to be made anew.
@@ -106,7 +112,7 @@ void peers_follow(void *context, const struct mapping_change *change)
 			follow_pending(peer, change->port);
 		return;
 	}
-	if (!peer || !peer->up || !peer->port || peer->spi_in != change->spi || peer->port == change->port ||
+	if (!peer || !peer->up || !peer->port || !is_in_use(peer, change->spi) || peer->port == change->port ||
 	    !addr_equal(&peer->remote, &change->remote))
 		return;
 	log_info("%s (%s) sends from port %u, before: %u", addr_text(&peer->remote).s, peer->name, change->port, peer->port);

@@ -460,6 +460,37 @@ static void goes_on_with_the_state_of_the_record(void **state)
 	}
 }
 
+/* ---- a port that is translated ---- */
+
+static struct peer *behind_a_translator(__u32 number)
+{
+	struct kms_session session = session_of(KMS_INITIATOR, number);
+	struct peer *peer = peers_next(peers, NULL);
+
+	session.encapsulation = KMS_ENCAP_UDP;
+	assert_int_equal(peers_install(peers, peer, &session, &peer), 0);
+	assert_int_equal(peers_activate(peer), 0);
+	return peer;
+}
+
+/* The port where the packets come from is where the peer is, whichever of the states they come through. */
+static void follows_the_port_of_the_state_before(void **state)
+{
+	struct peer *peer = behind_a_translator(1);
+	struct mapping_change change = { .if_id = peer->if_id, .spi = peer->spi_in, .remote = peer->remote, .port = 20001 };
+
+	behind_a_translator(2);
+	assert_int_equal(peer->spi_in, 0x1002);
+	peers_follow(peers, &change);
+	assert_int_equal(peer->port, 20001);
+	assert_int_equal(kernel_state(&peer->remote, peer->spi_out)->spec.encap_remote, 20001);
+	assert_non_null(kernel_entry(kernel.outer, 20001, &peer->remote));
+	change.spi = 0x1009; /* nobody's */
+	change.port = 20002;
+	peers_follow(peers, &change);
+	assert_int_equal(peer->port, 20001);
+}
+
 /* ---- limits of which the kernel could not tell ---- */
 
 static void renews_what_was_spent_before_it_was_up(void **state)
@@ -528,6 +559,7 @@ int main(void)
 		CASE(begins_anew_after_a_crash_in_a_renewal),
 		CASE(goes_on_with_the_state_that_is_in_use),
 		CASE(goes_on_with_the_state_of_the_record),
+		CASE(follows_the_port_of_the_state_before),
 		CASE(renews_what_was_spent_before_it_was_up),
 		CASE(asks_again_before_it_takes_a_state_for_gone),
 		CASE(leaves_what_fades),
