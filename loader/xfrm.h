@@ -67,7 +67,8 @@ int xfrm_state_add(struct netlink *nl, const struct xfrm_state_spec *spec);
 
 /*
  * Tells a state with UDP encapsulation the peer's new port, in place: encap_remote
- * is new, the rest (the limits as well) is as it was added; the key is not looked at. -ESRCH: no such state.
+ * and the lifetime (which counts from when it was added) are new, the rest (the limits as well) is as it was added; the
+ * key is not looked at. -ESRCH: no such state.
  */
 int xfrm_state_move(struct netlink *nl, const struct xfrm_state_spec *spec);
 

@@ -491,6 +491,42 @@ static void follows_the_port_of_the_state_before(void **state)
 	assert_int_equal(peer->port, 20001);
 }
 
+static void move_to(struct peer *peer, __u16 port)
+{
+	peers_follow(peers, &(struct mapping_change){ .if_id = peer->if_id, .spi = peer->spi_in, .remote = peer->remote,
+						      .port = port });
+	assert_int_equal(peer->port, port);
+}
+
+/* The kernel ends a state when add_time + lifetime is over, by the clock of the day. */
+static __s64 ends_in_s(const struct hf_addr *dst, __u32 spi)
+{
+	const struct kernel_state *state = kernel_state(dst, spi);
+
+	return (__s64)state->use.added_s + state->spec.lifetime_s - (__s64)__wrap_time(NULL);
+}
+
+/* However the clock of the day has jumped, a state that is moved ends when it would have. */
+static void moves_a_state_and_not_its_end(void **state)
+{
+	struct peer *peer = behind_a_translator(1);
+
+	kernel.later_ns += 100 * CLOCK_NS_PER_S;
+	move_to(peer, 20001);
+	assert_in_range(ends_in_s(&peer->local, peer->spi_in), 499, 501);
+	kernel.day_s = 365 * 86400;
+	move_to(peer, 20002);
+	assert_in_range(ends_in_s(&peer->local, peer->spi_in), 499, 501);
+	assert_in_range(ends_in_s(&peer->remote, peer->spi_out), 499, 501);
+	kernel.day_s = -50;
+	move_to(peer, 20003);
+	assert_in_range(ends_in_s(&peer->local, peer->spi_in), 499, 501);
+	/* Not before. */
+	kernel.day_s = -365 * 86400;
+	move_to(peer, 20004);
+	assert_true(ends_in_s(&peer->local, peer->spi_in) > 500);
+}
+
 /* ---- limits of which the kernel could not tell ---- */
 
 static void renews_what_was_spent_before_it_was_up(void **state)
@@ -560,6 +596,7 @@ int main(void)
 		CASE(goes_on_with_the_state_that_is_in_use),
 		CASE(goes_on_with_the_state_of_the_record),
 		CASE(follows_the_port_of_the_state_before),
+		CASE(moves_a_state_and_not_its_end),
 		CASE(renews_what_was_spent_before_it_was_up),
 		CASE(asks_again_before_it_takes_a_state_for_gone),
 		CASE(leaves_what_fades),
