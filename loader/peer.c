@@ -135,7 +135,10 @@ static void pending_clear(struct peer *peer)
 	peer->pending_id = 0;
 }
 
-/* Who has dialled has confirmed, and may be sent to in the new way already: that is heard until the next exchange, which is not left to whoever began this one. */
+/*
+ * Who has dialled has confirmed, and may be sent to in the new way already: that is heard until the next exchange, which is
+ * not left to whoever began this one.
+ */
 static void pending_drop(struct peer *peer)
 {
 	if (!peer->pending)

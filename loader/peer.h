@@ -109,9 +109,10 @@ struct peer *peers_next(struct peers *peers, struct peer *peer);
 
 /*
  * First half of a session: inbound state, policies, entries in the maps. peer
- * NULL: a new one. What leaves through a session that is up is not touched. The outbound half waits, with its key, for peers_activate(). An
- * exchange that waited already has been overtaken. Returns 0 and the peer, or
- * -errno with nothing changed: -EEXIST where its SPI is that of another state.
+ * NULL: a new one. What leaves through a session that is up is not touched. The
+ * outbound half waits, with its key, for peers_activate(). An exchange that
+ * waited already has been overtaken. Returns 0 and the peer, or -errno with
+ * nothing changed: -EEXIST where its SPI is that of another state.
  */
 int peers_install(struct peers *peers, struct peer *peer, const struct kms_session *session,
 		  struct peer **ret_peer);

@@ -9,8 +9,8 @@ PROG_BIN  := $(patsubst %.c,$(B)/%,$(PROG_SRC))
 # Everything but main() functions.
 TESTED_O  := $(filter-out $(B)/loader/holdfastd.o $(B)/kms/holdfast-kms.o,$(LIB_O) $(POLICY_O) $(KMS_O) $(DAEMON_O))
 $(UNIT_BIN): $(B)/%: $(B)/%.o $(TESTED_O)
-	$(CC) $(CFLAGS) $(LDFLAGS) $(addprefix -Wl$(comma)--wrap=,$(WRAP)) -o $@ $^ -lcmocka -lxdp -lbpf -lelf -lmnl -lssl -lcrypto -levent_openssl -levent -ljansson -lsystemd \
-		-lseccomp
+	$(CC) $(CFLAGS) $(LDFLAGS) $(addprefix -Wl$(comma)--wrap=,$(WRAP)) -o $@ $^ -lcmocka -lxdp -lbpf -lelf -lmnl -lssl -lcrypto \
+		-levent_openssl -levent -ljansson -lsystemd -lseccomp
 $(UNIT_BIN:=.o): | $(B)/bpf/holdfast.skel.h
 # The kernel of selftests/unit/peer_kernel.h, in the place of the real one.
 $(B)/selftests/unit/test_peer: WRAP := clock_gettime time netlink_text inner_control_send route_add route_delete \
