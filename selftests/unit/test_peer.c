@@ -413,6 +413,26 @@ static void begins_anew_after_a_crash_in_a_renewal(void **state)
 	assert_in_range(due_ms(peer), 0, 1000);
 }
 
+/* Exchanges broke off, and one came through here: its last message may be lost as well, and the other end go on as before. */
+static void keeps_what_is_used_though_another_came_through(void **state)
+{
+	struct timeval look = { .tv_sec = PEER_LINGER_MS / 1000, .tv_usec = 300000 };
+	struct peer *peer = gateway_up(1);
+
+	for (__u32 number = 2; number <= 3; number++) {
+		dial(peer, number);
+		assert_false(peers_abandon(peer));
+	}
+	dial(peer, 4);
+	assert_int_equal(peers_activate(peer), 0);
+	kernel.later_ns += 2 * PEER_LINGER_MS * CLOCK_NS_PER_MS;
+	kernel_state(&peer->local, 0x1002)->use.packets = 5;
+	event_base_loopexit(base, &look);
+	event_base_dispatch(base);
+	assert_true(is_there(&peer->local, 0x1002));
+	assert_false(is_there(&peer->local, 0x1003));
+}
+
 /* An outbound state that the run before added so many seconds after that of the record, or before. */
 static __u32 left_outbound(const struct peer *peer, int later_s)
 {
@@ -593,6 +613,7 @@ int main(void)
 		CASE(writes_policies_anew_with_each_key),
 		CASE(begins_anew_after_a_broken_renewal),
 		CASE(begins_anew_after_a_crash_in_a_renewal),
+		CASE(keeps_what_is_used_though_another_came_through),
 		CASE(goes_on_with_the_state_that_is_in_use),
 		CASE(goes_on_with_the_state_of_the_record),
 		CASE(follows_the_port_of_the_state_before),
