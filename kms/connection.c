@@ -36,7 +36,7 @@ struct connection {
 	struct event *writable;
 	struct event *timer; /* the deadline; after the end, the linger time */
 	__u32 allowed_ms;
-	__u64 deadline_ns;
+	__u64 deadline_ns; /* 0: none, or its clock stands */
 	__u64 left_ns; /* while the deadline's clock stands */
 	struct hf_addr local;
 	struct hf_addr remote;
@@ -362,6 +362,14 @@ static void on_lingering(struct connection *c)
 	connection_free(c);
 }
 
+static void say_timeout(struct connection *c);
+
+/* After a stall the timer is due as well, but what those have sent whose priority is higher comes first. */
+static bool is_late(const struct connection *c)
+{
+	return c->stage < STAGE_ENDED && c->deadline_ns && clock_now_ns() >= c->deadline_ns;
+}
+
 static void on_io(evutil_socket_t fd, short what, void *context)
 {
 	static void (*const handlers[STAGE_MAX])(struct connection *c) = {
@@ -370,7 +378,10 @@ static void on_io(evutil_socket_t fd, short what, void *context)
 	};
 	struct connection *c = context;
 
-	handlers[c->stage](c);
+	if (is_late(c))
+		say_timeout(c);
+	else
+		handlers[c->stage](c);
 }
 
 static void say_timeout(struct connection *c)
@@ -525,9 +536,10 @@ void connection_pause_deadline(struct connection *c)
 {
 	__u64 now = clock_now_ns();
 
-	if (c->stage >= STAGE_ENDED)
+	if (c->stage >= STAGE_ENDED || !c->deadline_ns)
 		return;
 	c->left_ns = c->deadline_ns > now ? c->deadline_ns - now : 0;
+	c->deadline_ns = 0;
 	evtimer_del(c->timer);
 }
 
@@ -556,17 +568,37 @@ void connection_stop_all(struct service *service)
 		connection_stop(LIST_FIRST(&service->connections), -ECANCELED, "the key management service ends");
 }
 
-void connection_installed(struct service *service, const struct kms_installed *installed)
+/* The one whose exchange is about this session; NULL: it is over. */
+static struct connection *find_exchange(struct service *service, __u64 session)
 {
 	struct connection *c;
 
 	LIST_FOREACH(c, &service->connections, entry)
-		if (c->session == installed->session && c->stage == STAGE_EXCHANGE) {
-			step(c, &(struct exchange_event){ .type = EXCHANGE_INSTALLED,
-							  .error = installed->result,
-							  .reversed = installed->reversed,
-							  .inner = installed->inner,
-							  .n_inner = installed->n_inner });
-			return;
-		}
+		if (c->session == session && c->stage == STAGE_EXCHANGE)
+			return c;
+	return NULL;
+}
+
+void connection_installed(struct service *service, const struct kms_installed *installed)
+{
+	struct connection *c = find_exchange(service, installed->session);
+
+	if (!c)
+		return;
+	step(c, &(struct exchange_event){ .type = EXCHANGE_INSTALLED,
+					  .error = installed->result,
+					  .reversed = installed->reversed,
+					  .inner = installed->inner,
+					  .n_inner = installed->n_inner });
+	if (c->exchange.state == EXCHANGE_WAIT_CONFIRM &&
+	    c->deadline_ns > clock_now_ns() + KMS_CONFIRM_MS * CLOCK_NS_PER_MS)
+		connection_set_deadline(c, KMS_CONFIRM_MS);
+}
+
+void connection_activated(struct service *service, const struct kms_activated *activated)
+{
+	struct connection *c = find_exchange(service, activated->session);
+
+	if (c)
+		step(c, &(struct exchange_event){ .type = EXCHANGE_ACTIVATED, .error = activated->result });
 }

@@ -60,4 +60,7 @@ void connection_stop_all(struct service *service);
 /* holdfastd's answer to KMS_INSTALL. A session that is no more is none of our business. */
 void connection_installed(struct service *service, const struct kms_installed *installed);
 
+/* holdfastd's answer to KMS_ACTIVATE, likewise. */
+void connection_activated(struct service *service, const struct kms_activated *activated);
+
 #endif

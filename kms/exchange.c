@@ -232,12 +232,9 @@ static void on_refuse(struct exchange *x, const struct wire_message *message, st
 
 static void on_confirm(struct exchange *x, const struct wire_message *message, struct exchange_actions *act)
 {
-	struct wire_message done = { .type = WIRE_DONE };
-
 	act->activate = true;
 	x->installing = false;
-	x->state = EXCHANGE_SUCCEEDED;
-	send_message(x, act, &done);
+	x->state = EXCHANGE_WAIT_ACTIVATED;
 }
 
 static void on_done(struct exchange *x, const struct wire_message *message, struct exchange_actions *act)
@@ -336,6 +333,21 @@ static void on_installed(struct exchange *x, const struct exchange_event *event,
 	send_message(x, act, &message);
 }
 
+/* Only what stands is done: what was overtaken, or could not be activated, is not there to be used. */
+static void on_activated(struct exchange *x, const struct exchange_event *event, struct exchange_actions *act)
+{
+	struct wire_message done = { .type = WIRE_DONE };
+
+	if (x->state != EXCHANGE_WAIT_ACTIVATED)
+		return;
+	if (event->error) {
+		fail(x, act, event->error, "the session could not be activated: %s", strerror(-event->error));
+		return;
+	}
+	x->state = EXCHANGE_SUCCEEDED;
+	send_message(x, act, &done);
+}
+
 static void on_closed(struct exchange *x, const struct exchange_event *event, struct exchange_actions *act)
 {
 	static const char *const when[] = {
@@ -344,6 +356,7 @@ static void on_closed(struct exchange *x, const struct exchange_event *event, st
 		[EXCHANGE_WAIT_ANSWER] = "instead of answering the offer",
 		[EXCHANGE_WAIT_INSTALLED] = "while the session was being installed",
 		[EXCHANGE_WAIT_CONFIRM] = "before it confirmed the session",
+		[EXCHANGE_WAIT_ACTIVATED] = "while the session was being activated",
 		[EXCHANGE_WAIT_DONE] = "before it took the confirmation",
 	};
 
@@ -393,7 +406,7 @@ void exchange_step(struct exchange *x, const struct exchange_event *event, struc
 	static void (*const handlers[])(struct exchange *x, const struct exchange_event *event,
 					struct exchange_actions *act) = {
 		[EXCHANGE_OPEN] = on_open,     [EXCHANGE_BYTES] = on_bytes, [EXCHANGE_INSTALLED] = on_installed,
-		[EXCHANGE_CLOSED] = on_closed, [EXCHANGE_STOP] = on_stop,
+		[EXCHANGE_ACTIVATED] = on_activated, [EXCHANGE_CLOSED] = on_closed, [EXCHANGE_STOP] = on_stop,
 	};
 
 	memset(ret_actions, 0, sizeof(*ret_actions));

@@ -20,6 +20,7 @@ enum exchange_state {
 	EXCHANGE_WAIT_ANSWER,	 /* initiator */
 	EXCHANGE_WAIT_INSTALLED, /* both: holdfastd is at work */
 	EXCHANGE_WAIT_CONFIRM,	 /* responder */
+	EXCHANGE_WAIT_ACTIVATED, /* responder: holdfastd is at work once more */
 	EXCHANGE_WAIT_DONE,	 /* initiator */
 	EXCHANGE_SUCCEEDED,
 	EXCHANGE_FAILED,
@@ -48,7 +49,7 @@ struct exchange_terms {
 struct exchange {
 	enum kms_role role;
 	enum exchange_state state;
-	bool installing; /* an install action went out that was neither refused nor taken back */
+	bool installing; /* an install action went out that was neither refused, taken back nor activated */
 	struct wire_offer offer; /* initiator: what it asks; responder: what was asked */
 	__u32 spi;		 /* our own */
 	__u32 lifetime_s;
@@ -64,6 +65,7 @@ enum exchange_event_type {
 	EXCHANGE_OPEN,	    /* go: the initiator offers, the responder listens */
 	EXCHANGE_BYTES,	    /* from the peer */
 	EXCHANGE_INSTALLED, /* error: 0, or what went wrong; reversed with inner: responder only */
+	EXCHANGE_ACTIVATED, /* error: 0, or why the session does not stand; responder only */
 	EXCHANGE_CLOSED,    /* the connection ended (error 0: in order) or broke */
 	EXCHANGE_STOP,	    /* ended by ourselves: too late, cancelled, no keys; error and text say why */
 };

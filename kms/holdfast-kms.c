@@ -77,6 +77,13 @@ static void on_installed(struct service *service, struct kms_link_message *messa
 	connection_installed(service, installed);
 }
 
+static void on_activated(struct service *service, struct kms_link_message *message)
+{
+	const struct kms_activated *activated = message->body;
+
+	connection_activated(service, activated);
+}
+
 static void on_known(struct service *service, struct kms_link_message *message)
 {
 	const struct kms_knowns *knowns = message->body;
@@ -93,7 +100,7 @@ static void on_known(struct service *service, struct kms_link_message *message)
 static void (*const handlers[])(struct service *service, struct kms_link_message *message) = {
 	[KMS_IDENTITY] = on_identity, [KMS_PEERS] = on_peers,	[KMS_LISTEN] = on_listen,
 	[KMS_REQUEST] = on_request,   [KMS_CANCEL] = on_cancel, [KMS_INSTALLED] = on_installed,
-	[KMS_KNOWN] = on_known,
+	[KMS_KNOWN] = on_known,	      [KMS_ACTIVATED] = on_activated,
 };
 
 /* Takes one message. Returns as kms_link_receive(). */

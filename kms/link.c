@@ -137,6 +137,7 @@ static const struct link_rule {
 	[KMS_CANCEL] = { FIXED(struct kms_cancel) },
 	[KMS_INSTALLED] = { FIXED(struct kms_installed), .is_sound = installed_is_sound },
 	[KMS_KNOWN] = { FIXED(struct kms_knowns), .is_sound = knowns_is_sound },
+	[KMS_ACTIVATED] = { FIXED(struct kms_activated) },
 	[KMS_READY] = { FIXED(struct kms_ready), .is_sound = ready_is_sound, .clean = clean_ready },
 	[KMS_INSTALL] = { FIXED(struct kms_session), .is_sound = session_is_sound },
 	[KMS_ACTIVATE] = { FIXED(struct kms_session_ref) },

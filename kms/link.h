@@ -12,11 +12,11 @@
  *
  * The way of a session, gateway (responder) side: KMS_INSTALL -> holdfastd
  * installs the inbound SA -> KMS_INSTALLED -> the KMS answers the peer; the
- * peer confirms -> KMS_ACTIVATE -> holdfastd installs the outbound SA. Client
- * (initiator) side: KMS_INSTALL -> holdfastd installs the inbound SA ->
+ * peer confirms -> KMS_ACTIVATE -> holdfastd installs the outbound SA ->
+ * KMS_ACTIVATED -> the KMS acknowledges. Client (initiator) side: KMS_INSTALL -> holdfastd installs the inbound SA ->
  * KMS_INSTALLED -> the KMS confirms to the peer, which acknowledges ->
  * KMS_ACTIVATE -> holdfastd installs the outbound SA. So nobody sends before the
- * other end can receive, and nobody uses a session that the other has given up.
+ * other end can receive, and nobody uses a session that the other has given up, or never had.
  *
  * Who dials is usually the client. A responder whose own policy has the dialler
  * as a gateway says so in KMS_INSTALLED: the session is *reversed*, the dialler is
@@ -30,7 +30,13 @@
 
 #include "lib/addr.h"
 
-#define KMS_LINK_VERSION 3
+#define KMS_LINK_VERSION 4
+/*
+ * How long a responder waits for CONFIRM at the most. Who has sent it and gives up keeps what the responder may send
+ * through for longer than that (PEER_LINGER_UNUSED_MS).
+ */
+#define KMS_CONFIRM_MS 20000
+
 #define KMS_LINK_FD 3 /* the link's descriptor in a holdfast-kms that holdfastd started */
 
 #define KMS_MAX_GATEWAYS 64
@@ -50,6 +56,7 @@ enum kms_link_type {
 	KMS_CANCEL,	  /* struct kms_cancel */
 	KMS_INSTALLED,	  /* struct kms_installed */
 	KMS_KNOWN,	  /* struct kms_knowns: other ends of sessions; added to those told before */
+	KMS_ACTIVATED,	  /* struct kms_activated: what came of a responder's KMS_ACTIVATE */
 
 	/* holdfast-kms -> holdfastd */
 	KMS_READY,	    /* struct kms_ready: the answer to KMS_IDENTITY */
@@ -126,6 +133,12 @@ struct kms_installed {
 	__u8 pad[3];
 	__u32 n_inner; /* of a reversed session, at least one: what we use inside */
 	struct hf_prefix inner[KMS_MAX_INNER];
+};
+
+struct kms_activated {
+	__u64 session;
+	__s32 result; /* 0: the session stands; or -errno: it is given up here, and the other end is not to use it */
+	__u32 pad;
 };
 
 /* Which certificate: what a revocation list has of it (RFC 5280, 5.1). */

@@ -160,6 +160,7 @@ int clients_install(struct clients *clients, const struct kms_session *session)
 	err = peers_install(clients->config.peers, client ? client->peer : NULL, session, &peer);
 	if (err)
 		return err;
+	clients_end_others(clients, session, named);
 	if (!client) {
 		client = client_new(clients, peer, 0);
 		/* Known by these until the session stands, so that a second exchange finds it. */
@@ -268,6 +269,8 @@ int clients_adopt(struct clients *clients, struct peer *peer)
 		err = clients_find_holder(clients, &session, named, &holder);
 	if (!err && holder)
 		err = -EADDRINUSE;
+	if (!err)
+		clients_end_others(clients, &session, named);
 	if (!err)
 		err = adopt_entries(clients, peer, named);
 	if (!err) {

@@ -28,32 +28,48 @@ static bool same_inner(const struct peer *peer, const struct kms_session *sessio
 	       !memcmp(peer->inner, session->inner, session->n_inner * sizeof(*session->inner));
 }
 
+/* The same client, with some of the same addresses; and whether with all of them, as the same one of the policy's. */
+static bool is_of_same_name(const struct client *client, const struct kms_session *session)
+{
+	return holds(client, session) && !strcmp(client->peer->name, session->name);
+}
+
+static bool is_renewed_by(const struct client *client, const struct kms_session *session, __u32 named)
+{
+	return is_of_same_name(client, session) && same_inner(client->peer, session) &&
+	       (!named || addr_equal(&client->peer->remote, &session->remote));
+}
+
 /*
  * Who has the session's inner addresses already: the same client in *ret_client
- * (NULL: nobody), or -EADDRINUSE where it is somebody else. The same client with
- * other addresses than before begins anew. Those that the policy names may share
- * addresses: they are gateways of one network.
+ * (NULL: nobody), or -EADDRINUSE where it is somebody else. Those that the policy
+ * names may share addresses: they are gateways of one network.
  */
 int clients_find_holder(struct clients *clients, const struct kms_session *session, __u32 named,
 		       struct client **ret_client)
 {
-	struct client *next;
-
 	*ret_client = NULL;
 	for (struct client *client = clients->first; client; client = client->next)
 		if (holds(client, session) && strcmp(client->peer->name, session->name) && !(named && client->named))
 			return -EADDRINUSE;
-	for (struct client *client = clients->first; client; client = next) {
-		next = client->next;
-		if (!holds(client, session) || strcmp(client->peer->name, session->name))
-			continue;
-		if (same_inner(client->peer, session) &&
-		    (!named || addr_equal(&client->peer->remote, &session->remote)))
+	for (struct client *client = clients->first; client; client = client->next)
+		if (is_renewed_by(client, session, named))
 			*ret_client = client;
-		else
-			clients_session_end(clients, client->peer, "the client asks for other addresses");
-	}
 	return 0;
+}
+
+/* The same client with other addresses than before begins anew. The end of one may be that of others. */
+void clients_end_others(struct clients *clients, const struct kms_session *session, __u32 named)
+{
+	struct client *client = clients->first;
+
+	while (client)
+		if (!is_of_same_name(client, session) || is_renewed_by(client, session, named)) {
+			client = client->next;
+		} else {
+			clients_session_end(clients, client->peer, "the client asks for other addresses");
+			client = clients->first;
+		}
 }
 
 /*

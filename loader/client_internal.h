@@ -60,11 +60,13 @@ void client_unclaim(struct client *client, const char *why);
 
 /*
  * client_fit.c. Who has the session's inner addresses already: the same client
- * in *ret_client (NULL: nobody), or -EADDRINUSE. The same client with other
- * addresses is ended.
+ * in *ret_client (NULL: nobody), or -EADDRINUSE.
  */
 int clients_find_holder(struct clients *clients, const struct kms_session *session, __u32 named,
 			struct client **ret_client);
+
+/* Ends the sessions of the same client with some of these addresses, and others: once the new one is installed. */
+void clients_end_others(struct clients *clients, const struct kms_session *session, __u32 named);
 
 /* Which of the session's inner prefixes the policy tunnels to this client, bit by bit. 0, -EADDRINUSE or -EACCES. */
 int clients_find_named(const struct clients *clients, const struct kms_session *session, __u32 *ret_named);

@@ -78,9 +78,11 @@ void clusters_rejected(struct clusters *all, __u64 request, int error)
 		if (!cluster->request || (request && cluster->request != request))
 			continue;
 		cluster->request = 0;
-		event.denied = request && error != ECONNABORTED && !cluster->unreached;
+		event.denied = request && error != ECONNABORTED && error != ECANCELED && !cluster->unreached;
 		if (error == EALREADY)
 			log_debug("%s: the gateway dials us itself", cluster->policy->name);
+		else if (error == ECANCELED)
+			log_debug("%s: the session that it asked for was overtaken, or did not come up", cluster->policy->name);
 		else
 			eventlog_emit(all->config.log, EVENT_REJECTED, json_pack("{s:s}", "cluster", cluster->policy->name),
 				      "%s: key request rejected: no gateway authenticated", cluster->policy->name);

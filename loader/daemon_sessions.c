@@ -168,26 +168,28 @@ static int activate_gateway(struct daemon *daemon, struct peer *peer)
 	return err;
 }
 
-static void on_activate(void *context, __u64 session)
+static int on_activate(void *context, __u64 session)
 {
 	struct daemon *daemon = context;
 	struct peer *peer = peers_by_pending(daemon->peers, session);
-	int err = -ENOENT;
+	int err;
 
-	if (peer) {
-		end_other_role(daemon, peer);
-		err = peer->role == HF_ROLE_GATEWAY ? activate_gateway(daemon, peer) :
-						      clients_activate(daemon->clients, peer);
+	if (!peer) {
+		log_debug("session %llu has been overtaken by a newer one", (unsigned long long)session);
+		return -ECANCELED;
 	}
+	end_other_role(daemon, peer);
+	err = peer->role == HF_ROLE_GATEWAY ? activate_gateway(daemon, peer) : clients_activate(daemon->clients, peer);
 	if (!err)
-		return;
+		return 0;
 	if (!shortage_met(err, true, "activating a session"))
 		log_warning("session %llu cannot be activated: %s", (unsigned long long)session, strerror(-err));
 	/* Half a session is none: the other end must not go on with it. */
-	if (peer && peer->pending && peer->pending_id == session)
+	if (peer->pending && peer->pending_id == session)
 		daemon_abandon(daemon, peer);
-	else if (peer)
+	else
 		daemon_end_session(daemon, peer, "it could not be activated");
+	return err;
 }
 
 static void on_abandon(void *context, __u64 session)
@@ -222,8 +224,11 @@ static void on_refused(void *context, const struct kms_failure *failure)
 {
 	struct daemon *daemon = context;
 
-	/* It hung up itself, as a client does that another gateway answered first; or we dial it at this moment. */
-	if (failure->error == ECONNRESET || failure->error == EALREADY) {
+	/*
+	 * It hung up itself, as a client does that another gateway answered first; or we dial it at this moment; or it has
+	 * overtaken itself.
+	 */
+	if (failure->error == ECONNRESET || failure->error == EALREADY || failure->error == ECANCELED) {
 		log_debug("%s %s", addr_text(&failure->peer).s, failure->text);
 		return;
 	}

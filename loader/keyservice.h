@@ -57,10 +57,11 @@ struct keyservice_calls {
 	 * that we use: that goes back too. Its lifetime ends with the first of the two certificates.
 	 */
 	int (*install)(void *context, struct kms_session *session);
-	void (*activate)(void *context, __u64 session);
+	/* 0 or -errno: then a request that the session answers is rejected, and one who dialled is not told that it is done. */
+	int (*activate)(void *context, __u64 session);
 	void (*abandon)(void *context, __u64 session);
 	void (*attempt_failed)(void *context, const struct kms_failure *failure);
-	/* error ECONNABORTED: its worker died. */
+	/* error ECONNABORTED: its worker died; ECANCELED: its session was not activated. */
 	void (*rejected)(void *context, const struct kms_failure *failure);
 	void (*refused)(void *context, const struct kms_failure *failure);
 	/*

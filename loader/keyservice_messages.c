@@ -147,16 +147,29 @@ static struct owed *find_session(struct keyservice *service, const struct keywor
 
 static void on_activate(struct keyservice *service, struct keyworker *worker, const void *body)
 {
-	struct owed *owed = find_session(service, worker, body);
+	struct kms_failure failure = { .error = ECANCELED, .text = "its session could not be activated" };
+	struct owed *owed = find_session(service, worker, body), *request;
+	struct kms_activated activated = { .pad = 0 };
 	__u64 session;
+	bool ours;
 
 	if (!owed)
 		return;
 	session = owed->session;
+	activated.session = owed->kms;
+	ours = owed->answers; /* we dialled, and have the last word already */
+	request = keyaccount_own_request(&service->account, owed->worker, owed->answers);
+	failure.request = request ? request->request : 0;
 	admission_activated(service->admission, session);
-	keyservice_settle(service, keyaccount_own_request(&service->account, owed->worker, owed->answers));
+	keyservice_settle(service, request);
 	keyservice_settle(service, owed);
-	service->calls.activate(service->context, session);
+	activated.result = service->calls.activate(service->context, session);
+	/* One that does not hear it has not said DONE: as if that were lost. */
+	if (!ours)
+		keyworker_send(worker, KMS_ACTIVATED, &activated, sizeof(activated), NULL, 0);
+	/* To the worker the request has been answered: it says no more of it. */
+	if (activated.result && failure.request)
+		service->calls.rejected(service->context, &failure);
 }
 
 static void on_abandon(struct keyservice *service, struct keyworker *worker, const void *body)

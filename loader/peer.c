@@ -135,13 +135,20 @@ static void pending_clear(struct peer *peer)
 	peer->pending_id = 0;
 }
 
-/* Who has dialled has confirmed, and may be sent to in the new way already: that is heard until the next exchange. */
+/*
+ * Who has dialled has confirmed, and may be sent to in the new way already: that is heard until the next exchange, which is
+ * not left to whoever began this one.
+ */
 static void pending_drop(struct peer *peer)
 {
-	if (peer->up && peer->pending->role == KMS_INITIATOR)
+	if (!peer->pending)
+		return;
+	if (peer->up && peer->pending->role == KMS_INITIATOR) {
 		peer_fade_inbound(peer, &peer->pending->local, peer->pending->spi_in, clock_now_ns());
-	else
+		peer_renew_soon(peer);
+	} else {
 		xfrm_state_delete(peer->peers->node->xfrm, &peer->pending->local, peer->pending->spi_in);
+	}
 	pending_clear(peer);
 }
 
@@ -178,44 +185,56 @@ struct peer *peer_new(struct peers *peers, const struct kms_session *session)
 	return peer;
 }
 
+/* What goes to the peer goes between these ends from now on. */
+static int set_ends(struct peer *peer, const struct hf_addr *local, const struct hf_addr *remote)
+{
+	struct node *node = peer->peers->node;
+	struct xfrm_peer ends = { .local = *local, .remote = *remote, .if_id = peer->if_id };
+	int err = xfrm_policy_add(node->xfrm, &ends);
+
+	return err ? err : datapath_set_peer(node->dp, peer->if_id, remote, peer->role);
+}
+
+/*
+ * All of the first half that can fail. On failure what the peer had is as it was. The policies of a session that is up
+ * let the new inbound state through as well, and lead out where they did, until the exchange has come to its end.
+ */
+static int install_inbound(struct peer *peer, const struct kms_session *session, const struct xfrm_limits *limits)
+{
+	struct peers *peers = peer->peers;
+	int err = session->encapsulation == KMS_ENCAP_UDP ? peers_need_encap(peers, &session->local) : 0;
+
+	if (!err)
+		err = add_state(peers, peer->if_id, session, limits, XFRM_WAY_IN);
+	if (err)
+		return err;
+	err = peer->up ? 0 : set_ends(peer, &session->local, &session->remote);
+	if (!err)
+		return 0;
+	xfrm_state_delete(peers->node->xfrm, &session->local, session->spi_in);
+	if (peer->pending)
+		set_ends(peer, &peer->pending->local, &peer->pending->remote);
+	return err;
+}
+
 int peers_install(struct peers *peers, struct peer *known, const struct kms_session *session,
 		  struct peer **ret_peer)
 {
 	struct peer *peer = known ? known : peer_new(peers, session);
-	struct xfrm_peer ends;
-	struct xfrm_limits limits;
-	struct kms_session *copy;
-	int err = 0;
+	struct kms_session *copy = secret_alloc(sizeof(*copy));
+	struct xfrm_limits limits = peers_draw_limits(&peers->limits);
+	int err = peer && copy ? 0 : -ENOMEM;
 
-	if (!peer)
-		return -ENOMEM;
-	copy = secret_alloc(sizeof(*copy));
-	if (!copy) {
-		err = -ENOMEM;
+	if (err)
 		goto out;
-	}
-	if (peer->pending)
-		pending_drop(peer); /* the newer exchange wins */
 	*copy = *session;
 	/* Its port is known from the session before, where something on the way translates it. */
 	if (session->encapsulation == KMS_ENCAP_UDP && peer->up && peer->port && addr_equal(&peer->remote, &session->remote))
 		copy->remote_port = peer->port;
-	if (session->encapsulation == KMS_ENCAP_UDP)
-		err = peers_need_encap(peers, &session->local);
+	err = install_inbound(peer, copy, &limits);
 	if (err)
 		goto out;
-	limits = peers_draw_limits(&peers->limits);
-	err = add_state(peers, peer->if_id, copy, &limits, XFRM_WAY_IN);
-	if (err)
-		goto out;
-	ends = (struct xfrm_peer){ .local = session->local, .remote = session->remote, .if_id = peer->if_id };
-	err = xfrm_policy_add(peers->node->xfrm, &ends);
-	if (!err)
-		err = datapath_set_peer(peers->node->dp, peer->if_id, &session->remote, peer->role);
-	if (err) {
-		xfrm_state_delete(peers->node->xfrm, &session->local, session->spi_in);
-		goto out;
-	}
+	pending_drop(peer); /* the newer exchange wins, now that it is there */
 	peer->pending = copy;
 	peer->pending_id = session->id;
 	peer->pending_limits = limits;
@@ -228,7 +247,7 @@ int peers_install(struct peers *peers, struct peer *known, const struct kms_sess
 	return 0;
 out:
 	secret_free(copy, sizeof(*copy));
-	if (!known) {
+	if (peer && !known) {
 		xfrm_policy_delete(peers->node->xfrm, peer->if_id);
 		datapath_del_peer(peers->node->dp, peer->if_id);
 		peer_unlink(peer);
@@ -269,10 +288,30 @@ bool peers_pending_by_peer(const struct peer *peer)
 	return peer->pending && peer->pending->role == KMS_RESPONDER;
 }
 
+/*
+ * The outbound state. Where one is in use already, the policies are written anew even if the ends are the same: from
+ * 6.13 on the kernel looks among the states that a policy has used before it looks for the one that was added last
+ * (pol->state_cache_list in xfrm_state_find()).
+ */
+static int install_outbound(struct peer *peer)
+{
+	const struct kms_session *session = peer->pending;
+	int err = add_state(peer->peers, peer->if_id, session, &peer->pending_limits, XFRM_WAY_OUT);
+
+	if (err || !peer->up)
+		return err;
+	err = set_ends(peer, &session->local, &session->remote);
+	if (!err)
+		return 0;
+	xfrm_state_delete(peer->peers->node->xfrm, &session->remote, session->spi_out);
+	set_ends(peer, &peer->local, &peer->remote);
+	return err;
+}
+
 int peers_activate(struct peer *peer)
 {
 	const struct peer before = *peer;
-	int err = add_state(peer->peers, peer->if_id, peer->pending, &peer->pending_limits, XFRM_WAY_OUT);
+	int err = install_outbound(peer);
 
 	if (err)
 		return err;

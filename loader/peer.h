@@ -109,13 +109,15 @@ struct peer *peers_next(struct peers *peers, struct peer *peer);
 
 /*
  * First half of a session: inbound state, policies, entries in the maps. peer
- * NULL: a new one. The outbound half waits, with its key, for peers_activate().
- * Returns 0 and the peer, or -errno with nothing changed.
+ * NULL: a new one. What leaves through a session that is up is not touched. The
+ * outbound half waits, with its key, for peers_activate(). An exchange that
+ * waited already has been overtaken. Returns 0 and the peer, or -errno with
+ * nothing changed: -EEXIST where its SPI is that of another state.
  */
 int peers_install(struct peers *peers, struct peer *peer, const struct kms_session *session,
 		  struct peer **ret_peer);
 
-/* Second half: the outbound state; the session before, if there was one, fades. On failure the peer is as before. */
+/* Second half: the outbound state, and the ends; the session before, if there was one, fades. On failure the peer is as before. */
 int peers_activate(struct peer *peer);
 
 /* The KMS request that the waiting session answers, or 0. */
@@ -124,7 +126,7 @@ __u64 peers_pending_request(const struct peer *peer);
 /* Whether the other end dialled for the waiting session. */
 bool peers_pending_by_peer(const struct peer *peer);
 
-/* Takes back peers_install(). A peer that has no other session is removed: then true is returned. */
+/* Takes back peers_install(), if that is not done already. A peer that has no other session is removed: then true is returned. */
 bool peers_abandon(struct peer *peer);
 
 /* Removes the peer with its states, policies and entries. */

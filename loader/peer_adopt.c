@@ -29,11 +29,13 @@ void peers_record(struct peer *peer)
 			    peer->name, strerror(-err));
 }
 
+/* Where the kernel cannot say it now (no memory, no room for the answer), it does: a living session is not ended for that. */
 static bool state_stands(struct peers *peers, __u32 if_id, const struct hf_addr *dst, __u32 spi)
 {
-	struct xfrm_state_use use = { .if_id = 0 };
+	struct xfrm_state_use use = { .if_id = if_id };
+	int err = xfrm_state_read(peers->node->xfrm, dst, spi, &use);
 
-	return !xfrm_state_read(peers->node->xfrm, dst, spi, &use) && use.if_id == if_id;
+	return err != -ESRCH && use.if_id == if_id;
 }
 
 static bool record_is_alive(struct peers *peers, __u32 if_id, const struct hf_session *record)
@@ -121,6 +123,26 @@ static void go_on(struct peer *peer, const struct xfrm_found *state)
 		peer_expiry_after(peer, 0);
 }
 
+/*
+ * The run before was killed when it had added the state and not yet written the record: the kernel sends through it, the other
+ * end, which has confirmed, receives it, and may have forgotten what was before. To the second, as the kernel itself.
+ */
+static bool is_successor(const struct peer *peer, const struct xfrm_found *state)
+{
+	struct xfrm_state_use use;
+
+	return !xfrm_state_read(peer->peers->node->xfrm, &peer->remote, peer->spi_out, &use) && state->added_s > use.added_s;
+}
+
+static void succeed(struct peer *peer, const struct xfrm_found *state)
+{
+	peer_fade_outbound(peer, &peer->remote, peer->spi_out);
+	peer->spi_out = state->spi;
+	peers_record(peer);
+	peer_renew_soon(peer); /* its other half is not known */
+	go_on(peer, state);
+}
+
 static int sweep_state(void *context, const struct xfrm_found *state)
 {
 	struct sweep *sweep = context;
@@ -131,11 +153,18 @@ static int sweep_state(void *context, const struct xfrm_found *state)
 		go_on(peer, state);
 		return 0;
 	}
+	if (out && is_successor(peer, state)) {
+		succeed(peer, state);
+		return 0;
+	}
+	if (out && peer_is_fading(peer, state->spi))
+		return 0;
 	sweep->n++;
 	if (!in)
 		return xfrm_state_delete(sweep->peers->node->xfrm, &state->dst, state->spi);
 	/* Of an exchange under way, or one that was replaced: the run before has not said which. */
 	peer_fade_inbound(peer, &state->dst, state->spi, clock_now_ns());
+	peer_renew_soon(peer);
 	return 0;
 }
 

@@ -11,6 +11,8 @@
 #include "lib/clock.h"
 #include "loader/xfrm.h"
 
+_Static_assert(KMS_CONFIRM_MS < PEER_LINGER_UNUSED_MS, "what is confirmed late finds our inbound state");
+
 /* A state that is no longer spoken of, and goes when its time has come. */
 struct fading {
 	struct event *timer;
@@ -25,16 +27,21 @@ struct fading {
 	struct fading *next;
 };
 
-static void fading_end(struct fading *fading)
+static void fading_free(struct fading *fading)
 {
 	struct fading **at = &fading->peers->fading;
 
 	while (*at != fading)
 		at = &(*at)->next;
 	*at = fading->next;
-	xfrm_state_delete(fading->peers->node->xfrm, &fading->dst, fading->spi);
 	event_free(fading->timer);
 	free(fading);
+}
+
+static void fading_end(struct fading *fading)
+{
+	xfrm_state_delete(fading->peers->node->xfrm, &fading->dst, fading->spi);
+	fading_free(fading);
 }
 
 /* Whether the other end may still send through it: it has not begun with what came after, or nothing came. */
@@ -46,7 +53,7 @@ static bool may_be_used(const struct fading *fading)
 	if (!peer || !peer->up)
 		return false;
 	if (fading->abandoned_ns)
-		return peer->established_ns < fading->abandoned_ns ||
+		return fading->used || peer->established_ns < fading->abandoned_ns ||
 		       clock_now_ns() < peer->established_ns + PEER_LINGER_MS * CLOCK_NS_PER_MS;
 	return !xfrm_state_read(fading->peers->node->xfrm, &peer->local, peer->spi_in, &use) && !use.packets;
 }
@@ -122,15 +129,30 @@ void peer_fade_inbound(const struct peer *peer, const struct hf_addr *local, __u
 	fading->abandoned_ns = abandoned_ns;
 }
 
+void peer_fade_outbound(const struct peer *peer, const struct hf_addr *remote, __u32 spi)
+{
+	fade_state(peer, remote, spi, PEER_LINGER_OUT_MS);
+}
+
+bool peer_is_fading(const struct peer *peer, __u32 spi)
+{
+	for (const struct fading *fading = peer->peers->fading; fading; fading = fading->next)
+		if (fading->if_id == peer->if_id && fading->spi == spi)
+			return true;
+	return false;
+}
+
 /* The kernel takes the outbound state that was added last; this is the one before. */
 void peer_fade(const struct peer *before)
 {
-	fade_state(before, &before->remote, before->spi_out, PEER_LINGER_OUT_MS);
+	peer_fade_outbound(before, &before->remote, before->spi_out);
 	peer_fade_inbound(before, &before->local, before->spi_in, 0);
 }
 
 void peers_end_fading(struct peers *peers)
 {
-	while (peers->fading)
+	while (peers->fading && !peers->node->leave)
 		fading_end(peers->fading);
+	while (peers->fading)
+		fading_free(peers->fading);
 }

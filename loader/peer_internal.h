@@ -50,7 +50,13 @@ void peer_fade(const struct peer *before);
  */
 void peer_fade_inbound(const struct peer *peer, const struct hf_addr *local, __u32 spi, __u64 abandoned_ns);
 
-/* All of them go at once. */
+/* An outbound state, which the kernel uses no longer, likewise. */
+void peer_fade_outbound(const struct peer *peer, const struct hf_addr *remote, __u32 spi);
+
+/* Whether a state of the peer with this SPI is fading. */
+bool peer_is_fading(const struct peer *peer, __u32 spi);
+
+/* All of them go at once; where the datapath is left as it is (node.h), the next run will see to them. */
 void peers_end_fading(struct peers *peers);
 
 /* peer_renew.c. The limits of a session's states, drawn anew. */
@@ -58,6 +64,9 @@ struct xfrm_limits peers_draw_limits(const struct peers_limits *limits);
 
 /* New keys are due then. */
 void peer_expiry_after(struct peer *peer, __u64 wait_ns);
+
+/* And soon: the two ends may not be agreed on which keys are in use, and unused states do not stay for long. */
+void peer_renew_soon(struct peer *peer);
 
 /* The same, by the session's age. */
 void peer_set_expiry(struct peer *peer);

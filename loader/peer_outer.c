@@ -6,8 +6,11 @@
 #include "loader/peer_internal.h"
 
 #include <errno.h>
+#include <stdint.h>
 #include <string.h>
+#include <time.h>
 
+#include "lib/clock.h"
 #include "lib/log.h"
 
 /* The keeper of the run before, if there is one, with the sockets that it has. */
@@ -69,11 +72,31 @@ void peer_leave_outer(struct peer *peer, const struct hf_addr *remote, __u16 por
 	datapath_del_outer(peer->peers->node->dp, remote, port);
 }
 
+/*
+ * The lifetime that a state which is moved ends with when it would have ended. The kernel counts it from add_time, by the
+ * clock of the day, and looks at it anew when a state is updated (xfrm_timer_handler() in net/xfrm/xfrm_state.c): where that
+ * clock has jumped since, it is not the one that the state was added with. Never 0, which is none; where the clock was set back
+ * further than the state is old, later, and the session's own time ends it.
+ */
+static __u32 lifetime_from_now(const struct peer *peer, const struct hf_addr *dst, __u32 spi)
+{
+	__u64 age_s = peer->established_ns ? (clock_now_ns() - peer->established_ns) / CLOCK_NS_PER_S : 0;
+	struct xfrm_state_use use;
+	__s64 lifetime_s;
+
+	if (!peer->lifetime_s || age_s >= peer->lifetime_s ||
+	    xfrm_state_read(peer->peers->node->xfrm, dst, spi, &use))
+		return peer->lifetime_s;
+	lifetime_s = (__s64)time(NULL) - (__s64)use.added_s + (__s64)(peer->lifetime_s - age_s);
+	return lifetime_s < 1 ? 1 : lifetime_s > UINT32_MAX ? UINT32_MAX : (__u32)lifetime_s;
+}
+
 static int move_state(const struct peer *peer, enum xfrm_way way, __u32 spi, __u16 port)
 {
+	const struct hf_addr *dst = way == XFRM_WAY_IN ? &peer->local : &peer->remote;
 	struct xfrm_state_spec spec = { .way = way, .local = peer->local, .remote = peer->remote, .spi = spi,
 					.if_id = peer->if_id, .algorithm = peer->algorithm,
-					.lifetime_s = peer->lifetime_s, .limits = peer->limits,
+					.lifetime_s = lifetime_from_now(peer, dst, spi), .limits = peer->limits,
 					.encap_local = HF_UDP_ENCAP_PORT, .encap_remote = port };
 
 	return xfrm_state_move(peer->peers->node->xfrm, &spec);
@@ -91,6 +114,12 @@ static void follow_pending(struct peer *peer, __u16 port)
 	move_state(&like, XFRM_WAY_IN, pending->spi_in, port);
 }
 
+/* Where an exchange broke off, or is just over, the other end sends through the state of the one before. */
+static bool is_in_use(const struct peer *peer, __u32 spi)
+{
+	return peer->spi_in == spi || peer_is_fading(peer, spi);
+}
+
 /*
  * The peer's packets come from another port: something translates addresses. What goes to it goes there from now on. Not
  * followed: another address, for which the states would have to be made anew.
@@ -106,7 +135,7 @@ void peers_follow(void *context, const struct mapping_change *change)
 			follow_pending(peer, change->port);
 		return;
 	}
-	if (!peer || !peer->up || !peer->port || peer->spi_in != change->spi || peer->port == change->port ||
+	if (!peer || !peer->up || !peer->port || !is_in_use(peer, change->spi) || peer->port == change->port ||
 	    !addr_equal(&peer->remote, &change->remote))
 		return;
 	log_info("%s (%s) sends from port %u, before: %u", addr_text(&peer->remote).s, peer->name, change->port, peer->port);

@@ -50,6 +50,11 @@ void peer_expiry_after(struct peer *peer, __u64 wait_ns)
 	event_add(peer->expiry, &tv);
 }
 
+void peer_renew_soon(struct peer *peer)
+{
+	peer_expiry_after(peer, RENEW_AGAIN_MIN_NS);
+}
+
 /* The time that new keys are due: by our own policy, but before the end that was agreed on. */
 void peer_set_expiry(struct peer *peer)
 {
@@ -94,6 +99,17 @@ void peer_expiry_due(evutil_socket_t fd, short what, void *context)
 	peer->peers->expiry(peer->peers->context, peer, renew);
 }
 
+/* The half of a session that waits is used by the other end already. */
+static void look_at_pending(struct peer *peer)
+{
+	const struct xfrm_limits *limits = &peer->pending_limits;
+	struct xfrm_state_use use;
+
+	if (limits->soft_bytes && !xfrm_state_read(peer->peers->node->xfrm, &peer->pending->local, peer->pending->spi_in, &use) &&
+	    (use.bytes >= limits->soft_bytes || use.packets >= limits->soft_packets))
+		peer->pending_spent = true;
+}
+
 /* The kernel tells of a soft limit once; if it could not, what was carried is looked at. */
 static void look_at_limits(struct peers *peers)
 {
@@ -102,6 +118,8 @@ static void look_at_limits(struct peers *peers)
 	for (struct peer *peer = peers->first; peer; peer = peer->next) {
 		const struct xfrm_limits *limits = &peer->limits;
 
+		if (peer->pending)
+			look_at_pending(peer);
 		if (!peer->up || !limits->soft_bytes)
 			continue;
 		/* States that are gone have reached their hard limit: the renewal will tell. */

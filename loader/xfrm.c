@@ -278,7 +278,9 @@ static int build_policy_add(const void *context, size_t i, struct netlink_reques
 	put_unlimited(&info->lft);
 	tmpl.id.proto = IPPROTO_ESP;
 	tmpl.id.daddr = to_xfrm(direction->outward ? &peer->remote : &peer->local);
-	tmpl.saddr = to_xfrm(direction->outward ? &peer->local : &peer->remote);
+	/* Inward from anywhere: a state is the peer's by reqid and if_id, and two of them may be of two addresses. */
+	if (direction->outward)
+		tmpl.saddr = to_xfrm(&peer->local);
 	tmpl.family = family_of(&peer->local);
 	tmpl.reqid = peer->if_id;
 	tmpl.mode = XFRM_MODE_TUNNEL;
@@ -290,14 +292,9 @@ static int build_policy_add(const void *context, size_t i, struct netlink_reques
 
 int xfrm_policy_add(struct netlink *nl, const struct xfrm_peer *peer)
 {
-	int err;
-
 	if (!if_id_is_ours(peer->if_id) || family_of(&peer->local) != family_of(&peer->remote))
 		return -EINVAL;
-	err = netlink_batch(nl, N_DIRECTIONS, build_policy_add, peer, 0);
-	if (err)
-		xfrm_policy_delete(nl, peer->if_id);
-	return err;
+	return netlink_batch(nl, N_DIRECTIONS, build_policy_add, peer, 0);
 }
 
 /* A policy, as it takes to delete it. */
@@ -375,6 +372,7 @@ static int collect_state(void *context, const struct nlmsghdr *message)
 	found.limits.hard_bytes = none_or_limit(info.lft.hard_byte_limit);
 	found.limits.soft_packets = none_or_limit(info.lft.soft_packet_limit);
 	found.limits.hard_packets = none_or_limit(info.lft.hard_packet_limit);
+	found.added_s = info.curlft.add_time;
 	found.spent = info.curlft.bytes >= info.lft.soft_byte_limit || info.curlft.packets >= info.lft.soft_packet_limit;
 	return netlink_list_add(context, &found, sizeof(found));
 }

@@ -58,7 +58,8 @@ struct xfrm_state_spec {
  * routed past the tunnel's own rule, and does not copy the inner packets' DSCP. -EEXIST: a state with this destination and
  * SPI exists, and is left as it was; states cannot be replaced (design: add the
  * new one under its new SPI, then delete the old one). Among several outbound
- * states of one if_id the kernel takes the one added last, to the second.
+ * states of one if_id the kernel takes the one added last, to the second; from 6.13 on, of those that the policy has not
+ * been used with before, only once it is written anew.
  * -EINVAL also for a key of another length than the algorithm's, an if_id
  * outside of the range, or an SPI that ESP reserves.
  */
@@ -66,7 +67,8 @@ int xfrm_state_add(struct netlink *nl, const struct xfrm_state_spec *spec);
 
 /*
  * Tells a state with UDP encapsulation the peer's new port, in place: encap_remote
- * is new, the rest (the limits as well) is as it was added; the key is not looked at. -ESRCH: no such state.
+ * and the lifetime (which counts from when it was added) are new, the rest (the limits as well) is as it was added; the
+ * key is not looked at. -ESRCH: no such state.
  */
 int xfrm_state_move(struct netlink *nl, const struct xfrm_state_spec *spec);
 
@@ -94,8 +96,10 @@ struct xfrm_peer {
 
 /*
  * Adds the policies out, in and fwd of a peer: any-to-any of IPv4 inside
- * (IPv6 inside is not carried yet, and so dropped), through its states. Idempotent: those that exist already are
- * updated in place, also to other outer addresses. On failure none are left.
+ * (IPv6 inside is not carried yet, and so dropped), through its states: outward between these ends, inward through
+ * any that has its if_id (a template without a source: xfrm_state_addr_cmp() in include/net/xfrm.h). Idempotent: those
+ * that exist already are updated in place, also to other outer addresses. On failure some may be written, and none of
+ * those that were there are gone: a living session may need them.
  */
 int xfrm_policy_add(struct netlink *nl, const struct xfrm_peer *peer);
 
@@ -113,6 +117,7 @@ struct xfrm_found {
 	struct hf_addr dst;
 	__u32 spi;
 	struct xfrm_limits limits;
+	__u64 added_s; /* time(2) */
 	bool spent; /* it has reached a soft limit, of which the kernel tells once */
 };
 

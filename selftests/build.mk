@@ -9,9 +9,14 @@ PROG_BIN  := $(patsubst %.c,$(B)/%,$(PROG_SRC))
 # Everything but main() functions.
 TESTED_O  := $(filter-out $(B)/loader/holdfastd.o $(B)/kms/holdfast-kms.o,$(LIB_O) $(POLICY_O) $(KMS_O) $(DAEMON_O))
 $(UNIT_BIN): $(B)/%: $(B)/%.o $(TESTED_O)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka -lxdp -lbpf -lelf -lmnl -lssl -lcrypto -levent_openssl -levent -ljansson -lsystemd \
-		-lseccomp
+	$(CC) $(CFLAGS) $(LDFLAGS) $(addprefix -Wl$(comma)--wrap=,$(WRAP)) -o $@ $^ -lcmocka -lxdp -lbpf -lelf -lmnl -lssl -lcrypto \
+		-levent_openssl -levent -ljansson -lsystemd -lseccomp
 $(UNIT_BIN:=.o): | $(B)/bpf/holdfast.skel.h
+# The kernel of selftests/unit/peer_kernel.h, in the place of the real one.
+$(B)/selftests/unit/test_peer: WRAP := clock_gettime time netlink_text inner_control_send route_add route_delete \
+	$(addprefix xfrm_,state_add state_move state_delete state_read state_list policy_add policy_delete policy_list encap_open) \
+	$(addprefix datapath_,set_peer del_peer set_outer del_outer set_session del_session set_member del_member set_tunnel \
+		del_tunnel steer rearm_claim read_live) mapping_open mapping_fd expire_open expire_fd
 
 # The BPF programs by BPF_PROG_RUN: the facade, what the tests share, and a BPF program that plays a peer.
 PROG_O    := $(call objects,loader/datapath*.c) $(LIB_O) $(B)/selftests/prog/fixture.o

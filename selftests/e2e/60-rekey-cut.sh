@@ -7,28 +7,6 @@
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/rekey.inc"
 
-# Both messages have no body: the only segments of the exchange with 26 bytes (4 of their own, 22 of the TLS record), after 52 of
-# headers. From that one on, its connection is cut in that direction, for what is sent again may have another length.
-cut() {
-	local port=client from=sport to=dport
-	[ "$1" = CONFIRM ] || { port=w252 from=dport to=sport; }
-	on net nft -f - <<-END
-		table netdev cut {
-			set broken { type inet_service; flags dynamic; size 1000; }
-			counter hits { }
-			chain in {
-				type filter hook ingress device $port priority -400;
-				tcp $to 7546 ip length 78 add @broken { tcp $from } counter name hits
-				tcp $to 7546 tcp $from @broken drop
-			}
-		}
-	END
-	say "$1 does not arrive"
-}
-broken_off() { [ "$(on net nft list counter netdev cut hits | awk '$1 == "packets" { print $2 }')" -ge "$1" ]; }
-failures() { grep -c 'attempt-failed' "$work/client-daemon.log" || true; }
-failed() { [ "$(failures)" -ge "$1" ]; }
-
 rekey_up 'RekeyPackets = 300' '' 5
 must 60 "renewals" renewed 2
 for message in CONFIRM DONE; do

@@ -55,8 +55,10 @@ static struct live {
 	__u64 id;
 	__u64 request;
 	size_t slot;
+	bool overtaken; /* it cannot be activated */
 } live[LIVE_MAX];
 static size_t n_live;
+static bool rejection_due; /* a request's session was not activated */
 
 int __real_socketpair(int domain, int type, int protocol, int pair[2]);
 int __real_event_add(struct event *event, const struct timeval *after);
@@ -180,7 +182,7 @@ static int on_install(void *context, struct kms_session *session)
 	if (session->spi_in & 1 || n_live == LIVE_MAX)
 		return -EADDRINUSE;
 	MUST(!find_live(session->id));
-	live[n_live++] = (struct live){ session->id, session->request, talker };
+	live[n_live++] = (struct live){ session->id, session->request, talker, session->spi_in & 2 };
 	return 0;
 }
 
@@ -189,15 +191,19 @@ static void on_inadmissible(void *context, const struct hf_addr *remote, const c
 	MUST(words[0] && strlen(words) < KMS_TEXT_MAX && text_is_printable(words));
 }
 
-static void on_activate(void *context, __u64 id)
+static int on_activate(void *context, __u64 id)
 {
 	struct live *session = find_live(id);
+	bool overtaken;
 
 	MUST(session && session->slot == talker);
+	overtaken = session->overtaken;
+	rejection_due = overtaken && session->request && session->request == request;
 	/* It answers the request: there will be no other. */
-	if (session->request && session->request == request)
+	if (session->request && session->request == request && !overtaken)
 		request = 0;
 	*session = live[--n_live];
+	return overtaken ? -ENOENT : 0;
 }
 
 /* Of one that is alive, or by the death of who had it. */
@@ -223,7 +229,9 @@ static void on_attempt_failed(void *context, const struct kms_failure *failure)
 static void on_rejected(void *context, const struct kms_failure *failure)
 {
 	MUST(request && failure->request == request && text_is_printable(failure->text));
+	MUST(!rejection_due || failure->error == ECANCELED);
 	request = 0;
+	rejection_due = false;
 }
 
 static void on_died(void *context, const struct keyworker_death *death)
@@ -339,7 +347,7 @@ static void hear(size_t slot, const struct kms_link_message *message)
 	const struct kms_request *asked = message->body;
 
 	MUST(message->type < KMS_READY);
-	MUST(message->type != KMS_INSTALLED || slot == talker);
+	MUST((message->type != KMS_INSTALLED && message->type != KMS_ACTIVATED) || slot == talker);
 	if (message->type != KMS_REQUEST)
 		return;
 	MUST(asked->id == request && asked->n_gateways == 1);
@@ -408,6 +416,7 @@ static void step(struct input *in)
 		send_record(type, flags, piece, len);
 	free(piece);
 	event_base_loop(base, EVLOOP_NONBLOCK);
+	MUST(!rejection_due);
 	drain();
 }
 

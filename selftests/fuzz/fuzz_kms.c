@@ -97,6 +97,7 @@ static void check_actions(const struct exchange *x, const struct exchange_action
 	if (actions->install)
 		check_terms(x);
 	MUST(x->state != EXCHANGE_FAILED || !x->installing);
+	MUST(!actions->activate || (x->state == EXCHANGE_WAIT_ACTIVATED && !actions->send_len) || x->role == KMS_INITIATOR);
 }
 
 static void step(struct exchange *x, const struct exchange_event *event, struct exchange_actions *actions)
@@ -121,6 +122,15 @@ static void answer_install(struct exchange *x, __u8 how, struct input *in, struc
 	step(x, &event, actions);
 }
 
+/* And the other one: what does not stand is not done. */
+static void answer_activate(struct exchange *x, __u8 how, struct exchange_actions *actions)
+{
+	int error = how & 0x80 ? -ENOENT : 0;
+
+	step(x, &(struct exchange_event){ .type = EXCHANGE_ACTIVATED, .error = error }, actions);
+	MUST(x->state == (error ? EXCHANGE_FAILED : EXCHANGE_SUCCEEDED) && !actions->send_len == !!error);
+}
+
 /* One end; each piece of the input is a piece of the peer's stream. */
 static void fuzz_stream(struct input in)
 {
@@ -138,6 +148,8 @@ static void fuzz_stream(struct input in)
 		free(piece);
 		if (actions.install)
 			answer_install(&x, how >> 1, &in, &actions);
+		if (x.state == EXCHANGE_WAIT_ACTIVATED && !(how & 0x40))
+			answer_activate(&x, how, &actions);
 	}
 	step(&x, &(struct exchange_event){ .type = EXCHANGE_CLOSED }, &actions);
 	MUST(exchange_has_ended(&x));
@@ -167,6 +179,8 @@ static void fuzz_pair(struct input in)
 		     &actions);
 		if (actions.install)
 			answer_install(&ends[to], how >> 2, &in, &actions);
+		if (ends[to].state == EXCHANGE_WAIT_ACTIVATED)
+			answer_activate(&ends[to], how, &actions);
 		if (exchange_has_ended(&ends[to]) && exchange_has_ended(&ends[!to]))
 			break;
 	}

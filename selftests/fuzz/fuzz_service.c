@@ -110,7 +110,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 static const size_t body_sizes[] = {
 	[KMS_IDENTITY] = sizeof(struct kms_identity), [KMS_REQUEST] = sizeof(struct kms_request),
 	[KMS_CANCEL] = sizeof(struct kms_cancel),     [KMS_INSTALLED] = sizeof(struct kms_installed),
-	[KMS_KNOWN] = sizeof(struct kms_knowns),
+	[KMS_KNOWN] = sizeof(struct kms_knowns),      [KMS_ACTIVATED] = sizeof(struct kms_activated),
 };
 
 /* An identity's files have the body as their content; sockets are ends of pairs, whose other ends are the network. */

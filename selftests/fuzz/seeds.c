@@ -299,6 +299,7 @@ static void seed_service(void)
 				       .gateways = { KEYSERVICE_GATEWAY, KEYSERVICE_GATEWAY } };
 	const struct kms_identity settings = { .lifetime_s = 3600, .exchange_ms = 5000 };
 	const struct kms_installed installed = { .session = 1 };
+	const struct kms_activated activated = { .session = 1 };
 	const struct kms_cancel cancel = { .id = 1 };
 	static struct kms_knowns knowns = { .n = 2 };
 	static const __u8 hello[] = { 22, 3, 1, 0, 5, 1, 0, 0, 1, 3 }; /* the start of a ClientHello */
@@ -312,6 +313,7 @@ static void seed_service(void)
 	put_record(KMS_LISTEN, 1 << 4, NULL, 0);
 	put_record(SERVICE_DIAL, 10, NULL, 0);
 	put_record(KMS_INSTALLED, 0, &installed, sizeof(installed));
+	put_record(KMS_ACTIVATED, 0, &activated, sizeof(activated));
 	put_record(SERVICE_NETWORK, 1, hello, sizeof(hello));
 	put_record(SERVICE_NETWORK, 2, "GET / HTTP/1.0\r\n\r\n", 18);
 	save("service", "dialled");

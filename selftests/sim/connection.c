@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "selftests/sim/cluster.h"
 #include "selftests/sim/invariants.h"
 #include "selftests/sim/node.h"
 #include "selftests/sim/sim.h"
@@ -169,9 +170,29 @@ static void install(struct sim *sim, struct conn *conn, int side)
 	sim_node_after(sim, end->node, true, end->node->link_ns, daemon_installs, session, 0, true);
 }
 
+static void activated(struct sim *sim, struct node *world, void *what, __u64 n)
+{
+	struct conn *conn = what;
+
+	if (is_there(&conn->end[n & 1]) && conn->end[n & 1].stage == STAGE_EXCHANGE)
+		step(sim, conn, n & 1, &(struct exchange_event){ .type = EXCHANGE_ACTIVATED, .error = -(int)(n >> 1) });
+	conn_release(conn);
+}
+
+/* As loader/keyservice_messages.c: the responder's key service is told what came of it, the initiator's cluster if nothing did. */
 static void daemon_activates(struct sim *sim, struct node *node, void *what, __u64 session)
 {
-	peer_activate(sim, node, session);
+	int err = peer_activate(sim, node, session);
+	struct conn *conn = keys_conn(sim, node, session);
+	int side = conn && conn->end[1].node == node;
+
+	if (!conn)
+		return;
+	conn->end[side].stands = !err;
+	if (side)
+		key_event(sim, conn, side, node->link_ns, activated, (__u64)-err);
+	else if (err && conn->end[0].request)
+		clusters_rejected(sim, node, conn->end[0].request);
 }
 
 static void daemon_abandons(struct sim *sim, struct node *node, void *what, __u64 session)
@@ -187,8 +208,10 @@ static void step(struct sim *sim, struct conn *conn, int side, const struct exch
 
 	exchange_step(&end->exchange, event, &act);
 	invariant_exchange(sim, conn, side, &act);
-	if (act.activate)
+	if (act.activate) {
+		keys_remember(node, conn, side);
 		sim_node_after(sim, node, true, node->link_ns, daemon_activates, NULL, end->session, false);
+	}
 	if (act.abandon)
 		sim_node_after(sim, node, true, node->link_ns, daemon_abandons, NULL, end->session, false);
 	end->activated |= act.activate;

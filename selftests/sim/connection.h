@@ -30,6 +30,7 @@ struct end {
 	int error;
 	/* For the invariants: what was done for the session. */
 	bool installed, activated;
+	bool stands; /* the daemon has activated it */
 };
 
 /* Dials for this attempt; the connection is held for it. */

@@ -84,6 +84,8 @@ void invariant_exchange(struct sim *sim, const struct conn *conn, int side, cons
 		sim_fault(sim, "the exchange of %s activates and abandons", name);
 	if (act->abandon && end->activated)
 		sim_fault(sim, "the exchange of %s abandons a session that stands", name);
+	if (act->activate && !side && !other->stands)
+		sim_fault(sim, "%s uses a session that never stood at %s", name, other->node->name);
 	if (act->activate && !terms_agree(&end->exchange.terms, &other->exchange.terms))
 		sim_fault(sim, "%s and %s agree on different terms", name, other->node->name);
 }

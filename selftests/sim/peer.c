@@ -154,25 +154,6 @@ static bool adopt(struct sim *sim, struct node *node, struct peer *peer)
 	return true;
 }
 
-void peer_activate(struct sim *sim, struct node *node, __u64 id)
-{
-	struct peer *peer = by_pending(sim, node, id);
-	struct cluster_session session;
-
-	if (!peer)
-		return;
-	session = (struct cluster_session){ .request = peer->pending.request,
-					    .by_peer = peer->pending.role == KMS_RESPONDER || peer->started };
-	peer->started = false;
-	if (!adopt(sim, node, peer))
-		return;
-	if (session.request && session.request == peer->renewal)
-		peer->renewal = 0;
-	if (node->gateway)
-		serve_session_up(sim, node, peer);
-	clusters_session_up(sim, node, peer, &session);
-}
-
 static void abandon(struct sim *sim, struct node *node, struct peer *peer)
 {
 	TRACE(sim, node, "abandons what was pending with %s", sim->nodes[peer->remote].name);
@@ -180,6 +161,28 @@ static void abandon(struct sim *sim, struct node *node, struct peer *peer)
 	pending_clear(peer);
 	if (!peer->up)
 		peer_free(sim, node, peer);
+}
+
+int peer_activate(struct sim *sim, struct node *node, __u64 id)
+{
+	struct peer *peer = by_pending(sim, node, id);
+	struct cluster_session session;
+
+	if (!peer)
+		return -ENOENT; /* overtaken */
+	session = (struct cluster_session){ .request = peer->pending.request,
+					    .by_peer = peer->pending.role == KMS_RESPONDER || peer->started };
+	peer->started = false;
+	if (!adopt(sim, node, peer)) {
+		abandon(sim, node, peer);
+		return -EEXIST;
+	}
+	if (session.request && session.request == peer->renewal)
+		peer->renewal = 0;
+	if (node->gateway)
+		serve_session_up(sim, node, peer);
+	clusters_session_up(sim, node, peer, &session);
+	return 0;
 }
 
 void peer_abandon(struct sim *sim, struct node *node, __u64 id)

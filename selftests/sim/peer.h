@@ -53,7 +53,7 @@ struct peer {
 int peer_install(struct sim *sim, struct node *node, struct session *session);
 
 /* Second half, and its taking back, of the session of this number. */
-void peer_activate(struct sim *sim, struct node *node, __u64 session);
+int peer_activate(struct sim *sim, struct node *node, __u64 session);
 void peer_abandon(struct sim *sim, struct node *node, __u64 session);
 
 /* The key service has died. */

@@ -229,4 +229,14 @@ static inline void node_installed(struct node *node, __u64 session, int result)
 	node_send(node, KMS_INSTALLED, &installed, sizeof(installed), NULL, 0);
 }
 
+/* The KMS of who was dialled says KMS_ACTIVATE now; this is what comes of it. */
+static inline void node_activates(struct node *node, __u64 session, int result)
+{
+	struct kms_activated activated = { .session = session, .result = result };
+	const struct kms_session_ref *ref = node_expect(node, KMS_ACTIVATE);
+
+	assert_int_equal(ref->session, session);
+	node_send(node, KMS_ACTIVATED, &activated, sizeof(activated), NULL, 0);
+}
+
 #endif

@@ -63,10 +63,11 @@ static int on_install(void *context, struct kms_session *session)
 	return 0;
 }
 
-static void on_activate(void *context, __u64 session)
+static int on_activate(void *context, __u64 session)
 {
 	assert_int_equal(session, told.session.id);
 	told.activated++;
+	return 0;
 }
 
 static void on_abandon(void *context, __u64 session)

@@ -295,9 +295,12 @@ static struct event_base *base;
 static struct policy *policy;
 static struct keyservice *service;
 static __u64 request;
+static int activation; /* what comes of it */
 
 static struct {
 	unsigned int installed, activated, rejected, died, told, n_ready, attempts;
+	int rejection;
+	__u64 rejected_request;
 	struct kms_failure refused[4];
 	size_t n_refused;
 	struct kms_ready ready;
@@ -327,9 +330,10 @@ static void on_inadmissible(void *context, const struct hf_addr *remote, const c
 	snprintf(seen.words, sizeof(seen.words), "%s", words);
 }
 
-static void on_activate(void *context, __u64 session)
+static int on_activate(void *context, __u64 session)
 {
 	seen.activated++;
+	return activation;
 }
 
 static void on_abandon(void *context, __u64 session)
@@ -344,6 +348,8 @@ static void on_failure(void *context, const struct kms_failure *failure)
 static void on_rejected(void *context, const struct kms_failure *failure)
 {
 	seen.rejected++;
+	seen.rejection = failure->error;
+	seen.rejected_request = failure->request;
 }
 
 static void on_refused(void *context, const struct kms_failure *failure)
@@ -420,6 +426,21 @@ static void takes_what_was_asked_once(void **state)
 	assert_int_equal(seen.installed, 1);
 	assert_int_equal(seen.activated, 1);
 	assert_string_equal(seen.refused[1].text, "2: -125"); /* -ECANCELED: nothing that is under way */
+	assert_int_equal(seen.rejected, 0);
+	assert_int_equal(seen.died, 0);
+}
+
+/* The worker has answered the request, and holdfastd cannot make use of it: whoever asked is told. */
+static void rejects_what_was_not_activated(void **state)
+{
+	activation = -ENOENT;
+	start("as_asked");
+	run(2);
+	activation = 0;
+	assert_int_equal(seen.activated, 1);
+	assert_int_equal(seen.rejected, 1);
+	assert_int_equal(seen.rejected_request, request);
+	assert_int_equal(seen.rejection, ECANCELED);
 	assert_int_equal(seen.died, 0);
 }
 
@@ -561,7 +582,7 @@ int main(int argc, char **argv)
 		CASE(ends_one_without_manners),	    CASE(ends_one_that_counts_too_far),
 		CASE(ends_one_that_stops_short),    CASE(ends_one_that_plays_holdfastd),
 		CASE(hears_many_things_by_turns),   CASE(bounds_the_halves),
-		CASE(bounds_the_words),
+		CASE(bounds_the_words),		    CASE(rejects_what_was_not_activated),
 	};
 
 	if (getenv(ROLE) && !strcmp(argv[0], "holdfast-kms"))

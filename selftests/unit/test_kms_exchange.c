@@ -131,11 +131,14 @@ static void step_confirm(struct pair *p)
 	deliver(p, &p->r);
 	assert_true(p->act.activate);
 	assert_false(p->act.abandon);
-	assert_int_equal(p->r.state, EXCHANGE_SUCCEEDED);
+	assert_int_equal(p->act.send_len, 0);
+	assert_int_equal(p->r.state, EXCHANGE_WAIT_ACTIVATED);
 }
 
 static void step_done(struct pair *p)
 {
+	feed(p, &p->r, EXCHANGE_ACTIVATED, 0);
+	assert_int_equal(p->r.state, EXCHANGE_SUCCEEDED);
 	deliver(p, &p->i);
 	assert_int_equal(p->i.state, EXCHANGE_SUCCEEDED);
 	assert_false(p->act.abandon);
@@ -312,6 +315,29 @@ static void abandons_what_was_installed(void **state)
 		}
 }
 
+/* The initiator is not told that it is done; what was activated here, or not, is no longer the exchange's to abandon. */
+static void is_not_done_before_it_stands(void **state)
+{
+	struct pair *p = pair_default();
+
+	advance(p, 4);
+	feed(p, &p->r, EXCHANGE_ACTIVATED, -ENOENT);
+	assert_failed(p, &p->r, -ENOENT, "could not be activated");
+	assert_int_equal(p->act.send_len, 0);
+	assert_false(p->act.abandon);
+	feed(p, &p->i, EXCHANGE_CLOSED, 0);
+	assert_failed(p, &p->i, -ECONNRESET, "before it took the confirmation");
+	assert_true(p->act.abandon);
+	free(p);
+
+	p = pair_default();
+	advance(p, 3);
+	feed(p, &p->r, EXCHANGE_ACTIVATED, 0); /* of what was not confirmed */
+	assert_int_equal(p->r.state, EXCHANGE_WAIT_CONFIRM);
+	assert_int_equal(p->act.send_len, 0);
+	free(p);
+}
+
 static void says_why_it_could_not_install(void **state)
 {
 	struct pair *p = pair_default();
@@ -434,6 +460,7 @@ static void takes_no_message_out_of_turn(void **state)
 		{ 3, true, 0 },
 		{ 3, false, 1u << WIRE_CONFIRM },
 		{ 4, true, 1u << WIRE_DONE },
+		{ 4, false, 0 },
 	};
 
 	for (size_t k = 0; k < sizeof(cases) / sizeof(cases[0]); k++)
@@ -548,6 +575,7 @@ int main(void)
 		cmocka_unit_test(refuses_without_a_common_algorithm),
 		cmocka_unit_test(follows_the_initiators_preference),
 		cmocka_unit_test(abandons_what_was_installed),
+		cmocka_unit_test(is_not_done_before_it_stands),
 		cmocka_unit_test(says_why_it_could_not_install),
 		cmocka_unit_test(reverses),
 		cmocka_unit_test(refuses_foreign_inner_addresses_of_a_responder),

@@ -91,7 +91,7 @@ static void carries_every_type(void **state)
 		{ KMS_READY, sizeof(struct kms_ready) },     { KMS_INSTALL, sizeof(struct kms_session) },
 		{ KMS_ACTIVATE, sizeof(struct kms_session_ref) }, { KMS_ABANDON, sizeof(struct kms_session_ref) },
 		{ KMS_ATTEMPT_FAILED, sizeof(struct kms_failure) }, { KMS_REJECTED, sizeof(struct kms_failure) },
-		{ KMS_REFUSED, sizeof(struct kms_failure) },
+		{ KMS_REFUSED, sizeof(struct kms_failure) }, { KMS_ACTIVATED, sizeof(struct kms_activated) },
 	};
 	static __u64 body[sizeof(struct kms_peers) / 8 + 2];
 

@@ -44,7 +44,7 @@ static void lets_a_gateway_start(void **state)
 	assert_memory_equal(g.key_out, c.key_in, KMS_KEY_MAX);
 	assert_int_equal(g.spi_in, c.spi_out);
 	node_installed(gateway, g.id, 0);
-	node_expect(client, KMS_ACTIVATE);
+	node_activates(client, c.id, 0);
 	node_expect(gateway, KMS_ACTIVATE);
 	node_expect_quiet(client);
 	node_expect_quiet(gateway);
@@ -109,7 +109,7 @@ static void both_dial_the_client_first(void **state)
 	node_installed(gateway, g.id, 0);
 	c = *(const struct kms_session *)node_expect(client, KMS_INSTALL);
 	node_installed(client, c.id, 0);
-	node_expect(gateway, KMS_ACTIVATE);
+	node_activates(gateway, g.id, 0);
 	node_expect(client, KMS_ACTIVATE);
 	scene_assert_match(&c, &g);
 	node_expect_quiet(client);
@@ -167,6 +167,11 @@ static void end_take(struct end *end)
 		for (size_t i = 0; i < end->n; i++)
 			if (end->installed[i].id == ref->session)
 				end->stands = end->installed[i];
+		if (end->stands.role == KMS_RESPONDER) {
+			struct kms_activated activated = { .session = end->stands.id };
+
+			node_send(end->node, KMS_ACTIVATED, &activated, sizeof(activated), NULL, 0);
+		}
 		end->over |= end->stands.request != 0;
 		break;
 	case KMS_REJECTED:

@@ -273,6 +273,56 @@ static void tries_another_when_the_client_cannot_install(void **state)
 	node_stop(second);
 }
 
+/* What the gateway has lost meanwhile, or cannot send through, the client does not use. */
+static void abandons_what_the_gateway_could_not_activate(void **state)
+{
+	struct node *gateway = scene_start_gateway("gateway1", GATEWAY_1);
+	struct node *client = scene_start_node("client");
+	struct kms_session c, g;
+
+	scene_ask(client, scene_request(1), GATEWAY_1, NULL, NULL);
+	g = *(const struct kms_session *)node_expect(gateway, KMS_INSTALL);
+	node_installed(gateway, g.id, 0);
+	c = *(const struct kms_session *)node_expect(client, KMS_INSTALL);
+	node_installed(client, c.id, 0);
+	node_activates(gateway, g.id, -ENOENT);
+	node_expect_failure(gateway, KMS_REFUSED, ENOENT, "could not be activated");
+	assert_int_equal(((const struct kms_session_ref *)node_expect(client, KMS_ABANDON))->session, c.id);
+	node_expect_failure(client, KMS_ATTEMPT_FAILED, ECONNRESET, "before it took the confirmation");
+	node_expect(client, KMS_REJECTED);
+	node_expect_quiet(gateway);
+	node_stop(client);
+	node_stop(gateway);
+}
+
+/* A CONFIRM that lay there when the time was over, unread: who sent it has given up. */
+static void takes_no_confirmation_that_comes_too_late(void **state)
+{
+	struct kms_identity settings = scene_settings;
+	struct kms_knowns knowns = { .n = 1 }; /* what they send is looked at before all else */
+	struct node *gateway = node_start_as(NULL), *client = scene_start_node("client");
+	struct kms_session c, g;
+
+	settings.exchange_ms = 3000;
+	knowns.known[0].remote = node_addr(CLIENT);
+	assert_int_equal(node_identify(gateway, scene_pki, "gateway1", scene_pki, &settings).result, 0);
+	node_send(gateway, KMS_KNOWN, &knowns, sizeof(knowns), NULL, 0);
+	scene_listen(gateway, GATEWAY_1);
+	scene_ask(client, scene_request(1), GATEWAY_1, NULL, NULL);
+	g = *(const struct kms_session *)node_expect(gateway, KMS_INSTALL);
+	node_installed(gateway, g.id, 0);
+	c = *(const struct kms_session *)node_expect(client, KMS_INSTALL);
+	assert_int_equal(kill(gateway->pid, SIGSTOP), 0);
+	node_installed(client, c.id, 0);
+	usleep(3200000); /* it is time itself that is tested */
+	assert_int_equal(kill(gateway->pid, SIGCONT), 0);
+	assert_int_equal(((const struct kms_session_ref *)node_expect(gateway, KMS_ABANDON))->session, g.id);
+	node_expect_failure(gateway, KMS_REFUSED, ETIMEDOUT, "exchange was not completed within 3000 ms");
+	assert_int_equal(((const struct kms_session_ref *)node_expect(client, KMS_ABANDON))->session, c.id);
+	node_stop(client);
+	node_stop(gateway);
+}
+
 static void abandons_when_the_client_dies(void **state)
 {
 	struct node *gateway = scene_start_gateway("gateway1", GATEWAY_1);
@@ -323,6 +373,8 @@ int main(void)
 		ON_ITS_PORT(cancels),
 		ON_ITS_PORT(tells_the_client_when_the_gateway_cannot_install),
 		ON_ITS_PORT(tries_another_when_the_client_cannot_install),
+		ON_ITS_PORT(abandons_what_the_gateway_could_not_activate),
+		ON_ITS_PORT(takes_no_confirmation_that_comes_too_late),
 		ON_ITS_PORT(abandons_when_the_client_dies),
 		ON_ITS_PORT(abandons_when_the_gateway_dies),
 	};

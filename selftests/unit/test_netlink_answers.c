@@ -24,6 +24,7 @@
 #include "loader/mapping.h"
 #include "loader/netlink.h"
 #include "loader/route.h"
+#include "loader/xfrm.h"
 #include "selftests/mnl_socket.h"
 
 /* What is received, one datagram a call; of the last route that was deleted, its destination. */
@@ -36,7 +37,7 @@ static struct {
 	size_t n, next;
 } kernel;
 static __u8 deleted[16];
-static unsigned int n_deleted;
+static unsigned int n_deleted, n_policies_deleted;
 
 ssize_t mnl_socket_sendto(const struct mnl_socket *socket, const void *bytes, size_t len)
 {
@@ -44,6 +45,7 @@ ssize_t mnl_socket_sendto(const struct mnl_socket *socket, const void *bytes, si
 	const struct nlattr *attr;
 
 	((struct mnl_socket *)socket)->sequence = message->nlmsg_seq;
+	n_policies_deleted += message->nlmsg_type == XFRM_MSG_DELPOLICY;
 	if (message->nlmsg_type != RTM_DELROUTE)
 		return (ssize_t)len;
 	n_deleted++;
@@ -107,7 +109,7 @@ static int set_up(void **state)
 {
 	memset(&kernel, 0, sizeof(kernel));
 	memset(deleted, 0, sizeof(deleted));
-	n_deleted = 0;
+	n_deleted = n_policies_deleted = 0;
 	alarm(10); /* some of these went on for ever */
 	return netlink_open(NETLINK_ROUTE, &nl);
 }
@@ -226,6 +228,18 @@ static void a_prefix_length_has_a_limit(void **state)
 	assert_int_equal(n_deleted, 0);
 }
 
+/* They may be those of a living session. */
+static void deletes_no_policies_that_cannot_be_written(void **state)
+{
+	struct xfrm_peer peer = { .if_id = XFRM_IF_ID_BASE | 1 };
+
+	acknowledge(-ENOMEM);
+	assert_int_not_equal(xfrm_policy_add(nl, &peer), 0);
+	assert_int_equal(n_policies_deleted, 0);
+	xfrm_policy_delete(nl, peer.if_id);
+	assert_int_equal(n_policies_deleted, 1);
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -233,6 +247,7 @@ int main(void)
 		CASE(a_length_beyond_2g_is_no_message),	      CASE(a_length_beyond_2g_is_no_mapping),
 		CASE(an_acknowledgement_is_no_answer),	      CASE(an_error_is_an_errno),
 		CASE(a_short_destination_is_not_read_beyond), CASE(a_prefix_length_has_a_limit),
+		CASE(deletes_no_policies_that_cannot_be_written),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,6 +12,7 @@
 #include "selftests/unit/space.h"
 
 #include <netinet/ip.h>
+#include <time.h>
 
 #include <libmnl/libmnl.h>
 
@@ -413,6 +414,52 @@ static void test_rekey(void **state)
 	free_net(&net);
 }
 
+/*
+ * The other end moves to another address, and its session with it: until it leaves as the new one, what comes from there is let
+ * in, and what goes out goes where it went.
+ */
+static void test_other_address(void **state)
+{
+	struct hf_addr elsewhere = space_addr("100.0.0.2");
+	struct xfrm_state_spec spec = { .way = XFRM_WAY_IN, .remote = elsewhere, .spi = SPI_UP + 1, .if_id = IF_ID_CLIENT,
+					.algorithm = KMS_AES_256_GCM, .key = key, .key_len = 36, .lifetime_s = 3600 };
+	struct xfrm_peer peer = { .if_id = IF_ID_GATEWAY };
+	struct xfrm_state_use use;
+	int at_client, at_gateway;
+	struct net net;
+
+	(void)state;
+	skip_without_esp();
+	make_net(&net);
+	connect_ends(&net, KMS_AES_256_GCM, false);
+	at_gateway = open_udp(&net.gateway);
+	at_client = open_udp(&net.client);
+	space_enter(net.gateway.space);
+	spec.local = net.gateway.outer;
+	assert_int_equal(xfrm_state_add(net.gateway.xfrm, &spec), 0);
+	space_enter(net.client.space);
+	space_run("ip addr add 100.0.0.2/8 dev u0");
+	spec = (struct xfrm_state_spec){ .way = XFRM_WAY_OUT, .local = elsewhere, .remote = net.gateway.outer, .spi = SPI_UP + 1,
+					 .if_id = IF_ID_GATEWAY, .algorithm = KMS_AES_256_GCM, .key = key, .key_len = 36,
+					 .lifetime_s = 3600 };
+	assert_int_equal(xfrm_state_add(net.client.xfrm, &spec), 0);
+	send_udp(at_client, &net.gateway, "plaintext from the old one");
+	expect_udp(at_gateway, "plaintext from the old one");
+	peer.local = elsewhere;
+	peer.remote = net.gateway.outer;
+	assert_int_equal(xfrm_policy_add(net.client.xfrm, &peer), 0);
+	send_udp(at_client, &net.gateway, "plaintext from the new one");
+	expect_udp(at_gateway, "plaintext from the new one");
+	assert_int_equal(xfrm_state_read(net.client.xfrm, &net.gateway.outer, SPI_UP + 1, &use), 0);
+	assert_int_equal(use.packets, 1);
+	send_udp(at_gateway, &net.client, "plaintext to the old one");
+	expect_udp(at_client, "plaintext to the old one");
+	expect_wire(&net, IPPROTO_ESP);
+	close(at_client);
+	close(at_gateway);
+	free_net(&net);
+}
+
 struct heard {
 	size_t soft, hard, others;
 	__u32 spi;
@@ -539,6 +586,7 @@ static int visit(void *context, const struct xfrm_found *state)
 	assert_false(state->limits.soft_bytes || state->limits.hard_bytes);
 	assert_false(state->limits.soft_packets || state->limits.hard_packets);
 	assert_false(state->spent);
+	assert_true(state->added_s > 0 && state->added_s <= (__u64)time(NULL));
 	visited->n++;
 	return 0;
 }
@@ -578,6 +626,7 @@ int main(void)
 		cmocka_unit_test(test_traffic),
 		cmocka_unit_test(test_move),
 		cmocka_unit_test(test_rekey),
+		cmocka_unit_test(test_other_address),
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_fails_closed),
 		cmocka_unit_test(test_flush),
