@@ -19,8 +19,9 @@
 #define TLS_HOSTS_MAX 64 /* addresses read from one certificate */
 
 /*
- * Once, before anything else: makes OpenSSL's heap for keys, which is locked in memory and wiped, and has OpenSSL
- * and the C library read now whatever files they want. Returns 0, 1 where the heap cannot be locked, or -errno.
+ * Once, before anything else of OpenSSL: has it wipe all memory that it frees, makes its heap for keys, which is also
+ * locked in memory, and has OpenSSL and the C library read now whatever files they want. Returns 0, 1 where the heap
+ * cannot be locked, or -errno.
  */
 int tls_init(void);
 
