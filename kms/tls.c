@@ -196,6 +196,7 @@ static int check_peer(struct tls *tls, struct tls_peer *ret_peer)
 	const unsigned char *alpn;
 	unsigned int alpn_len;
 	X509 *certificate = SSL_get0_peer_certificate(tls->ssl);
+	STACK_OF(X509) *chain = SSL_get0_verified_chain(tls->ssl);
 	struct tls_peer peer = { 0 };
 
 	SSL_get0_alpn_selected(tls->ssl, &alpn, &alpn_len);
@@ -204,7 +205,7 @@ static int check_peer(struct tls *tls, struct tls_peer *ret_peer)
 		return -EPROTO;
 	}
 	/* Verified already by SSL_VERIFY_PEER; asked again because everything hangs on it. */
-	if (!certificate || SSL_get_verify_result(tls->ssl) != X509_V_OK) {
+	if (!certificate || sk_X509_num(chain) < 1 || SSL_get_verify_result(tls->ssl) != X509_V_OK) {
 		snprintf(tls->text, sizeof(tls->text), "%s is not authenticated", addr_text(&tls->remote).s);
 		return -EACCES;
 	}
@@ -213,8 +214,12 @@ static int check_peer(struct tls *tls, struct tls_peer *ret_peer)
 			 addr_text(&tls->remote).s);
 		return -EACCES;
 	}
-	peer.not_after = tls_certificate_not_after(certificate);
-	tls_certificate_describe(certificate, &peer.certificate);
+	if (tls_chain_describe(chain, &peer.certificate) < 0) {
+		snprintf(tls->text, sizeof(tls->text), "certificate of %s has too many authorities above it",
+			 addr_text(&tls->remote).s);
+		return -EACCES;
+	}
+	peer.not_after = tls_chain_not_after(chain);
 	peer.n_hosts = tls_certificate_hosts(certificate, peer.hosts, TLS_HOSTS_MAX);
 	*ret_peer = peer;
 	return 0;

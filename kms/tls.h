@@ -46,13 +46,13 @@ __s64 tls_identity_not_after(const struct tls_identity *identity);
 size_t tls_identity_anchors(const struct tls_identity *identity);
 size_t tls_identity_revoked(const struct tls_identity *identity);
 
-/* Whether a revocation list names this certificate. */
+/* Whether a revocation list names this certificate, or one above it. */
 bool tls_identity_revokes(const struct tls_identity *identity, const struct kms_certificate *certificate);
 
 /* Who the other end has proved to be. */
 struct tls_peer {
 	char name[KMS_NAME_MAX]; /* subject common name */
-	__s64 not_after;
+	__s64 not_after; /* of its certificate, or of one above it that ends sooner */
 	struct kms_certificate certificate;
 	size_t n_hosts;
 	struct hf_addr hosts[TLS_HOSTS_MAX]; /* subjectAltName IPs */

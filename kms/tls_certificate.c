@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -51,18 +52,48 @@ __s64 tls_certificate_not_after(X509 *certificate)
 	return (__s64)timegm(&tm);
 }
 
-/* What a revocation list would name it by. A serial number longer than the standard has is not known: serial_len 0. */
-void tls_certificate_describe(X509 *certificate, struct kms_certificate *ret_certificate)
+__s64 tls_chain_not_after(STACK_OF(X509) *chain)
+{
+	__s64 first = INT64_MAX;
+
+	for (int i = 0; i < sk_X509_num(chain); i++) {
+		__s64 end = tls_certificate_not_after(sk_X509_value(chain, i));
+
+		first = end < first ? end : first;
+	}
+	return first;
+}
+
+/* A serial number longer than the standard has is not known: serial_len 0. */
+static void describe(X509 *certificate, struct kms_listed *ret_listed)
 {
 	const ASN1_INTEGER *serial = X509_get0_serialNumber(certificate);
 	int len = ASN1_STRING_length(serial);
 
-	memset(ret_certificate, 0, sizeof(*ret_certificate));
+	memset(ret_listed, 0, sizeof(*ret_listed));
 	if (len < 1 || len > KMS_SERIAL_MAX ||
-	    X509_NAME_digest(X509_get_issuer_name(certificate), EVP_sha256(), ret_certificate->issuer, NULL) != 1)
+	    X509_NAME_digest(X509_get_issuer_name(certificate), EVP_sha256(), ret_listed->issuer, NULL) != 1)
 		return;
-	memcpy(ret_certificate->serial, ASN1_STRING_get0_data(serial), (size_t)len);
-	ret_certificate->serial_len = (__u8)len;
+	memcpy(ret_listed->serial, ASN1_STRING_get0_data(serial), (size_t)len);
+	ret_listed->serial_len = (__u8)len;
+}
+
+int tls_chain_describe(STACK_OF(X509) *chain, struct kms_certificate *ret_certificate)
+{
+	struct kms_certificate certificate = { 0 };
+
+	for (int i = 0; i < sk_X509_num(chain); i++) {
+		X509 *one = sk_X509_value(chain, i);
+
+		/* Nobody is above a root who could revoke it. */
+		if (i && X509_self_signed(one, 0) == 1)
+			continue;
+		if (certificate.n == KMS_CHAIN_MAX)
+			return -E2BIG;
+		describe(one, &certificate.chain[certificate.n++]);
+	}
+	*ret_certificate = certificate;
+	return 0;
 }
 
 size_t tls_certificate_hosts(X509 *certificate, struct hf_addr *hosts, size_t max)

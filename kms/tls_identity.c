@@ -183,7 +183,7 @@ static int set_up_context(SSL_CTX *context)
 	SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 	SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, tls_verify_certificate);
-	SSL_CTX_set_verify_depth(context, 4);
+	SSL_CTX_set_verify_depth(context, KMS_CHAIN_MAX - 1);
 	SSL_CTX_set_max_cert_list(context, 32 * 1024);
 	SSL_CTX_set_alpn_select_cb(context, choose_alpn, NULL);
 	/* No resumption: every session has fresh ephemeral keys and sees the certificates of now. */
@@ -281,26 +281,33 @@ size_t tls_identity_revoked(const struct tls_identity *identity)
 	return n;
 }
 
-bool tls_identity_revokes(const struct tls_identity *identity, const struct kms_certificate *certificate)
+/* 2 of OpenSSL would be an entry that takes one back (removeFromCRL; RFC 5280, 5.3.1). */
+static bool crl_names(X509_CRL *crl, const struct kms_listed *listed, ASN1_INTEGER *serial)
+{
+	__u8 issuer[sizeof(listed->issuer)];
+	X509_REVOKED *entry;
+
+	return X509_NAME_digest(X509_CRL_get_issuer(crl), EVP_sha256(), issuer, NULL) == 1 &&
+	       !memcmp(issuer, listed->issuer, sizeof(issuer)) && X509_CRL_get0_by_serial(crl, &entry, serial) == 1;
+}
+
+static bool is_listed(const struct tls_identity *identity, const struct kms_listed *listed)
 {
 	ASN1_INTEGER *serial = ASN1_INTEGER_new();
 	bool revoked = false;
 
-	if (!serial || !certificate->serial_len ||
-	    ASN1_STRING_set(serial, certificate->serial, certificate->serial_len) != 1)
-		goto out;
-	for (int i = 0; i < count_objects(identity) && !revoked; i++) {
-		X509_CRL *crl = crl_of(identity, i);
-		X509_REVOKED *entry;
-		__u8 issuer[sizeof(certificate->issuer)];
-
-		/* 2 would be an entry that takes one back (removeFromCRL; RFC 5280, 5.3.1). */
-		revoked = crl && X509_NAME_digest(X509_CRL_get_issuer(crl), EVP_sha256(), issuer, NULL) == 1 &&
-			  !memcmp(issuer, certificate->issuer, sizeof(issuer)) &&
-			  X509_CRL_get0_by_serial(crl, &entry, serial) == 1;
-	}
-out:
+	if (serial && listed->serial_len && ASN1_STRING_set(serial, listed->serial, listed->serial_len) == 1)
+		for (int i = 0; i < count_objects(identity) && !revoked; i++)
+			revoked = crl_of(identity, i) && crl_names(crl_of(identity, i), listed, serial);
 	ASN1_INTEGER_free(serial);
 	ERR_clear_error();
 	return revoked;
+}
+
+bool tls_identity_revokes(const struct tls_identity *identity, const struct kms_certificate *certificate)
+{
+	for (__u32 i = 0; i < certificate->n; i++)
+		if (is_listed(identity, &certificate->chain[i]))
+			return true;
+	return false;
 }

@@ -34,8 +34,11 @@ int tls_certificate_name(X509 *certificate, char ret_name[KMS_NAME_MAX]);
 /* Seconds since 1970; 0: unreadable. */
 __s64 tls_certificate_not_after(X509 *certificate);
 
-/* What a revocation list would name it by. */
-void tls_certificate_describe(X509 *certificate, struct kms_certificate *ret_certificate);
+/* When the first of them ends, as above. */
+__s64 tls_chain_not_after(STACK_OF(X509) *chain);
+
+/* What revocation lists would name them by, the other end's own first. -E2BIG: more than there is room for. */
+int tls_chain_describe(STACK_OF(X509) *chain, struct kms_certificate *ret_certificate);
 
 /* The addresses that it is for, at most max; how many. */
 size_t tls_certificate_hosts(X509 *certificate, struct hf_addr *hosts, size_t max);

@@ -262,7 +262,7 @@ static size_t on_known(void *context, size_t from, struct kms_known *ret_known, 
 
 static bool is_of(const struct kms_certificate *one, const struct kms_certificate *other)
 {
-	return one->serial_len && !memcmp(one, other, sizeof(*one));
+	return one->n && !memcmp(one, other, sizeof(*one));
 }
 
 void daemon_end_session(struct daemon *daemon, struct peer *peer, const char *why)
