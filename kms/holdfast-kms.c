@@ -43,6 +43,7 @@ static void on_identity(struct service *service, struct kms_link_message *messag
 		ready.not_after = tls_identity_not_after(identity);
 		ready.n_anchors = (__u32)tls_identity_anchors(identity);
 		ready.n_revoked = (__u32)tls_identity_revoked(identity);
+		ready.lists_end = tls_identity_lists_end(identity);
 	}
 	service_send(service, KMS_READY, &ready, sizeof(ready));
 }

@@ -169,7 +169,8 @@ struct kms_ready {
 	char name[KMS_NAME_MAX];
 	__s64 not_after; /* of our certificate, seconds since 1970 */
 	__u32 n_anchors; /* trust anchors that were read, */
-	__u32 n_revoked; /* and certificates on revocation lists */
+	__u32 n_revoked; /* and certificates on revocation lists, */
+	__s64 lists_end; /* the first of which runs out at this time, seconds since 1970; 0: none does */
 	char text[KMS_TEXT_MAX];
 };
 

@@ -46,6 +46,9 @@ __s64 tls_identity_not_after(const struct tls_identity *identity);
 size_t tls_identity_anchors(const struct tls_identity *identity);
 size_t tls_identity_revoked(const struct tls_identity *identity);
 
+/* When the first of these lists runs out: nobody whose issuer it is of is let in from then on. As above; 0: none does. */
+__s64 tls_identity_lists_end(const struct tls_identity *identity);
+
 /* Whether a revocation list names this certificate, or one above it. */
 bool tls_identity_revokes(const struct tls_identity *identity, const struct kms_certificate *certificate);
 

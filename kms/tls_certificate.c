@@ -43,13 +43,18 @@ int tls_certificate_name(X509 *certificate, char ret_name[KMS_NAME_MAX])
 	return ret;
 }
 
-__s64 tls_certificate_not_after(X509 *certificate)
+__s64 tls_seconds(const ASN1_TIME *when)
 {
 	struct tm tm;
 
-	if (ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &tm) != 1)
+	if (ASN1_TIME_to_tm(when, &tm) != 1)
 		return 0;
 	return (__s64)timegm(&tm);
+}
+
+__s64 tls_certificate_not_after(X509 *certificate)
+{
+	return tls_seconds(X509_get0_notAfter(certificate));
 }
 
 __s64 tls_chain_not_after(STACK_OF(X509) *chain)

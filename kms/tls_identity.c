@@ -281,6 +281,21 @@ size_t tls_identity_revoked(const struct tls_identity *identity)
 	return n;
 }
 
+__s64 tls_identity_lists_end(const struct tls_identity *identity)
+{
+	__s64 first = 0;
+
+	for (int i = 0; i < count_objects(identity); i++) {
+		X509_CRL *crl = crl_of(identity, i);
+		const ASN1_TIME *next = crl ? X509_CRL_get0_nextUpdate(crl) : NULL;
+		__s64 end = next ? tls_seconds(next) : 0;
+
+		if (next && (!first || end < first))
+			first = end;
+	}
+	return first;
+}
+
 /* 2 of OpenSSL would be an entry that takes one back (removeFromCRL; RFC 5280, 5.3.1). */
 static bool crl_names(X509_CRL *crl, const struct kms_listed *listed, ASN1_INTEGER *serial)
 {

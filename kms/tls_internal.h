@@ -32,6 +32,7 @@ const char *tls_drain_errors(const char *fallback);
 int tls_certificate_name(X509 *certificate, char ret_name[KMS_NAME_MAX]);
 
 /* Seconds since 1970; 0: unreadable. */
+__s64 tls_seconds(const ASN1_TIME *when);
 __s64 tls_certificate_not_after(X509 *certificate);
 
 /* When the first of them ends, as above. */

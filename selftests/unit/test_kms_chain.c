@@ -140,6 +140,21 @@ static void refuses_a_revoked_authority(void **state)
 	node_stop(gateway);
 }
 
+/* The first of the lists; none of those that are not there. */
+static void says_when_a_list_runs_out(void **state)
+{
+	struct node *client = node_start_as(NULL);
+	struct kms_ready ready = node_identify(client, scene_pki, "client", trust, &with_lists);
+	__s64 now = (__s64)time(NULL);
+
+	assert_int_equal(ready.result, 0);
+	assert_in_range(ready.lists_end, now + 20 * DAY_S - 600, now + 20 * DAY_S);
+	ready = node_identify(client, scene_pki, "client", trust, &scene_settings);
+	assert_int_equal(ready.result, 0);
+	assert_int_equal(ready.lists_end, 0);
+	node_stop(client);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -147,6 +162,7 @@ int main(void)
 		ON_ITS_PORT(names_the_sessions_of_a_revoked_authority),
 		ON_ITS_PORT(refuses_what_began_before_the_list),
 		ON_ITS_PORT(refuses_a_revoked_authority),
+		ON_ITS_PORT(says_when_a_list_runs_out),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
