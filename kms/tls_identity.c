@@ -87,7 +87,8 @@ static bool take_anchors(SSL_CTX *context, BIO *pem)
 		X509_free(anchor);
 		n++;
 	}
-	return ok && n > 0;
+	/* What is trusted need not be a root. */
+	return ok && n > 0 && X509_STORE_set_flags(store, X509_V_FLAG_PARTIAL_CHAIN) == 1;
 }
 
 static bool take_crls(SSL_CTX *context, BIO *pem)
@@ -247,24 +248,28 @@ __s64 tls_identity_not_after(const struct tls_identity *identity)
 
 /* ---- what it trusts ---- */
 
-static X509_CRL *crl_of(const struct tls_identity *identity, int i)
+static X509_STORE *store_of(const struct tls_identity *identity)
 {
-	STACK_OF(X509_OBJECT) *objects = X509_STORE_get0_objects(SSL_CTX_get_cert_store(identity->context));
-
-	return X509_OBJECT_get0_X509_CRL(sk_X509_OBJECT_value(objects, i));
+	return SSL_CTX_get_cert_store(identity->context);
 }
 
-static int count_objects(const struct tls_identity *identity)
+/* NULL: it is no list, but a trust anchor. */
+static X509_CRL *crl_of(X509_STORE *store, int i)
 {
-	return sk_X509_OBJECT_num(X509_STORE_get0_objects(SSL_CTX_get_cert_store(identity->context)));
+	return X509_OBJECT_get0_X509_CRL(sk_X509_OBJECT_value(X509_STORE_get0_objects(store), i));
+}
+
+static int count_objects(X509_STORE *store)
+{
+	return sk_X509_OBJECT_num(X509_STORE_get0_objects(store));
 }
 
 size_t tls_identity_anchors(const struct tls_identity *identity)
 {
 	size_t n = 0;
 
-	for (int i = 0; i < count_objects(identity); i++)
-		n += !crl_of(identity, i);
+	for (int i = 0; i < count_objects(store_of(identity)); i++)
+		n += !crl_of(store_of(identity), i);
 	return n;
 }
 
@@ -272,8 +277,8 @@ size_t tls_identity_revoked(const struct tls_identity *identity)
 {
 	size_t n = 0;
 
-	for (int i = 0; i < count_objects(identity); i++) {
-		X509_CRL *crl = crl_of(identity, i);
+	for (int i = 0; i < count_objects(store_of(identity)); i++) {
+		X509_CRL *crl = crl_of(store_of(identity), i);
 		STACK_OF(X509_REVOKED) *revoked = crl ? X509_CRL_get_REVOKED(crl) : NULL;
 
 		n += revoked ? (size_t)sk_X509_REVOKED_num(revoked) : 0;
@@ -285,8 +290,8 @@ __s64 tls_identity_lists_end(const struct tls_identity *identity)
 {
 	__s64 first = 0;
 
-	for (int i = 0; i < count_objects(identity); i++) {
-		X509_CRL *crl = crl_of(identity, i);
+	for (int i = 0; i < count_objects(store_of(identity)); i++) {
+		X509_CRL *crl = crl_of(store_of(identity), i);
 		const ASN1_TIME *next = crl ? X509_CRL_get0_nextUpdate(crl) : NULL;
 		__s64 end = next ? tls_seconds(next) : 0;
 
@@ -306,14 +311,14 @@ static bool crl_names(X509_CRL *crl, const struct kms_listed *listed, ASN1_INTEG
 	       !memcmp(issuer, listed->issuer, sizeof(issuer)) && X509_CRL_get0_by_serial(crl, &entry, serial) == 1;
 }
 
-static bool is_listed(const struct tls_identity *identity, const struct kms_listed *listed)
+bool tls_store_revokes(X509_STORE *store, const struct kms_listed *listed)
 {
 	ASN1_INTEGER *serial = ASN1_INTEGER_new();
 	bool revoked = false;
 
 	if (serial && listed->serial_len && ASN1_STRING_set(serial, listed->serial, listed->serial_len) == 1)
-		for (int i = 0; i < count_objects(identity) && !revoked; i++)
-			revoked = crl_of(identity, i) && crl_names(crl_of(identity, i), listed, serial);
+		for (int i = 0; i < count_objects(store) && !revoked; i++)
+			revoked = crl_of(store, i) && crl_names(crl_of(store, i), listed, serial);
 	ASN1_INTEGER_free(serial);
 	ERR_clear_error();
 	return revoked;
@@ -322,7 +327,7 @@ static bool is_listed(const struct tls_identity *identity, const struct kms_list
 bool tls_identity_revokes(const struct tls_identity *identity, const struct kms_certificate *certificate)
 {
 	for (__u32 i = 0; i < certificate->n; i++)
-		if (is_listed(identity, &certificate->chain[i]))
+		if (tls_store_revokes(store_of(identity), &certificate->chain[i]))
 			return true;
 	return false;
 }

@@ -38,6 +38,12 @@ __s64 tls_certificate_not_after(X509 *certificate);
 /* When the first of them ends, as above. */
 __s64 tls_chain_not_after(STACK_OF(X509) *chain);
 
+/* What a revocation list would name it by. */
+void tls_certificate_describe(X509 *certificate, struct kms_listed *ret_listed);
+
+/* Whether a revocation list in this store names it, whoever has signed that: what lies here is believed. */
+bool tls_store_revokes(X509_STORE *store, const struct kms_listed *listed);
+
 /* What revocation lists would name them by, the other end's own first. -E2BIG: more than there is room for. */
 int tls_chain_describe(STACK_OF(X509) *chain, struct kms_certificate *ret_certificate);
 

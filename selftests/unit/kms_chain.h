@@ -97,9 +97,12 @@ static inline void chain_save(const char *dir, const char *name, const struct ch
 	fclose(file);
 }
 
-/* The list of `issuer`, which names `revoked` (NULL: nobody), at the end of crl.pem. It runs out after so many seconds. */
+/*
+ * The list of `issuer`, which names `revoked` (NULL: nobody), at the end of crl.pem. It runs out after so many seconds.
+ * by_key: it says whose it is by the key, too.
+ */
 static inline void chain_add_crl(const char *dir, const struct chain_link *issuer, const struct chain_link *revoked,
-				 long seconds)
+				 long seconds, bool by_key)
 {
 	X509_CRL *crl = X509_CRL_new();
 	ASN1_TIME *now = X509_gmtime_adj(NULL, -300), *next = X509_gmtime_adj(NULL, seconds);
@@ -109,7 +112,8 @@ static inline void chain_add_crl(const char *dir, const struct chain_link *issue
 	X509_CRL_set_issuer_name(crl, X509_get_subject_name(issuer->certificate));
 	X509_CRL_set1_lastUpdate(crl, now);
 	X509_CRL_set1_nextUpdate(crl, next);
-	chain_extend(NULL, crl, issuer->certificate, NID_authority_key_identifier, "keyid:always");
+	if (by_key)
+		chain_extend(NULL, crl, issuer->certificate, NID_authority_key_identifier, "keyid:always");
 	if (revoked) {
 		X509_REVOKED *entry = X509_REVOKED_new();
 

@@ -29,11 +29,11 @@ static void make_folder(char *path, size_t size, const char *name)
 
 /* A folder of trust: these authorities, and lists of both, of which the root's names one or nobody. */
 static void make_trust(const char *dir, const struct chain_link *first, const struct chain_link *second,
-		       const struct chain_link *revoked)
+		       const struct chain_link *revoked, bool by_key)
 {
 	chain_save(dir, "ca", first, &second, second ? 1 : 0);
-	chain_add_crl(dir, &root, revoked, 30 * DAY_S);
-	chain_add_crl(dir, &between, NULL, 20 * DAY_S);
+	chain_add_crl(dir, &root, revoked, 30 * DAY_S, by_key);
+	chain_add_crl(dir, &between, NULL, 20 * DAY_S, by_key);
 }
 
 static int make_all(void **state)
@@ -48,9 +48,9 @@ static int make_all(void **state)
 	chain_save(scene_pki, "gateway1", &gateway1, &above, 1);
 	chain_save(scene_pki, "client", &client1, NULL, 0);
 	make_folder(trust, sizeof(trust), "trust");
-	make_trust(trust, &root, NULL, NULL);
+	make_trust(trust, &root, NULL, NULL, true);
 	make_folder(revoking, sizeof(revoking), "revoking");
-	make_trust(revoking, &root, NULL, &between);
+	make_trust(revoking, &root, NULL, &between, true);
 	return 0;
 }
 
@@ -140,6 +140,45 @@ static void refuses_a_revoked_authority(void **state)
 	node_stop(gateway);
 }
 
+/* A client that trusts the authorities of this folder: whether it has a session with the gateway, or why not. */
+static void try_trust(const char *dir, const struct kms_identity *settings, const char *refusal)
+{
+	struct node *gateway = start_gateway(), *client = node_start_as(NULL);
+	struct kms_session c, g;
+
+	assert_int_equal(node_identify(client, scene_pki, "client", dir, settings).result, 0);
+	scene_ask(client, scene_request(1), GATEWAY_1, NULL, NULL);
+	if (refusal) {
+		node_expect_failure(client, KMS_ATTEMPT_FAILED, EACCES, refusal);
+		node_expect(client, KMS_REJECTED);
+	} else {
+		scene_complete(client, gateway, &c, &g);
+		assert_int_equal(c.certificate.n, 2);
+	}
+	node_stop(client);
+	node_stop(gateway);
+}
+
+/*
+ * An anchor in the middle is enough, with lists or without; and is one that the root's list can revoke, though nobody here
+ * can say that it is the root's, and though the root is trusted as well.
+ */
+static void trusts_an_authority_in_the_middle(void **state)
+{
+	static const char revoked[] = "a certificate above that of 127.0.0.11 has been revoked";
+	char dir[64], name[16];
+
+	for (unsigned int i = 0; i < 8; i++) {
+		bool by_key = i & 1, revokes = i & 2, both = i & 4;
+
+		snprintf(name, sizeof(name), "trust%u", i);
+		make_folder(dir, sizeof(dir), name);
+		make_trust(dir, &between, both ? &root : NULL, revokes ? &between : NULL, by_key);
+		try_trust(dir, &with_lists, revokes ? revoked : NULL);
+		try_trust(dir, &scene_settings, NULL);
+	}
+}
+
 /* The first of the lists; none of those that are not there. */
 static void says_when_a_list_runs_out(void **state)
 {
@@ -162,6 +201,7 @@ int main(void)
 		ON_ITS_PORT(names_the_sessions_of_a_revoked_authority),
 		ON_ITS_PORT(refuses_what_began_before_the_list),
 		ON_ITS_PORT(refuses_a_revoked_authority),
+		ON_ITS_PORT(trusts_an_authority_in_the_middle),
 		ON_ITS_PORT(says_when_a_list_runs_out),
 	};
 
