@@ -18,7 +18,7 @@
 #define ACCEPTS_AT_ONCE 256
 #define EXCHANGE_MS 5000 /* when holdfastd does not say */
 #define PAUSE_MS 100	 /* when the process is out of descriptors */
-#define BREATH_MS 1	 /* after each look at who has come: strangers without end must not keep all others waiting */
+#define BREATH_MS 1	 /* after some have come: strangers without end must not keep all others waiting */
 
 /* How many refusals are told: strangers can cause any number. */
 #define TELL_BURST 32
@@ -251,8 +251,9 @@ static void on_pause_over(evutil_socket_t fd, short what, void *context)
 static void on_listening(evutil_socket_t listening, short what, void *context)
 {
 	struct acceptor *acceptor = context;
+	int i;
 
-	for (int i = 0; i < ACCEPTS_AT_ONCE; i++) {
+	for (i = 0; i < ACCEPTS_AT_ONCE; i++) {
 		struct sockaddr_storage sa = { 0 };
 		socklen_t len = sizeof(sa);
 		int fd = accept4(listening, (struct sockaddr *)&sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -269,7 +270,8 @@ static void on_listening(evutil_socket_t listening, short what, void *context)
 			break;
 		/* Others are errors of the connection that was to be accepted (accept(2)): on to the next. */
 	}
-	pause_listening(acceptor, BREATH_MS);
+	if (i)
+		pause_listening(acceptor, BREATH_MS);
 }
 
 static void stop_listening(struct acceptor *acceptor)
