@@ -14,7 +14,7 @@
 #ifndef HF_BPF_CONTRACT_H
 #define HF_BPF_CONTRACT_H
 
-#define HF_CONTRACT_VERSION 3
+#define HF_CONTRACT_VERSION 4
 
 /* The mark on what Holdfast itself sends on the underlay: never routed into the tunnel. */
 #define HF_MARK 0x48460000u
@@ -149,7 +149,7 @@ struct hf_claim {
 #define HF_PROTECTED_TARGETS 1u /* a Protected interface */
 #define HF_PROTECTED_TUNNEL 2u	/* hf0 */
 
-#define HF_CERTIFICATE_LEN 56
+#define HF_CERTIFICATE_LEN 288
 
 /*
  * hf_sessions: hash, if_id -> what holdfastd must know to go on with a session
@@ -177,7 +177,7 @@ struct hf_session {
 	__u8 proven;  /* remote is an address of its certificate */
 	__u8 n_inner;
 	__u8 pad[5];
-	__u8 certificate[HF_CERTIFICATE_LEN]; /* struct kms_certificate: which one it is, for revocation */
+	__u8 certificate[HF_CERTIFICATE_LEN]; /* struct kms_certificate: which ones it rests on, for revocation */
 	char name[HF_NAME_MAX]; /* of the peer's certificate */
 	struct hf_tunnel_key inner[HF_INNER_MAX];
 };
@@ -269,7 +269,7 @@ _Static_assert(sizeof(struct hf_peer) == 64, "contract");
 _Static_assert(sizeof(struct hf_live) == 56, "contract");
 _Static_assert(sizeof(struct hf_outer_key) == 20, "contract");
 _Static_assert(sizeof(struct hf_beat) == 16, "contract");
-_Static_assert(sizeof(struct hf_session) == 528, "contract");
+_Static_assert(sizeof(struct hf_session) == 760, "contract");
 _Static_assert(sizeof(struct hf_event) == 56, "contract");
 _Static_assert(sizeof(struct hf_drops) == HF_DROP_MAX * sizeof(__u64), "contract");
 

@@ -15,9 +15,10 @@
 #include "lib/clock.h"
 #include "lib/pace.h"
 
-#define ACCEPTS_AT_ONCE 32
+#define ACCEPTS_AT_ONCE 256
 #define EXCHANGE_MS 5000 /* when holdfastd does not say */
 #define PAUSE_MS 100	 /* when the process is out of descriptors */
+#define BREATH_MS 1	 /* after some have come: strangers without end must not keep all others waiting */
 
 /* How many refusals are told: strangers can cause any number. */
 #define TELL_BURST 32
@@ -226,15 +227,20 @@ static void set_listening(struct acceptor *acceptor, bool on)
 			event_del(acceptor->listening[i]);
 }
 
+static void pause_listening(struct acceptor *acceptor, int ms)
+{
+	struct timeval tv = { .tv_usec = ms * 1000 };
+
+	set_listening(acceptor, false);
+	evtimer_add(acceptor->pause, &tv);
+}
+
 /* Without a descriptor nothing can be accepted, and the socket stays readable: the loop must not spin. */
 static void out_of_descriptors(struct acceptor *acceptor)
 {
-	struct timeval tv = { .tv_usec = PAUSE_MS * 1000 };
-
 	if (!TAILQ_EMPTY(&acceptor->unknown))
 		push_out(TAILQ_FIRST(&acceptor->unknown), "out of file descriptors");
-	set_listening(acceptor, false);
-	evtimer_add(acceptor->pause, &tv);
+	pause_listening(acceptor, PAUSE_MS);
 }
 
 static void on_pause_over(evutil_socket_t fd, short what, void *context)
@@ -245,8 +251,9 @@ static void on_pause_over(evutil_socket_t fd, short what, void *context)
 static void on_listening(evutil_socket_t listening, short what, void *context)
 {
 	struct acceptor *acceptor = context;
+	int i;
 
-	for (int i = 0; i < ACCEPTS_AT_ONCE; i++) {
+	for (i = 0; i < ACCEPTS_AT_ONCE; i++) {
 		struct sockaddr_storage sa = { 0 };
 		socklen_t len = sizeof(sa);
 		int fd = accept4(listening, (struct sockaddr *)&sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -260,9 +267,11 @@ static void on_listening(evutil_socket_t listening, short what, void *context)
 			return;
 		}
 		if (errno == EAGAIN || errno == EBADF || errno == EINVAL)
-			return;
+			break;
 		/* Others are errors of the connection that was to be accepted (accept(2)): on to the next. */
 	}
+	if (i)
+		pause_listening(acceptor, BREATH_MS);
 }
 
 static void stop_listening(struct acceptor *acceptor)
@@ -290,6 +299,7 @@ void acceptor_listen(struct acceptor *acceptor, const int *fds, size_t n)
 			close(fds[i]);
 			continue;
 		}
+		event_priority_set(event, SERVICE_FIRST);
 		event_add(event, NULL);
 		acceptor->listening[acceptor->n_listening++] = event;
 	}
@@ -315,6 +325,7 @@ int acceptor_new(struct service *service, struct acceptor **ret_acceptor)
 		free(acceptor);
 		return -ENOMEM;
 	}
+	event_priority_set(acceptor->pause, SERVICE_FIRST);
 	*ret_acceptor = acceptor;
 	return 0;
 }

@@ -448,6 +448,7 @@ static int connection_new(struct service *service, int fd, const struct hf_addr 
 	}
 	event_priority_set(c->readable, first ? SERVICE_FIRST : SERVICE_AFTER);
 	event_priority_set(c->writable, first ? SERVICE_FIRST : SERVICE_AFTER);
+	event_priority_set(c->timer, first ? SERVICE_FIRST : SERVICE_AFTER);
 	*ret_connection = c;
 	return 0;
 }

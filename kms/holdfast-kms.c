@@ -43,6 +43,7 @@ static void on_identity(struct service *service, struct kms_link_message *messag
 		ready.not_after = tls_identity_not_after(identity);
 		ready.n_anchors = (__u32)tls_identity_anchors(identity);
 		ready.n_revoked = (__u32)tls_identity_revoked(identity);
+		ready.lists_end = tls_identity_lists_end(identity);
 	}
 	service_send(service, KMS_READY, &ready, sizeof(ready));
 }
@@ -142,12 +143,13 @@ static bool seal(void)
 
 static struct event_base *make_base(void)
 {
+	static const struct timeval interval = { .tv_usec = SERVICE_AT_ONCE_MS * 1000 };
 	struct event_config *config = event_config_new();
 	struct event_base *base = NULL;
 
 	if (!config)
 		return NULL;
-	event_config_set_max_dispatch_interval(config, NULL, SERVICE_AT_ONCE, SERVICE_AFTER);
+	event_config_set_max_dispatch_interval(config, &interval, SERVICE_AT_ONCE, SERVICE_AFTER);
 	base = event_base_new_with_config(config);
 	event_config_free(config);
 	if (base)

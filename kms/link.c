@@ -41,6 +41,16 @@ static bool peers_is_sound(const void *body, size_t len, size_t n_fds)
 	return true;
 }
 
+bool kms_certificate_is_sound(const struct kms_certificate *certificate)
+{
+	if (certificate->n > KMS_CHAIN_MAX)
+		return false;
+	for (size_t i = 0; i < KMS_CHAIN_MAX; i++)
+		if (certificate->chain[i].serial_len > KMS_SERIAL_MAX)
+			return false;
+	return true;
+}
+
 static bool knowns_is_sound(const void *body, size_t len, size_t n_fds)
 {
 	const struct kms_knowns *knowns = body;
@@ -48,16 +58,16 @@ static bool knowns_is_sound(const void *body, size_t len, size_t n_fds)
 	if (knowns->n > KMS_MAX_KNOWN)
 		return false;
 	for (__u32 i = 0; i < knowns->n; i++)
-		if (knowns->known[i].certificate.serial_len > KMS_SERIAL_MAX)
+		if (!kms_certificate_is_sound(&knowns->known[i].certificate))
 			return false;
 	return true;
 }
 
-static bool certificate_is_sound(const void *body, size_t len, size_t n_fds)
+static bool revoked_is_sound(const void *body, size_t len, size_t n_fds)
 {
 	const struct kms_certificate *certificate = body;
 
-	return certificate->serial_len >= 1 && certificate->serial_len <= KMS_SERIAL_MAX;
+	return certificate->n && kms_certificate_is_sound(certificate);
 }
 
 static bool request_is_sound(const void *body, size_t len, size_t n_fds)
@@ -89,7 +99,7 @@ static bool session_is_sound(const void *body, size_t len, size_t n_fds)
 	const struct kms_session *session = body;
 
 	return session->n_inner <= KMS_MAX_INNER && session->key_len <= KMS_KEY_MAX && session->proven <= 1 &&
-	       session->reversed <= 1 && session->certificate.serial_len <= KMS_SERIAL_MAX &&
+	       session->reversed <= 1 && kms_certificate_is_sound(&session->certificate) &&
 	       text_ends(session->name, sizeof(session->name));
 }
 
@@ -145,7 +155,7 @@ static const struct link_rule {
 	[KMS_ATTEMPT_FAILED] = { FIXED(struct kms_failure), .is_sound = failure_is_sound, .clean = clean_failure },
 	[KMS_REJECTED] = { FIXED(struct kms_failure), .is_sound = failure_is_sound, .clean = clean_failure },
 	[KMS_REFUSED] = { FIXED(struct kms_failure), .is_sound = failure_is_sound, .clean = clean_failure },
-	[KMS_REVOKED] = { FIXED(struct kms_certificate), .is_sound = certificate_is_sound },
+	[KMS_REVOKED] = { FIXED(struct kms_certificate), .is_sound = revoked_is_sound },
 #undef FIXED
 };
 

@@ -27,6 +27,7 @@
 #define HF_KMS_LINK_H
 
 #include <linux/types.h>
+#include <stdbool.h>
 
 #include "lib/addr.h"
 
@@ -42,7 +43,7 @@
 #define KMS_MAX_GATEWAYS 64
 #define KMS_MAX_INNER 16
 #define KMS_MAX_PEERS 256 /* [PEER] ranges in one KMS_PEERS message */
-#define KMS_MAX_KNOWN 128 /* in one KMS_KNOWN message */
+#define KMS_MAX_KNOWN 80 /* in one KMS_KNOWN message */
 #define KMS_NAME_MAX 64
 #define KMS_TEXT_MAX 192
 #define KMS_KEY_MAX 36 /* AES-256-GCM or ChaCha20-Poly1305: 32 bytes of key, 4 of salt (RFC 4106, 8.1; RFC 7634, 2) */
@@ -66,7 +67,7 @@ enum kms_link_type {
 	KMS_ATTEMPT_FAILED, /* struct kms_failure: one gateway of a request */
 	KMS_REJECTED,	    /* struct kms_failure: the whole request; nothing of it is under way any more */
 	KMS_REFUSED,	    /* struct kms_failure: somebody dialled us and was not let in */
-	KMS_REVOKED,	    /* struct kms_certificate: of a KMS_KNOWN, and on the revocation list */
+	KMS_REVOKED,	    /* struct kms_certificate: of a KMS_KNOWN, and it or one above it is on a revocation list */
 };
 
 struct kms_link_head {
@@ -141,19 +142,30 @@ struct kms_activated {
 	__u32 pad;
 };
 
-/* Which certificate: what a revocation list has of it (RFC 5280, 5.1). */
 #define KMS_SERIAL_MAX 20 /* RFC 5280, 4.1.2.2 */
+#define KMS_CHAIN_MAX 5
 
-struct kms_certificate {
+/* What a revocation list names a certificate by (RFC 5280, 5.1). */
+struct kms_listed {
 	__u8 issuer[32];   /* SHA-256 of the issuer's name in DER */
 	__u8 serial_len;   /* 0: none is known */
 	__u8 serial[KMS_SERIAL_MAX]; /* most significant byte first; zero beyond serial_len */
 	__u8 pad[3];
 };
 
+/* Which certificate, and on which others it rests: with any of them it is revoked. All is zero beyond n. */
+struct kms_certificate {
+	__u32 n; /* 0: none is known */
+	__u32 pad;
+	struct kms_listed chain[KMS_CHAIN_MAX]; /* itself, then the authorities above it; without the root, which none revokes */
+};
+
+/* Whether its lengths are within what there is room for. */
+bool kms_certificate_is_sound(const struct kms_certificate *certificate);
+
 /*
  * Who has a session with us: comes before strangers when it dials, and is told
- * of in a KMS_REVOKED if its certificate is revoked.
+ * of in a KMS_REVOKED if its certificate is revoked, or that of an authority above it.
  */
 struct kms_known {
 	struct hf_addr remote;
@@ -170,7 +182,8 @@ struct kms_ready {
 	char name[KMS_NAME_MAX];
 	__s64 not_after; /* of our certificate, seconds since 1970 */
 	__u32 n_anchors; /* trust anchors that were read, */
-	__u32 n_revoked; /* and certificates on revocation lists */
+	__u32 n_revoked; /* and certificates on revocation lists, */
+	__s64 lists_end; /* the first of which runs out at this time, seconds since 1970; 0: none does */
 	char text[KMS_TEXT_MAX];
 };
 
@@ -192,7 +205,7 @@ struct kms_session {
 	__u32 n_inner;
 	struct hf_prefix inner[KMS_MAX_INNER]; /* what the client of the two uses inside: granted */
 	char name[KMS_NAME_MAX];	       /* of the peer's certificate */
-	__s64 not_after;		       /* of the peer's certificate */
+	__s64 not_after;		       /* of the peer's certificate, or of one above it that ends sooner */
 	struct kms_certificate certificate;    /* the peer's */
 	__u8 key_in[KMS_KEY_MAX];
 	__u8 key_out[KMS_KEY_MAX];

@@ -314,6 +314,26 @@ static int add_extensions(X509 *certificate, X509 *issuer, const struct extensio
 	return ret;
 }
 
+/*
+ * "Holdfast CA" and the beginning of its key's identifier (RFC 5280, 4.2.1.2): two authorities are never of one name, by
+ * which revocation lists are looked for.
+ */
+static int name_authority(EVP_PKEY *key, char *ret_name, size_t size)
+{
+	X509_PUBKEY *wrapped = NULL;
+	const unsigned char *bytes;
+	unsigned char id[EVP_MAX_MD_SIZE];
+	int len, ret = -EIO;
+
+	if (X509_PUBKEY_set(&wrapped, key) == 1 && X509_PUBKEY_get0_param(NULL, &bytes, &len, NULL, wrapped) == 1 &&
+	    EVP_Digest(bytes, (size_t)len, id, NULL, EVP_sha1(), NULL) == 1) {
+		snprintf(ret_name, size, "Holdfast CA %02x%02x%02x%02x", id[0], id[1], id[2], id[3]);
+		ret = 0;
+	}
+	X509_PUBKEY_free(wrapped);
+	return ret;
+}
+
 static int make_authority(const char *dir, struct authority *authority, char *error)
 {
 	static const struct extension extensions[] = {
@@ -321,10 +341,11 @@ static int make_authority(const char *dir, struct authority *authority, char *er
 		{ NID_key_usage, "critical,keyCertSign,cRLSign" },
 		{ NID_subject_key_identifier, "hash" },
 	};
+	char name[32];
 
 	authority->key = EVP_EC_gen("P-256");
-	if (authority->key)
-		authority->certificate = certificate_new("Holdfast CA", NULL, authority->key, CA_DAYS);
+	if (authority->key && !name_authority(authority->key, name, sizeof(name)))
+		authority->certificate = certificate_new(name, NULL, authority->key, CA_DAYS);
 	if (!authority->certificate ||
 	    add_extensions(authority->certificate, authority->certificate, extensions, 3) < 0 ||
 	    !X509_sign(authority->certificate, authority->key, EVP_sha256()))
@@ -333,6 +354,26 @@ static int make_authority(const char *dir, struct authority *authority, char *er
 }
 
 /* ---- the revocation list ---- */
+
+/*
+ * Whose list it is: by key, not by name alone (RFC 5280, 5.2.1). In the place of what the list before had. An authority of
+ * another make may have no identifier to say it by.
+ */
+static bool identify_authority(X509_CRL *crl, X509 *certificate)
+{
+	const ASN1_OCTET_STRING *id = X509_get0_subject_key_id(certificate);
+	AUTHORITY_KEYID *authority = id ? AUTHORITY_KEYID_new() : NULL;
+	bool ok = false;
+
+	if (!id)
+		return true;
+	if (authority)
+		authority->keyid = ASN1_OCTET_STRING_dup(id);
+	if (authority && authority->keyid)
+		ok = X509_CRL_add1_ext_i2d(crl, NID_authority_key_identifier, authority, 0, X509V3_ADD_REPLACE) == 1;
+	AUTHORITY_KEYID_free(authority);
+	return ok;
+}
 
 /* Numbers, times and signs it, and puts it in the place of the one before. */
 static int save_crl(const char *dir, const struct authority *authority, X509_CRL *crl, long number, char *error)
@@ -347,6 +388,7 @@ static int save_crl(const char *dir, const struct authority *authority, X509_CRL
 		  X509_CRL_set_issuer_name(crl, X509_get_subject_name(authority->certificate)) == 1 &&
 		  X509_CRL_set1_lastUpdate(crl, now) == 1 && X509_CRL_set1_nextUpdate(crl, next) == 1 &&
 		  X509_CRL_add1_ext_i2d(crl, NID_crl_number, count, 0, X509V3_ADD_REPLACE) == 1 &&
+		  identify_authority(crl, authority->certificate) &&
 		  X509_CRL_sort(crl) == 1 && X509_CRL_sign(crl, authority->key, EVP_sha256());
 
 	if (!ret)

@@ -211,6 +211,7 @@ static int request_new(struct service *service, const struct kms_request *ask, s
 		free(request);
 		return -ENOMEM;
 	}
+	event_priority_set(request->patience, SERVICE_FIRST);
 	request->service = service;
 	request->ask = *ask;
 	LIST_INSERT_HEAD(&service->requests, request, entry);

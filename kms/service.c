@@ -113,7 +113,10 @@ int service_init(struct service *service, struct event_base *base, int link)
 	LIST_INIT(&service->connections);
 	LIST_INIT(&service->requests);
 	service->link_writable = event_new(base, link, EV_WRITE, on_link_writable, service);
-	return service->link_writable ? 0 : -ENOMEM;
+	if (!service->link_writable)
+		return -ENOMEM;
+	event_priority_set(service->link_writable, SERVICE_FIRST);
+	return 0;
 }
 
 void service_clear(struct service *service)

@@ -20,10 +20,12 @@ struct request;
 struct service_letter;
 
 /* Priorities of the loop's events; without another word, an event is of the second kind. */
-#define SERVICE_FIRST 0 /* holdfastd, whom we dial, and who has a session with us */
-#define SERVICE_AFTER 1 /* strangers, and that somebody comes */
+#define SERVICE_FIRST 0 /* holdfastd, whom we dial, who has a session with us, and that somebody comes: he may have one */
+#define SERVICE_AFTER 1 /* strangers */
 #define SERVICE_PRIORITIES 2
-#define SERVICE_AT_ONCE 8 /* events of the second kind, before it is looked for some of the first again */
+/* Events of the second kind, before it is looked for some of the first again: so many, or for so long and one more. */
+#define SERVICE_AT_ONCE 8
+#define SERVICE_AT_ONCE_MS 2
 
 struct service {
 	struct event_base *base;

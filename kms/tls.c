@@ -3,6 +3,7 @@
 #include "kms/tls_internal.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <openssl/err.h>
 #include <openssl/rand.h>
 #include <stdio.h>
@@ -35,13 +36,44 @@ const char *tls_drain_errors(const char *fallback)
 #define SECURE_HEAP_BYTES (1u << 20)
 #define SECURE_HEAP_LEAST 32
 
+/*
+ * Everything else of OpenSSL's. It wipes what it knows to be a key, but not all that a key went through on its way (the
+ * decoding of its file, the secrets of a connection that is freed), so here everything is wiped.
+ */
+
+static void *heap_alloc(size_t len, const char *file, int line)
+{
+	return len ? malloc(len) : NULL;
+}
+
+static void heap_free(void *bytes, const char *file, int line)
+{
+	if (bytes)
+		explicit_bzero(bytes, malloc_usable_size(bytes));
+	free(bytes);
+}
+
+/* Never by realloc(), which leaves behind what it has moved. */
+static void *heap_realloc(void *bytes, size_t len, const char *file, int line)
+{
+	size_t before = bytes ? malloc_usable_size(bytes) : 0;
+	void *grown = heap_alloc(len, file, line);
+
+	if (grown && before)
+		memcpy(grown, bytes, before < len ? before : len);
+	if (grown || !len)
+		heap_free(bytes, file, line);
+	return grown;
+}
+
 int tls_init(void)
 {
 	__u8 seed[8];
+	int wiped = CRYPTO_set_mem_functions(heap_alloc, heap_realloc, heap_free);
 	int heap = CRYPTO_secure_malloc_init(SECURE_HEAP_BYTES, SECURE_HEAP_LEAST);
 
 	tzset();
-	if (!heap || OPENSSL_init_ssl(OPENSSL_INIT_LOAD_SSL_STRINGS | OPENSSL_INIT_LOAD_CRYPTO_STRINGS, NULL) != 1 ||
+	if (!wiped || !heap || OPENSSL_init_ssl(OPENSSL_INIT_LOAD_SSL_STRINGS | OPENSSL_INIT_LOAD_CRYPTO_STRINGS, NULL) != 1 ||
 	    tls_random(seed, sizeof(seed)) < 0) {
 		ERR_clear_error();
 		return -ENOMEM;
@@ -164,6 +196,7 @@ static int check_peer(struct tls *tls, struct tls_peer *ret_peer)
 	const unsigned char *alpn;
 	unsigned int alpn_len;
 	X509 *certificate = SSL_get0_peer_certificate(tls->ssl);
+	STACK_OF(X509) *chain = SSL_get0_verified_chain(tls->ssl);
 	struct tls_peer peer = { 0 };
 
 	SSL_get0_alpn_selected(tls->ssl, &alpn, &alpn_len);
@@ -172,7 +205,7 @@ static int check_peer(struct tls *tls, struct tls_peer *ret_peer)
 		return -EPROTO;
 	}
 	/* Verified already by SSL_VERIFY_PEER; asked again because everything hangs on it. */
-	if (!certificate || SSL_get_verify_result(tls->ssl) != X509_V_OK) {
+	if (!certificate || sk_X509_num(chain) < 1 || SSL_get_verify_result(tls->ssl) != X509_V_OK) {
 		snprintf(tls->text, sizeof(tls->text), "%s is not authenticated", addr_text(&tls->remote).s);
 		return -EACCES;
 	}
@@ -181,8 +214,12 @@ static int check_peer(struct tls *tls, struct tls_peer *ret_peer)
 			 addr_text(&tls->remote).s);
 		return -EACCES;
 	}
-	peer.not_after = tls_certificate_not_after(certificate);
-	tls_certificate_describe(certificate, &peer.certificate);
+	if (tls_chain_describe(chain, &peer.certificate) < 0) {
+		snprintf(tls->text, sizeof(tls->text), "certificate of %s has too many authorities above it",
+			 addr_text(&tls->remote).s);
+		return -EACCES;
+	}
+	peer.not_after = tls_chain_not_after(chain);
 	peer.n_hosts = tls_certificate_hosts(certificate, peer.hosts, TLS_HOSTS_MAX);
 	*ret_peer = peer;
 	return 0;

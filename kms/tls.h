@@ -19,8 +19,9 @@
 #define TLS_HOSTS_MAX 64 /* addresses read from one certificate */
 
 /*
- * Once, before anything else: makes OpenSSL's heap for keys, which is locked in memory and wiped, and has OpenSSL
- * and the C library read now whatever files they want. Returns 0, 1 where the heap cannot be locked, or -errno.
+ * Once, before anything else of OpenSSL: has it wipe all memory that it frees, makes its heap for keys, which is also
+ * locked in memory, and has OpenSSL and the C library read now whatever files they want. Returns 0, 1 where the heap
+ * cannot be locked, or -errno.
  */
 int tls_init(void);
 
@@ -45,13 +46,16 @@ __s64 tls_identity_not_after(const struct tls_identity *identity);
 size_t tls_identity_anchors(const struct tls_identity *identity);
 size_t tls_identity_revoked(const struct tls_identity *identity);
 
-/* Whether a revocation list names this certificate. */
+/* When the first of these lists runs out: nobody whose issuer it is of is let in from then on. As above; 0: none does. */
+__s64 tls_identity_lists_end(const struct tls_identity *identity);
+
+/* Whether a revocation list names this certificate, or one above it. */
 bool tls_identity_revokes(const struct tls_identity *identity, const struct kms_certificate *certificate);
 
 /* Who the other end has proved to be. */
 struct tls_peer {
 	char name[KMS_NAME_MAX]; /* subject common name */
-	__s64 not_after;
+	__s64 not_after; /* of its certificate, or of one above it that ends sooner */
 	struct kms_certificate certificate;
 	size_t n_hosts;
 	struct hf_addr hosts[TLS_HOSTS_MAX]; /* subjectAltName IPs */

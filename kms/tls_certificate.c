@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -42,27 +43,62 @@ int tls_certificate_name(X509 *certificate, char ret_name[KMS_NAME_MAX])
 	return ret;
 }
 
-__s64 tls_certificate_not_after(X509 *certificate)
+__s64 tls_seconds(const ASN1_TIME *when)
 {
 	struct tm tm;
 
-	if (ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &tm) != 1)
+	if (ASN1_TIME_to_tm(when, &tm) != 1)
 		return 0;
 	return (__s64)timegm(&tm);
 }
 
-/* What a revocation list would name it by. A serial number longer than the standard has is not known: serial_len 0. */
-void tls_certificate_describe(X509 *certificate, struct kms_certificate *ret_certificate)
+__s64 tls_certificate_not_after(X509 *certificate)
+{
+	return tls_seconds(X509_get0_notAfter(certificate));
+}
+
+__s64 tls_chain_not_after(STACK_OF(X509) *chain)
+{
+	__s64 first = INT64_MAX;
+
+	for (int i = 0; i < sk_X509_num(chain); i++) {
+		__s64 end = tls_certificate_not_after(sk_X509_value(chain, i));
+
+		first = end < first ? end : first;
+	}
+	return first;
+}
+
+/* A serial number longer than the standard has is not known: serial_len 0. */
+void tls_certificate_describe(X509 *certificate, struct kms_listed *ret_listed)
 {
 	const ASN1_INTEGER *serial = X509_get0_serialNumber(certificate);
 	int len = ASN1_STRING_length(serial);
 
-	memset(ret_certificate, 0, sizeof(*ret_certificate));
+	memset(ret_listed, 0, sizeof(*ret_listed));
 	if (len < 1 || len > KMS_SERIAL_MAX ||
-	    X509_NAME_digest(X509_get_issuer_name(certificate), EVP_sha256(), ret_certificate->issuer, NULL) != 1)
+	    X509_NAME_digest(X509_get_issuer_name(certificate), EVP_sha256(), ret_listed->issuer, NULL) != 1)
 		return;
-	memcpy(ret_certificate->serial, ASN1_STRING_get0_data(serial), (size_t)len);
-	ret_certificate->serial_len = (__u8)len;
+	memcpy(ret_listed->serial, ASN1_STRING_get0_data(serial), (size_t)len);
+	ret_listed->serial_len = (__u8)len;
+}
+
+int tls_chain_describe(STACK_OF(X509) *chain, struct kms_certificate *ret_certificate)
+{
+	struct kms_certificate certificate = { 0 };
+
+	for (int i = 0; i < sk_X509_num(chain); i++) {
+		X509 *one = sk_X509_value(chain, i);
+
+		/* Nobody is above a root who could revoke it. */
+		if (i && X509_self_signed(one, 0) == 1)
+			continue;
+		if (certificate.n == KMS_CHAIN_MAX)
+			return -E2BIG;
+		tls_certificate_describe(one, &certificate.chain[certificate.n++]);
+	}
+	*ret_certificate = certificate;
+	return 0;
 }
 
 size_t tls_certificate_hosts(X509 *certificate, struct hf_addr *hosts, size_t max)
@@ -159,20 +195,48 @@ static void describe_verify_error(struct tls *tls, X509_STORE_CTX *store)
 	}
 }
 
+/*
+ * The peer's own certificate needs a revocation list of its issuer; those of authorities are held against one only where
+ * there is one. Above a trust anchor that is no root there is nobody whose signature a list could be held against.
+ */
+static bool may_lack_list(X509_STORE_CTX *store)
+{
+	int depth = X509_STORE_CTX_get_error_depth(store);
+	bool anchor = depth == sk_X509_num(X509_STORE_CTX_get0_chain(store)) - 1;
+
+	if (!depth)
+		return false;
+	switch (X509_STORE_CTX_get_error(store)) {
+	case X509_V_ERR_UNABLE_TO_GET_CRL:
+		return true;
+	case X509_V_ERR_UNABLE_TO_GET_CRL_ISSUER:
+	case X509_V_ERR_CRL_SIGNATURE_FAILURE:
+		return anchor && X509_self_signed(X509_STORE_CTX_get_current_cert(store), 0) != 1;
+	}
+	return false;
+}
+
+/* Whether the certificate that is looked at is on a list all the same, which OpenSSL did not find to be for it. */
+static bool is_listed(X509_STORE_CTX *store)
+{
+	struct kms_listed listed;
+
+	tls_certificate_describe(X509_STORE_CTX_get_current_cert(store), &listed);
+	return tls_store_revokes(X509_STORE_CTX_get0_store(store), &listed);
+}
+
 int tls_verify_certificate(int ok, X509_STORE_CTX *store)
 {
 	SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
 
 	if (ok)
 		return 1;
-	/*
-	 * The peer's own certificate needs a revocation list of its issuer; those
-	 * of authorities are held against one only where there is one.
-	 */
-	if (X509_STORE_CTX_get_error(store) == X509_V_ERR_UNABLE_TO_GET_CRL &&
-	    X509_STORE_CTX_get_error_depth(store) > 0) {
-		X509_STORE_CTX_set_error(store, X509_V_OK);
-		return 1;
+	if (may_lack_list(store)) {
+		bool listed = is_listed(store);
+
+		X509_STORE_CTX_set_error(store, listed ? X509_V_ERR_CERT_REVOKED : X509_V_OK);
+		if (!listed)
+			return 1;
 	}
 	describe_verify_error(SSL_get_app_data(ssl), store);
 	return 0;

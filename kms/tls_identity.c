@@ -87,7 +87,8 @@ static bool take_anchors(SSL_CTX *context, BIO *pem)
 		X509_free(anchor);
 		n++;
 	}
-	return ok && n > 0;
+	/* What is trusted need not be a root. */
+	return ok && n > 0 && X509_STORE_set_flags(store, X509_V_FLAG_PARTIAL_CHAIN) == 1;
 }
 
 static bool take_crls(SSL_CTX *context, BIO *pem)
@@ -161,6 +162,19 @@ static int choose_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_l
 	return SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
+/*
+ * Elliptic curves, and no finite fields: a stranger's one message that asks for ffdhe8192 costs a hundred times as much as
+ * one of these. From OpenSSL 3.5 on with a hybrid that is to outlast quantum computers, and a key share of either kind.
+ */
+static bool set_groups(SSL_CTX *context)
+{
+	bool ok = SSL_CTX_set1_groups_list(context, "*X25519MLKEM768:*X25519:P-256:P-384") == 1 ||
+		  SSL_CTX_set1_groups_list(context, "X25519:P-256:P-384") == 1;
+
+	ERR_clear_error(); /* an older OpenSSL knows no hybrid */
+	return ok;
+}
+
 static int set_up_context(SSL_CTX *context)
 {
 	static const unsigned char alpn[] = { sizeof(WIRE_ALPN) - 1, 'h', 'o', 'l', 'd', 'f', 'a', 's', 't', '/', '1' };
@@ -170,13 +184,13 @@ static int set_up_context(SSL_CTX *context)
 	SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 	SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, tls_verify_certificate);
-	SSL_CTX_set_verify_depth(context, 4);
+	SSL_CTX_set_verify_depth(context, KMS_CHAIN_MAX - 1);
 	SSL_CTX_set_max_cert_list(context, 32 * 1024);
 	SSL_CTX_set_alpn_select_cb(context, choose_alpn, NULL);
 	/* No resumption: every session has fresh ephemeral keys and sees the certificates of now. */
 	return SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION) == 1 &&
 			       SSL_CTX_set_max_proto_version(context, TLS1_3_VERSION) == 1 &&
-			       SSL_CTX_set_num_tickets(context, 0) == 1 &&
+			       SSL_CTX_set_num_tickets(context, 0) == 1 && set_groups(context) &&
 			       SSL_CTX_set_alpn_protos(context, alpn, sizeof(alpn)) == 0 ?
 		       0 :
 		       -ENOMEM;
@@ -234,24 +248,28 @@ __s64 tls_identity_not_after(const struct tls_identity *identity)
 
 /* ---- what it trusts ---- */
 
-static X509_CRL *crl_of(const struct tls_identity *identity, int i)
+static X509_STORE *store_of(const struct tls_identity *identity)
 {
-	STACK_OF(X509_OBJECT) *objects = X509_STORE_get0_objects(SSL_CTX_get_cert_store(identity->context));
-
-	return X509_OBJECT_get0_X509_CRL(sk_X509_OBJECT_value(objects, i));
+	return SSL_CTX_get_cert_store(identity->context);
 }
 
-static int count_objects(const struct tls_identity *identity)
+/* NULL: it is no list, but a trust anchor. */
+static X509_CRL *crl_of(X509_STORE *store, int i)
 {
-	return sk_X509_OBJECT_num(X509_STORE_get0_objects(SSL_CTX_get_cert_store(identity->context)));
+	return X509_OBJECT_get0_X509_CRL(sk_X509_OBJECT_value(X509_STORE_get0_objects(store), i));
+}
+
+static int count_objects(X509_STORE *store)
+{
+	return sk_X509_OBJECT_num(X509_STORE_get0_objects(store));
 }
 
 size_t tls_identity_anchors(const struct tls_identity *identity)
 {
 	size_t n = 0;
 
-	for (int i = 0; i < count_objects(identity); i++)
-		n += !crl_of(identity, i);
+	for (int i = 0; i < count_objects(store_of(identity)); i++)
+		n += !crl_of(store_of(identity), i);
 	return n;
 }
 
@@ -259,8 +277,8 @@ size_t tls_identity_revoked(const struct tls_identity *identity)
 {
 	size_t n = 0;
 
-	for (int i = 0; i < count_objects(identity); i++) {
-		X509_CRL *crl = crl_of(identity, i);
+	for (int i = 0; i < count_objects(store_of(identity)); i++) {
+		X509_CRL *crl = crl_of(store_of(identity), i);
 		STACK_OF(X509_REVOKED) *revoked = crl ? X509_CRL_get_REVOKED(crl) : NULL;
 
 		n += revoked ? (size_t)sk_X509_REVOKED_num(revoked) : 0;
@@ -268,26 +286,48 @@ size_t tls_identity_revoked(const struct tls_identity *identity)
 	return n;
 }
 
-bool tls_identity_revokes(const struct tls_identity *identity, const struct kms_certificate *certificate)
+__s64 tls_identity_lists_end(const struct tls_identity *identity)
+{
+	__s64 first = 0;
+
+	for (int i = 0; i < count_objects(store_of(identity)); i++) {
+		X509_CRL *crl = crl_of(store_of(identity), i);
+		const ASN1_TIME *next = crl ? X509_CRL_get0_nextUpdate(crl) : NULL;
+		__s64 end = next ? tls_seconds(next) : 0;
+
+		if (next && (!first || end < first))
+			first = end;
+	}
+	return first;
+}
+
+/* 2 of OpenSSL would be an entry that takes one back (removeFromCRL; RFC 5280, 5.3.1). */
+static bool crl_names(X509_CRL *crl, const struct kms_listed *listed, ASN1_INTEGER *serial)
+{
+	__u8 issuer[sizeof(listed->issuer)];
+	X509_REVOKED *entry;
+
+	return X509_NAME_digest(X509_CRL_get_issuer(crl), EVP_sha256(), issuer, NULL) == 1 &&
+	       !memcmp(issuer, listed->issuer, sizeof(issuer)) && X509_CRL_get0_by_serial(crl, &entry, serial) == 1;
+}
+
+bool tls_store_revokes(X509_STORE *store, const struct kms_listed *listed)
 {
 	ASN1_INTEGER *serial = ASN1_INTEGER_new();
 	bool revoked = false;
 
-	if (!serial || !certificate->serial_len ||
-	    ASN1_STRING_set(serial, certificate->serial, certificate->serial_len) != 1)
-		goto out;
-	for (int i = 0; i < count_objects(identity) && !revoked; i++) {
-		X509_CRL *crl = crl_of(identity, i);
-		X509_REVOKED *entry;
-		__u8 issuer[sizeof(certificate->issuer)];
-
-		/* 2 would be an entry that takes one back (removeFromCRL; RFC 5280, 5.3.1). */
-		revoked = crl && X509_NAME_digest(X509_CRL_get_issuer(crl), EVP_sha256(), issuer, NULL) == 1 &&
-			  !memcmp(issuer, certificate->issuer, sizeof(issuer)) &&
-			  X509_CRL_get0_by_serial(crl, &entry, serial) == 1;
-	}
-out:
+	if (serial && listed->serial_len && ASN1_STRING_set(serial, listed->serial, listed->serial_len) == 1)
+		for (int i = 0; i < count_objects(store) && !revoked; i++)
+			revoked = crl_of(store, i) && crl_names(crl_of(store, i), listed, serial);
 	ASN1_INTEGER_free(serial);
 	ERR_clear_error();
 	return revoked;
+}
+
+bool tls_identity_revokes(const struct tls_identity *identity, const struct kms_certificate *certificate)
+{
+	for (__u32 i = 0; i < certificate->n; i++)
+		if (tls_store_revokes(store_of(identity), &certificate->chain[i]))
+			return true;
+	return false;
 }

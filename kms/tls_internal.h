@@ -32,10 +32,20 @@ const char *tls_drain_errors(const char *fallback);
 int tls_certificate_name(X509 *certificate, char ret_name[KMS_NAME_MAX]);
 
 /* Seconds since 1970; 0: unreadable. */
+__s64 tls_seconds(const ASN1_TIME *when);
 __s64 tls_certificate_not_after(X509 *certificate);
 
+/* When the first of them ends, as above. */
+__s64 tls_chain_not_after(STACK_OF(X509) *chain);
+
 /* What a revocation list would name it by. */
-void tls_certificate_describe(X509 *certificate, struct kms_certificate *ret_certificate);
+void tls_certificate_describe(X509 *certificate, struct kms_listed *ret_listed);
+
+/* Whether a revocation list in this store names it, whoever has signed that: what lies here is believed. */
+bool tls_store_revokes(X509_STORE *store, const struct kms_listed *listed);
+
+/* What revocation lists would name them by, the other end's own first. -E2BIG: more than there is room for. */
+int tls_chain_describe(STACK_OF(X509) *chain, struct kms_certificate *ret_certificate);
 
 /* The addresses that it is for, at most max; how many. */
 size_t tls_certificate_hosts(X509 *certificate, struct hf_addr *hosts, size_t max);

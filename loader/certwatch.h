@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * When our own certificate ends, and who is warned of it: 30, 7 and 1 days before, and when it ends. Owns the dates and a
- * timer; looks at the clock on the wall each hour, so that a clock that is set is followed, and at that date.
+ * When our own certificate ends (or something else that must be made anew in time), and who is warned of it: 30, 7 and 1
+ * days before, and when it ends. Owns the dates and a timer; looks at the clock on the wall each hour, so that a clock that is set is followed, and at that date.
  */
 #ifndef HF_LOADER_CERTWATCH_H
 #define HF_LOADER_CERTWATCH_H
 
 #include <event2/event.h>
 #include <linux/types.h>
+#include <stdint.h>
 
 #define CERTWATCH_NEVER 0x7fffffff /* nothing was told of this certificate yet */
+#define CERTWATCH_NO_END INT64_MAX /* of what does not end, or is not there */
 
 /*
  * What is to be told at this time of a certificate that ends at not_after (both: seconds since 1970), when `told` was told

@@ -106,6 +106,19 @@ static void on_certificate_ends(void *context, int days, __s64 left_s)
 			      "our certificate has ended: no session is made with it");
 }
 
+static void on_list_ends(void *context, int days, __s64 left_s)
+{
+	struct daemon *daemon = context;
+	json_t *fields = json_pack("{s:i, s:I}", "days", days, "left_s", (json_int_t)left_s);
+
+	if (days)
+		eventlog_emit(daemon->log, EVENT_REVOCATION_LIST, fields, "a revocation list runs out within %d day%s", days,
+			      days == 1 ? "" : "s");
+	else
+		eventlog_emit(daemon->log, EVENT_REVOCATION_LIST, fields,
+			      "a revocation list has run out: no certificate of its authority is accepted");
+}
+
 static void on_gate_closed(void *context)
 {
 	clients_ask_to_leave(((struct daemon *)context)->clients);
@@ -183,6 +196,8 @@ static int make_parts(struct event_base *base, struct daemon *daemon, char *erro
 		err = clients_new(&clients, &daemon->clients);
 	if (!err)
 		err = certwatch_new(base, on_certificate_ends, daemon, &daemon->certwatch);
+	if (!err)
+		err = certwatch_new(base, on_list_ends, daemon, &daemon->listwatch);
 	if (!err)
 		err = gate_new(base, &daemon->node, daemon->log, on_gate_closed, daemon, &daemon->gate);
 	if (!err) {
@@ -343,6 +358,7 @@ void daemon_stop(struct daemon *daemon)
 	auto_free(daemon->watch);
 	keyservice_stop(daemon->service);
 	certwatch_free(daemon->certwatch);
+	certwatch_free(daemon->listwatch);
 	gate_free(daemon->gate);
 	if (daemon->datapath_readable)
 		event_free(daemon->datapath_readable);

@@ -36,6 +36,7 @@ struct daemon {
 	struct gate *gate;
 	struct keyservice *service;
 	struct certwatch *certwatch;
+	struct certwatch *listwatch; /* the same, of the revocation lists */
 	struct event *datapath_readable;
 	struct reconcile *reconcile;
 	struct adopt_result adopted;
@@ -55,6 +56,9 @@ void daemon_set_limits(struct daemon *daemon);
 
 /* daemon_sessions.c: starts the service whose messages it hears. 0 or -errno, with error (DAEMON_ERROR_MAX). */
 int daemon_start_key_service(struct event_base *base, struct daemon *daemon, char *error);
+
+/* This identity is ours from now on: when it ends, and its lists. */
+void daemon_note_ends(struct daemon *daemon, const struct kms_ready *ready);
 
 /* A session that is not yet one, and that never will be. */
 void daemon_abandon(struct daemon *daemon, struct peer *peer);

@@ -18,6 +18,13 @@
 #include "loader/reload.h"
 #include "loader/shortage.h"
 
+void daemon_note_ends(struct daemon *daemon, const struct kms_ready *ready)
+{
+	daemon->not_after = ready->not_after;
+	certwatch_set(daemon->certwatch, ready->not_after);
+	certwatch_set(daemon->listwatch, ready->lists_end ? ready->lists_end : CERTWATCH_NO_END);
+}
+
 static void on_ready(void *context, const struct kms_ready *ready)
 {
 	struct daemon *daemon = context;
@@ -37,8 +44,7 @@ static void on_ready(void *context, const struct kms_ready *ready)
 		return;
 	}
 	log_info("this is %s (trust anchors: %u, revoked certificates: %u)", ready->name, ready->n_anchors, ready->n_revoked);
-	daemon->not_after = ready->not_after;
-	certwatch_set(daemon->certwatch, ready->not_after);
+	daemon_note_ends(daemon, ready);
 	clusters_start(daemon->clusters, daemon->service);
 	if (daemon->ready)
 		return;
@@ -267,7 +273,7 @@ static size_t on_known(void *context, size_t from, struct kms_known *ret_known, 
 
 static bool is_of(const struct kms_certificate *one, const struct kms_certificate *other)
 {
-	return one->serial_len && !memcmp(one, other, sizeof(*one));
+	return one->n && !memcmp(one, other, sizeof(*one));
 }
 
 void daemon_end_session(struct daemon *daemon, struct peer *peer, const char *why)

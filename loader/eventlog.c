@@ -44,6 +44,7 @@ static const struct {
 	[EVENT_INADMISSIBLE] = { "inadmissible", LOG_LEVEL_WARNING },
 	[EVENT_RELOAD] = { "reload", LOG_LEVEL_INFO },
 	[EVENT_CERTIFICATE] = { "certificate", LOG_LEVEL_WARNING },
+	[EVENT_REVOCATION_LIST] = { "revocation-list", LOG_LEVEL_WARNING },
 };
 
 struct eventlog {

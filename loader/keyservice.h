@@ -73,7 +73,7 @@ struct keyservice_calls {
 	 * many; fewer than max: that was all. NULL: there are none.
 	 */
 	size_t (*known)(void *context, size_t from, struct kms_known *ret_known, size_t max);
-	/* The certificate is on the revocation list: its sessions are to be ended. NULL: nobody wants to hear. */
+	/* The certificate, or an authority's above it, is on a revocation list: its sessions are to be ended. NULL: nobody wants to hear. */
 	void (*revoked)(void *context, const struct kms_certificate *certificate);
 };
 

@@ -395,8 +395,7 @@ void reload_identity(struct daemon *daemon, const struct kms_ready *ready)
 	err = apply_all(&apply, error, sizeof(error));
 	if (!err) {
 		log_info("this is %s", ready->name);
-		daemon->not_after = ready->not_after;
-		certwatch_set(daemon->certwatch, ready->not_after);
+		daemon_note_ends(daemon, ready);
 		answer(daemon, NULL, what);
 		return;
 	}

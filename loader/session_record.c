@@ -2,7 +2,6 @@
 #include "loader/session_record.h"
 
 #include <errno.h>
-#include <stddef.h>
 #include <string.h>
 
 #include "lib/text.h"
@@ -84,10 +83,11 @@ int session_record_read(const struct hf_session *record, struct kms_session *ret
 	    record->proven > 1 || record->n_inner > HF_INNER_MAX || !spi_is_good(record->spi_in) ||
 	    !spi_is_good(record->spi_out) || record->algorithm < KMS_AES_256_GCM ||
 	    record->algorithm > KMS_CHACHA20_POLY1305 || addr_is_v4(&record->local) != addr_is_v4(&record->remote) ||
-	    !name_is_whole(record->name) || record->slot >= HF_STEER_MAX ||
-	    record->certificate[offsetof(struct kms_certificate, serial_len)] > KMS_SERIAL_MAX)
+	    !name_is_whole(record->name) || record->slot >= HF_STEER_MAX)
 		return -EINVAL;
 	memcpy(&session.certificate, record->certificate, sizeof(session.certificate));
+	if (!kms_certificate_is_sound(&session.certificate))
+		return -EINVAL;
 	memcpy(session.name, record->name, sizeof(session.name));
 	for (size_t i = 0; i < record->n_inner; i++)
 		if (!prefix_is_whole(&record->inner[i], &session.inner[i]))

@@ -94,7 +94,7 @@ comma := ,
 # The programs read packets at any alignment, and find a header of ours in the place of libbpf's.
 $(FUZZ)/selftests/fuzz/fuzz_datapath.o: FUZZ_SAN += -fno-sanitize=alignment -Iselftests/fuzz/shim
 $(FUZZ)/fuzz_control: WRAP := clusters_move status_json gate_drain reload_start
-$(FUZZ)/fuzz_service: WRAP := connect accept4 getsockname
+$(FUZZ)/fuzz_service: WRAP := connect accept4 getsockname event_add
 $(FUZZ)/fuzz_keyservice: WRAP := socketpair fork kill waitpid setsockopt event_add
 fuzzers: $(FUZZ_BIN)
 $(FUZZ)/seeds: $(patsubst %.c,$(FUZZ)/%.o,$(wildcard selftests/fuzz/seeds*.c)) $(FUZZ)/libtested.a

@@ -3,8 +3,8 @@
 # limit: 600
 # Certificates reach their end under traffic. A gateway's: its sessions are over on both ends at that date, and the client has
 # gone over to another one before, without loss. The client's own: all its sessions are over, on both ends, and nothing is sent
-# until there is a new one. One TCP connection lasts through all of it; each node has warned of its own end; nothing is sent in
-# clear.
+# until there is a new one. One TCP connection lasts through all of it; each node has warned of its own end, and one of that of its
+# revocation list; nothing is sent in clear.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/certify.inc"
 
@@ -36,6 +36,13 @@ end_of_g252=$ends
 must 30 "the client has warned" warned client 1
 must 30 "g252 has warned" warned g252 1
 ! warned g253 1 || fail "g253 warns of a certificate that lasts for a year"
+
+# list_warned NODE DAYS: the same, of a revocation list.
+list_warned() { gojq -es --argjson days "$2" 'any(.[]; .event == "revocation-list" and .days == $days)' "$work/$1-events.log" >/dev/null; }
+! list_warned g254 1 || fail "g254 warns of a list that lasts for ten years"
+openssl ca -gencrl -config "$work/ca.conf" -name issue -crlsec 3600 -out "$work/pki/crl.pem" 2>>"$work/openssl.log" || fail "no list"
+hf g254 reload >/dev/null || fail "g254 does not reload"
+must 30 "g254 has warned of its revocation list" list_warned g254 1
 
 warm
 probe_udp udp -i 20

@@ -161,7 +161,7 @@ static int on_install(void *context, struct kms_session *session)
 	MUST(session->not_after > now && session->lifetime_s <= (__u64)session->not_after - (__u64)now + 2);
 	MUST(our_end > now && session->lifetime_s <= (__u64)our_end - (__u64)now + 2);
 	MUST(session->lifetime_s >= 1 && session->lifetime_s <= policy_session_lifetime_s(&policy->general));
-	MUST(session->certificate.serial_len <= KMS_SERIAL_MAX);
+	MUST(kms_certificate_is_sound(&session->certificate));
 	MUST(session->key_len == 36 || session->key_len == 20);
 	MUST(session->n_inner >= 1 && session->n_inner <= KMS_MAX_INNER);
 	if (session->role == KMS_INITIATOR)
@@ -243,13 +243,14 @@ static void on_died(void *context, const struct keyworker_death *death)
 static size_t known(void *context, size_t from, struct kms_known *ret_known, size_t max)
 {
 	MUST(!from && max);
-	ret_known[0] = (struct kms_known){ .remote = gateway, .certificate = { .serial_len = 1, .serial = { 7 } } };
+	ret_known[0] = (struct kms_known){ .remote = gateway,
+					   .certificate = { .n = 1, .chain = { { .serial_len = 1, .serial = { 7 } } } } };
 	return 1;
 }
 
 static void on_revoked(void *context, const struct kms_certificate *certificate)
 {
-	MUST(certificate->serial_len >= 1 && certificate->serial_len <= KMS_SERIAL_MAX);
+	MUST(certificate->n >= 1 && kms_certificate_is_sound(certificate));
 }
 
 static const struct keyservice_calls calls = {

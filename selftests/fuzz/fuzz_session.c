@@ -49,7 +49,7 @@ static void check_session(const struct kms_session *session)
 	MUST(session->spi_out > 255 && session->spi_out != 0xffffffff);
 	MUST(session->algorithm >= KMS_AES_256_GCM && session->algorithm <= KMS_CHACHA20_POLY1305);
 	MUST(session->encapsulation == (session->remote_port ? KMS_ENCAP_UDP : KMS_ENCAP_ESP));
-	MUST(session->proven <= 1 && session->certificate.serial_len <= KMS_SERIAL_MAX);
+	MUST(session->proven <= 1 && kms_certificate_is_sound(&session->certificate));
 	MUST(memchr(session->name, 0, sizeof(session->name)) && session->name[0] && text_is_printable(session->name));
 	MUST(!session->key_len && session->n_inner <= KMS_MAX_INNER);
 	for (__u32 i = 0; i < session->n_inner; i++) {

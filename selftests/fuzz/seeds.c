@@ -183,7 +183,7 @@ static void seed_keyservice(void)
 		.lifetime_s = 600, .role = KMS_INITIATOR, .algorithm = KMS_AES_256_GCM,
 		.encapsulation = KMS_ENCAP_ESP, .key_len = 36, .proven = 1, .n_inner = 1,
 		.inner = { prefix_of_host(&us) }, .name = KEYSERVICE_PEER, .not_after = FAR_AWAY_S,
-		.certificate = { .serial_len = 1, .serial = { 7 } }, .key_in = { 1 }, .key_out = { 2 },
+		.certificate = { .n = 1, .chain = { { .serial_len = 1, .serial = { 7 } } } }, .key_in = { 1 }, .key_out = { 2 },
 	};
 	/* The worker that dials this gateway, and another. */
 	const __u8 who = (__u8)(keylisten_worker_of(&gateway, KEYSERVICE_WORKERS) << KEYSERVICE_WORKER_SHIFT);
@@ -320,7 +320,7 @@ static void seed_service(void)
 	/* One of whom nothing but the address is known, and one whose certificate is asked about. */
 	knowns.known[0].remote = request.gateways[0];
 	knowns.known[1] = knowns.known[0];
-	knowns.known[1].certificate.serial_len = 1;
+	knowns.known[1].certificate.n = knowns.known[1].certificate.chain[0].serial_len = 1;
 	put_record(KMS_KNOWN, 0, &knowns, sizeof(__u32) + 2 * sizeof(struct kms_known));
 	put_record(KMS_LISTEN, 1 << 4, NULL, 0);
 	put_record(SERVICE_DIAL, 3, NULL, 0);

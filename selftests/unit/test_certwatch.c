@@ -38,7 +38,7 @@ static void warns_once_at_each_time(void **state)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
 		assert_int_equal(certwatch_due(END, END - cases[i].before, cases[i].told), cases[i].due);
 	assert_int_equal(certwatch_due(INT64_MIN, END, CERTWATCH_NEVER), 0); /* as a process in other hands may say */
-	assert_int_equal(certwatch_due(INT64_MAX, END, CERTWATCH_NEVER), -1);
+	assert_int_equal(certwatch_due(CERTWATCH_NO_END, END, CERTWATCH_NEVER), -1);
 }
 
 struct warned {
@@ -70,6 +70,8 @@ static void tells_of_a_new_certificate_anew(void **state)
 	assert_int_equal(warned.times, 1);
 	assert_int_equal(warned.days, 7);
 	certwatch_set(watch, now + 5 * DAY);
+	assert_int_equal(warned.times, 2);
+	certwatch_set(watch, CERTWATCH_NO_END); /* as of a list that is not used any more */
 	assert_int_equal(warned.times, 2);
 	certwatch_free(watch);
 	certwatch_free(NULL);

@@ -550,7 +550,8 @@ static void names_the_sessions_of_a_revoked_certificate(void **state)
 
 	for (size_t i = 0; i < 2; i++) {
 		make_session(sources[i], &sessions[i]);
-		assert_in_range(sessions[i].certificate.serial_len, 1, KMS_SERIAL_MAX);
+		assert_int_equal(sessions[i].certificate.n, 1);
+		assert_in_range(sessions[i].certificate.chain[0].serial_len, 1, KMS_SERIAL_MAX);
 		told.known[i] = (struct kms_known){ .remote = sessions[i].remote, .certificate = sessions[i].certificate };
 	}
 	told.n_known = 2;

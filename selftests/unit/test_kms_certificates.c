@@ -107,6 +107,32 @@ static void lets_the_others_in_with_a_revocation_list(void **state)
 	node_stop(gateway);
 }
 
+/* While one authority takes the place of another, all trust both, with a list of either. */
+static void takes_two_authorities_with_their_lists(void **state)
+{
+	const char *const clients[] = { scene_pki, scene_other_pki };
+	char both[64], command[512];
+	struct node *gateway = node_start_as(NULL);
+
+	snprintf(both, sizeof(both), "%s/both", scene_pki);
+	snprintf(command, sizeof(command), "mkdir %s && for f in ca crl; do cat %s/$f.pem %s/$f.pem >%s/$f.pem; done", both,
+		 scene_pki, scene_other_pki, both);
+	assert_int_equal(system(command), 0);
+	assert_int_equal(node_identify(gateway, scene_pki, "gateway1", both, &settings_crl).result, 0);
+	scene_listen(gateway, GATEWAY_1);
+	for (__u64 i = 0; i < 2; i++) {
+		struct node *client = node_start_as(NULL);
+		struct kms_session c, g;
+
+		assert_int_equal(node_identify(client, clients[i], "client", both, &settings_crl).result, 0);
+		scene_ask(client, scene_request(i + 1), GATEWAY_1, NULL, NULL);
+		scene_complete(client, gateway, &c, &g);
+		scene_assert_match(&c, &g);
+		node_stop(client);
+	}
+	node_stop(gateway);
+}
+
 static struct hf_prefix prefix_of(const char *text, __u8 v4_len)
 {
 	struct hf_addr addr = node_addr(text);
@@ -182,6 +208,7 @@ int main(void)
 		ON_ITS_PORT(refuses_a_client_of_another_ca),
 		ON_ITS_PORT(refuses_a_revoked_client),
 		ON_ITS_PORT(lets_the_others_in_with_a_revocation_list),
+		ON_ITS_PORT(takes_two_authorities_with_their_lists),
 		ON_ITS_PORT(grants_what_peer_says),
 		ON_ITS_PORT(refuses_inner_addresses_of_others),
 	};

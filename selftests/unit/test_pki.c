@@ -193,6 +193,40 @@ static void revokes(void **state)
 	assert_non_null(strstr(error, "never-issued.pem"));
 }
 
+/* How many extensions say whose list it is; the one that there is has the key of this authority. */
+static int count_authority_keys(X509 *authority)
+{
+	X509_CRL *crl = load_crl();
+	AUTHORITY_KEYID *id = X509_CRL_get_ext_d2i(crl, NID_authority_key_identifier, NULL, NULL);
+	int n = 0;
+
+	assert_non_null(id);
+	assert_int_equal(ASN1_OCTET_STRING_cmp(id->keyid, X509_get0_subject_key_id(authority)), 0);
+	for (int i = 0; i < X509_CRL_get_ext_count(crl); i++)
+		n += OBJ_obj2nid(X509_EXTENSION_get_object(X509_CRL_get_ext(crl, i))) == NID_authority_key_identifier;
+	AUTHORITY_KEYID_free(id);
+	X509_CRL_free(crl);
+	return n;
+}
+
+/* Two authorities are never taken for each other, nor are their lists (RFC 5280, 5.2.1). */
+static void tells_authorities_apart(void **state)
+{
+	char other[300];
+	X509 *one = load("ca.pem"), *two;
+
+	snprintf(other, sizeof(other), "%s/other", dir);
+	assert_int_equal(pki_init(other, error), 0);
+	two = load("other/ca.pem");
+	assert_int_not_equal(X509_NAME_cmp(X509_get_subject_name(one), X509_get_subject_name(two)), 0);
+	assert_int_equal(count_authority_keys(one), 1);
+	issue("apart", "10.0.0.1", 30);
+	assert_int_equal(pki_revoke(dir, "apart", error), 0);
+	assert_int_equal(count_authority_keys(one), 1);
+	X509_free(one);
+	X509_free(two);
+}
+
 static void overwrites_nothing(void **state)
 {
 	struct hf_addr one = addr("10.0.0.1");
@@ -278,6 +312,7 @@ int main(void)
 		cmocka_unit_test(issues_without_addresses),
 		cmocka_unit_test(issues_expired_ones),
 		cmocka_unit_test(revokes),
+		cmocka_unit_test(tells_authorities_apart),
 		cmocka_unit_test(overwrites_nothing),
 		cmocka_unit_test(refuses_names_that_are_no_files),
 		cmocka_unit_test(says_what_is_missing),

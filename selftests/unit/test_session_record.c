@@ -28,6 +28,9 @@ static struct peer make_peer(void)
 			     .established_ns = 77, .lifetime_s = 3600, .proven = true, .not_after = 4102444800,
 			     .slot = 9, .named_bits = 2, .claimed = true };
 
+	peer.certificate.n = 2;
+	peer.certificate.chain[0].serial_len = peer.certificate.chain[1].serial_len = KMS_SERIAL_MAX;
+	peer.certificate.chain[1].serial[0] = 1;
 	peer.inner[0] = prefix_of_host(&peer.remote);
 	peer.inner[1] = (struct hf_prefix){ .addr = addr("10.8.0.0"), .len = 96 + 24 };
 	return peer;
@@ -58,6 +61,7 @@ static void there_and_back(void **state)
 	assert_int_equal(session.n_inner, 2);
 	assert_memory_equal(session.inner, peer.inner, 2 * sizeof(*peer.inner));
 	assert_int_equal(session.not_after, 4102444800);
+	assert_memory_equal(&session.certificate, &peer.certificate, sizeof(peer.certificate));
 	for (size_t i = 0; i < sizeof(session.key_in); i++)
 		assert_int_equal(session.key_in[i] | session.key_out[i], 0);
 
@@ -73,10 +77,15 @@ static void nonsense_is_not_believed(void **state)
 {
 	struct peer peer = make_peer();
 	struct kms_session session;
-	struct hf_session good, bad[13];
+	struct hf_session good, bad[15];
 
 	session_record_fill(&peer, 0, &good);
-	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+	peer.certificate.n = KMS_CHAIN_MAX + 1;
+	session_record_fill(&peer, 0, &bad[13]);
+	peer.certificate.n = 2;
+	peer.certificate.chain[1].serial_len = KMS_SERIAL_MAX + 1;
+	session_record_fill(&peer, 0, &bad[14]);
+	for (size_t i = 0; i < 13; i++)
 		bad[i] = good;
 	bad[0].role = 3;
 	bad[1].n_inner = HF_INNER_MAX + 1;
