@@ -90,10 +90,15 @@ static void on_known(struct service *service, struct kms_link_message *message)
 	}
 }
 
+static void on_echo(struct service *service, struct kms_link_message *message)
+{
+	service_send(service, KMS_ECHO, NULL, 0);
+}
+
 static void (*const handlers[])(struct service *service, struct kms_link_message *message) = {
 	[KMS_IDENTITY] = on_identity, [KMS_PEERS] = on_peers,	[KMS_LISTEN] = on_listen,
 	[KMS_REQUEST] = on_request,   [KMS_CANCEL] = on_cancel, [KMS_INSTALLED] = on_installed,
-	[KMS_KNOWN] = on_known,
+	[KMS_KNOWN] = on_known,	      [KMS_ECHO] = on_echo,
 };
 
 /* Takes one message. Returns as kms_link_receive(). */

@@ -145,6 +145,7 @@ static const struct link_rule {
 	[KMS_REJECTED] = { FIXED(struct kms_failure), .is_sound = failure_is_sound, .clean = clean_failure },
 	[KMS_REFUSED] = { FIXED(struct kms_failure), .is_sound = failure_is_sound, .clean = clean_failure },
 	[KMS_REVOKED] = { FIXED(struct kms_certificate), .is_sound = certificate_is_sound },
+	[KMS_ECHO] = { .known = true },
 #undef FIXED
 };
 

@@ -195,6 +195,8 @@ int keyservice_start(struct event_base *base, const struct keyservice_config *co
 		service->words[i] = (struct pace){ .burst = KEYSERVICE_WORDS_BURST, .interval_ns = KEYSERVICE_WORDS_NS };
 	err = admission_new(&service->admission);
 	if (!err)
+		err = keyservice_begin_watch(service);
+	if (!err)
 		err = prepare(service, error, size);
 	if (!err)
 		err = start_workers(service, error, size);
@@ -215,6 +217,8 @@ void keyservice_stop(struct keyservice *service)
 	while (!TAILQ_EMPTY(&service->account))
 		keyservice_settle(service, TAILQ_FIRST(&service->account));
 	admission_free(service->admission);
+	if (service->watch)
+		event_free(service->watch);
 	keyidentity_close(&service->identity);
 	keyidentity_close(&service->next);
 	if (service->program >= 0)
@@ -281,6 +285,7 @@ int keyservice_request(struct keyservice *service, const struct hf_addr *gateway
 	if (!owed)
 		return -ENOMEM;
 	owed->request = request.id;
+	owed->left_s = (unsigned int)(n * request.timeout_ms / 1000) + keyservice_answer_s(service);
 	err = admission_asked(service->admission, request.id, gateways, n);
 	if (!err)
 		err = send_request(worker, &request);

@@ -16,10 +16,22 @@
 
 /* ---- what a worker is told ---- */
 
-static int send_identity(struct keyworker *worker, const struct keyidentity *identity)
+static int send_identity(struct keyservice *service, struct keyworker *worker, const struct keyidentity *identity)
 {
+	service->answers[keyworker_index(worker)].identity_s = keyservice_answer_s(service);
 	return keyworker_send(worker, KMS_IDENTITY, &identity->settings, sizeof(identity->settings), identity->fds,
 			      identity->n);
+}
+
+/* To one that runs: if it cannot be told it is ended, and told when it is started again. */
+static void tell_identity(struct keyservice *service, struct keyworker *worker, const struct keyidentity *identity)
+{
+	int err = send_identity(service, worker, identity);
+
+	if (!err)
+		return;
+	log_warning("key management service %zu: %s", keyworker_index(worker) + 1, strerror(-err));
+	keyworker_end(worker, "it did not take the identity");
 }
 
 static int send_peers(struct keyworker *worker, const struct policy *policy)
@@ -66,7 +78,7 @@ static int send_known(struct keyservice *service, struct keyworker *worker)
 int keyservice_worker_started(void *context, struct keyworker *worker, char *error, size_t size)
 {
 	struct keyservice *service = context;
-	int err = send_identity(worker, service->reading ? &service->next : &service->identity);
+	int err = send_identity(service, worker, service->reading ? &service->next : &service->identity);
 
 	if (!err)
 		err = send_peers(worker, service->config.policy);
@@ -105,7 +117,7 @@ static void conclude(struct keyservice *service)
 	service->reading = false;
 	for (size_t i = 0; verdict.result && !first && i < service->n_workers; i++)
 		if (keyworker_is_up(service->workers[i]))
-			send_identity(service->workers[i], &service->identity);
+			tell_identity(service, service->workers[i], &service->identity);
 	service->calls.ready(service->context, &verdict);
 	if (!verdict.result && !first)
 		ask_for_revoked(service);
@@ -126,6 +138,7 @@ void keyservice_on_ready(struct keyservice *service, struct keyworker *worker, c
 {
 	const struct kms_ready *ready = body;
 
+	service->answers[keyworker_index(worker)].identity_s = 0;
 	if (service->awaited & 1u << keyworker_index(worker)) {
 		keyservice_note_answer(service, keyworker_index(worker), ready);
 		return;
@@ -163,9 +176,7 @@ int keyservice_offer_identity(struct keyservice *service, const struct policy *p
 		if (!keyworker_is_up(service->workers[i]))
 			continue; /* it is given the new one when it is started again */
 		service->awaited |= 1u << i;
-		err = send_identity(service->workers[i], &service->next);
-		if (err)
-			log_warning("key management service %zu: %s", i + 1, strerror(-err));
+		tell_identity(service, service->workers[i], &service->next);
 	}
 	if (service->awaited)
 		return 0;
