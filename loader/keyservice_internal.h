@@ -87,6 +87,9 @@ void keyservice_begin_reading(struct keyservice *service);
 /* A worker that was waited for has answered; NULL: it died instead. */
 void keyservice_note_answer(struct keyservice *service, size_t worker, const struct kms_ready *ready);
 
+/* Who has a session and comes to this worker: told to it, or while it is dead to the one that stands in for it. */
+void keyservice_share_known(struct keyservice *service, size_t worker);
+
 void keyservice_on_ready(struct keyservice *service, struct keyworker *worker, const void *body);
 
 /* For keyworker_new(), as the two below. */

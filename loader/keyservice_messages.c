@@ -232,6 +232,7 @@ void keyservice_worker_died(void *context, struct keyworker *worker, const struc
 	service->answers[death->index] = (struct keyservice_answers){ 0 };
 	service->calls.died(service->context, death);
 	keyservice_send_listening(service); /* another stands in for it */
+	keyservice_share_known(service, death->index);
 	if (service->awaited & 1u << death->index)
 		keyservice_note_answer(service, death->index, NULL);
 	give_up(service, death->index);

@@ -545,6 +545,30 @@ static void reload(struct scene *scene, struct policy *policy)
 	until(told.ready > ready);
 }
 
+/* Each worker is told its own share of them only: in its memory is room for so many. */
+static void tells_a_worker_its_own(void **state)
+{
+	struct scene scene = scene_make(WORKERS);
+	struct kms_session session;
+	const char *revoked = source_of(1, 2);
+	char error[PKI_ERROR_MAX];
+
+	make_session(revoked, &session);
+	told.known[0] = (struct kms_known){ .remote = session.remote, .certificate = session.certificate };
+	told.n_known = 1;
+	if (pki_revoke(pki, revoked, error))
+		fail_msg("%s", error);
+	reload(&scene, scene.policy);
+	until(told.revoked == 1);
+	for (size_t other = 0; other < WORKERS; other += 2) {
+		kill_worker(&scene, other);
+		until(told.ready == 3 + other / 2);
+		make_session(source_of(other, 1), NULL); /* all that came before has been read */
+	}
+	assert_int_equal(told.revoked, 1);
+	scene_end(&scene);
+}
+
 /* The session's other end is what holdfastd knows; it is told which of them is revoked, and of no other. */
 static void names_the_sessions_of_a_revoked_certificate(void **state)
 {
@@ -573,9 +597,10 @@ static void names_the_sessions_of_a_revoked_certificate(void **state)
 	until(told.revoked);
 	assert_int_equal(told.revoked, 1);
 	assert_memory_equal(&told.last_revoked, &sessions[1].certificate, sizeof(struct kms_certificate));
-	/* A worker that is started again is told who has sessions, and looks at once: after a crash of ours, too. */
-	kill_worker(&scene, 0);
-	until(told.revoked == 2);
+	/* While it is dead, who stands in for its worker is told who has sessions, and looks at once; so is the next one then. */
+	kill_worker(&scene, keylisten_worker_of(&sessions[1].remote, WORKERS));
+	until(told.revoked == 3);
+	assert_memory_equal(&told.last_revoked, &sessions[1].certificate, sizeof(struct kms_certificate));
 	scene_end(&scene);
 	policy_free(again);
 }
@@ -777,6 +802,7 @@ int main(void)
 		cmocka_unit_test(does_not_share_with_others),
 		cmocka_unit_test(listens_where_it_is_told),
 		cmocka_unit_test(names_the_sessions_of_a_revoked_certificate),
+		cmocka_unit_test(tells_a_worker_its_own),
 		cmocka_unit_test(keeps_the_identity_before),
 		cmocka_unit_test(takes_a_new_certificate),
 		cmocka_unit_test(no_session_outlives_a_certificate),
