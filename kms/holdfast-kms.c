@@ -206,7 +206,7 @@ int main(int argc, char **argv)
 	enum log_level level = LOG_LEVEL_INFO;
 	const char *user = NULL;
 	char error[256];
-	int option, ret;
+	int option, ret, swapped;
 
 	while ((option = getopt_long(argc, argv, "u:vhV", options, NULL)) != -1) {
 		switch (option) {
@@ -237,17 +237,19 @@ int main(int argc, char **argv)
 			  KMS_LINK_FD);
 		return EXIT_FAILURE;
 	}
-	if (sandbox_enter(user, error, sizeof(error)) < 0) {
+	ret = sandbox_enter(user, error, sizeof(error));
+	if (ret < 0) {
 		log_error("%s", error);
 		return EXIT_FAILURE;
 	}
+	swapped = ret;
 	ret = tls_init();
 	if (ret < 0) {
 		log_error("OpenSSL: %s", strerror(-ret));
 		return EXIT_FAILURE;
 	}
-	if (ret)
-		log_warning("keys may be swapped out: the limit of locked memory is too low (RLIMIT_MEMLOCK)");
+	if (ret || swapped)
+		log_warning("keys may be swapped out: not all memory can be locked, with this limit (RLIMIT_MEMLOCK)");
 	signal(SIGPIPE, SIG_IGN);
 	return serve();
 }

@@ -141,7 +141,7 @@ static void try_in_child(const struct try *try)
 {
 	char error[256] = "";
 
-	if (tls_init() < 0 || sandbox_enter(geteuid() ? NULL : "nobody", error, sizeof(error)) ||
+	if (tls_init() < 0 || sandbox_enter(geteuid() ? NULL : "nobody", error, sizeof(error)) < 0 ||
 	    sandbox_seal(error, sizeof(error))) {
 		fprintf(stderr, "%s\n", error);
 		_exit(3);
