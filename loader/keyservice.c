@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -127,13 +128,25 @@ static void close_others(struct keyservice *service, const struct keyservice_pla
 
 /* ---- start and stop ---- */
 
+/* A user of its own, where there is one: nobody else's processes are that user's. */
+static const char *choose_user(void)
+{
+	static const char own[] = "holdfast";
+
+	if (getpwnam(own))
+		return own;
+	log_warning("there is no user \"%s\": the key management service runs as \"nobody\", as others may; to make it: "
+		    "systemd-sysusers, or adduser --system --group --no-create-home %s", own, own);
+	return "nobody";
+}
+
 static int start_workers(struct keyservice *service, char *error, size_t size)
 {
 	static const struct keyworker_calls calls = { .started = keyservice_worker_started,
 						      .message = keyservice_worker_message,
 						      .died = keyservice_worker_died };
 	struct keyworker_config config = { .base = service->base, .program = service->program,
-					   .verbose = service->config.verbose };
+					   .user = choose_user(), .verbose = service->config.verbose };
 	int err = 0;
 
 	keyservice_begin_reading(service);

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -140,9 +139,7 @@ static void link_readable(evutil_socket_t fd, short what, void *context)
 
 static void exec_program(const struct keyworker *worker, int link)
 {
-	/* A user of its own where the package made one. */
-	const char *user = getpwnam("holdfast") ? "holdfast" : "nobody";
-	char *const args[] = { (char *)"holdfast-kms", (char *)"--user", (char *)user,
+	char *const args[] = { (char *)"holdfast-kms", (char *)"--user", (char *)worker->config.user,
 			       worker->config.verbose ? (char *)"-v" : NULL, NULL };
 
 	/* Nothing but stdin, stdout, stderr and the link goes along: all else is close-on-exec. */

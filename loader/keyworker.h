@@ -18,6 +18,7 @@ struct keyworker_config {
 	struct event_base *base;
 	int program; /* a descriptor of holdfast-kms; it stays the caller's */
 	size_t index;
+	const char *user; /* that it becomes; not copied */
 	bool verbose;
 };
 
