@@ -94,6 +94,11 @@ static bool pay(__u64 *paid_ns, __u64 now_ns, __u64 interval_ns, unsigned int bu
 	return true;
 }
 
+bool knock_as_stranger(struct knock *knock, __u64 now_ns)
+{
+	return pay(&knock->strangers_paid_ns, now_ns, CLOCK_NS_PER_S / KNOCK_STRANGERS_PER_S, KNOCK_STRANGERS_BURST);
+}
+
 enum knock_verdict knock_at(struct knock *knock, const struct hf_addr *addr, __u64 now_ns, bool *ret_known)
 {
 	struct hf_addr source = source_of(addr);
@@ -103,8 +108,7 @@ enum knock_verdict knock_at(struct knock *knock, const struct hf_addr *addr, __u
 	*ret_known = entry->known_ns > now_ns;
 	if (!pay(&entry->paid_ns, now_ns, CLOCK_NS_PER_S / KNOCK_SOURCE_PER_S, KNOCK_SOURCE_BURST))
 		return KNOCK_SOURCE_TOO_OFTEN;
-	if (!*ret_known &&
-	    !pay(&knock->strangers_paid_ns, now_ns, CLOCK_NS_PER_S / KNOCK_STRANGERS_PER_S, KNOCK_STRANGERS_BURST))
+	if (!*ret_known && !knock_as_stranger(knock, now_ns))
 		return KNOCK_STRANGERS_TOO_OFTEN;
 	return KNOCK_OPEN;
 }

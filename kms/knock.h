@@ -29,6 +29,11 @@ void knock_free(struct knock *knock);
 /* Somebody knocks at this time (monotonic, ns). ret_known: whether he has a session. */
 enum knock_verdict knock_at(struct knock *knock, const struct hf_addr *source, __u64 now_ns, bool *ret_known);
 
+/*
+ * Somebody who was let in as one that is known is to count as a stranger after all: whether he may come in as such, too.
+ */
+bool knock_as_stranger(struct knock *knock, __u64 now_ns);
+
 /* The source is known until then; where too many are, that is forgotten. */
 void knock_know(struct knock *knock, const struct hf_addr *source, __u64 now_ns, __u64 until_ns);
 

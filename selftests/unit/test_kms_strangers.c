@@ -3,6 +3,7 @@
 #include "selftests/unit/kms_scene.h"
 
 #include <sys/prctl.h>
+#include <sys/resource.h>
 
 /* How many of these connections their other end has not closed. */
 static size_t count_open(const int *fds, size_t n)
@@ -93,6 +94,19 @@ static void ends_idle_connections(void **state)
 	assert_int_equal(write(fd, "x", 1), 1);
 	node_stop(gateway);
 	close(fd);
+}
+
+/* So many of this format's addresses, from 1 on. */
+static void know_many(struct node *gateway, const char *source_format, unsigned int n)
+{
+	struct kms_knowns knowns = { .n = n };
+	char source[32];
+
+	for (unsigned int i = 0; i < n; i++) {
+		snprintf(source, sizeof(source), "%s%u", source_format, i + 1);
+		knowns.known[i].remote = node_addr(source);
+	}
+	node_send(gateway, KMS_KNOWN, &knowns, sizeof(knowns), NULL, 0);
 }
 
 static void know(struct node *gateway, const char *address)
@@ -202,6 +216,57 @@ static void keeps_a_place_for_who_has_a_session(void **state)
 	node_stop(gateway);
 }
 
+/* More of them come at once than there are places for: the others have strangers' places, and nobody is pushed out. */
+static void pushes_out_nobody_who_has_a_session(void **state)
+{
+	enum { MANY = 100 };
+	struct node *gateway = scene_start_gateway("gateway1", GATEWAY_1);
+	struct pollfd link = { .fd = gateway->link, .events = POLLIN };
+	int known[MANY], fds[320];
+
+	know_many(gateway, "127.0.3.", MANY);
+	assert_int_equal(node_identify(gateway, scene_pki, "gateway1", scene_pki, &scene_settings).result, 0);
+	flood("127.0.3.", MANY, 1, known);
+	assert_int_equal(poll(&link, 1, 300), 0); /* nobody was refused */
+	assert_int_equal(count_open(known, MANY), MANY);
+	/* Strangers push out those who sit on strangers' places, and no others. */
+	flood("127.0.2.", 40, 8, fds);
+	until_pushed_out(fds, 320);
+	assert_int_equal(count_open(known, 64), 64);
+	for (size_t i = 0; i < 320; i++)
+		close(fds[i]);
+	for (size_t i = 0; i < MANY; i++)
+		close(known[i]);
+	node_stop(gateway);
+}
+
+/* Out of descriptors: strangers give theirs back first. */
+static void takes_descriptors_from_strangers(void **state)
+{
+	struct node *gateway = scene_start_gateway("gateway1", GATEWAY_1);
+	const struct rlimit none = { 0 };
+	int known, stranger, others[4], next;
+
+	know(gateway, "127.0.3.1");
+	assert_int_equal(node_identify(gateway, scene_pki, "gateway1", scene_pki, &scene_settings).result, 0);
+	known = connect_from("127.0.3.1"); /* the oldest of all */
+	stranger = connect_from("127.0.4.1");
+	flood("127.0.2.", 4, 1, others);
+	poll(NULL, 0, 200); /* all were accepted */
+	if (prlimit(gateway->pid, RLIMIT_NOFILE, &none, NULL))
+		skip();
+	next = connect_from("127.0.5.1");
+	node_expect_failure(gateway, KMS_REFUSED, EUSERS, "out of file descriptors");
+	assert_int_equal(poll(&(struct pollfd){ .fd = stranger, .events = POLLIN }, 1, NODE_WAIT_MS), 1);
+	assert_int_equal(count_open(&known, 1), 1);
+	for (size_t i = 0; i < 4; i++)
+		close(others[i]);
+	close(next);
+	close(stranger);
+	close(known);
+	node_stop(gateway);
+}
+
 /* Whom we dialled ourselves, and so have a session with, has a place as well: he may be the one who dials next. */
 static void keeps_a_place_for_whom_we_dialled(void **state)
 {
@@ -306,7 +371,8 @@ int main(void)
 		ON_ITS_PORT(bears_a_flood),
 		ON_ITS_PORT(bears_a_flood_of_one_address),
 		ON_ITS_PORT(serves_first_who_has_a_session), ON_ITS_PORT(keeps_a_place_for_who_has_a_session),
-		ON_ITS_PORT(keeps_a_place_for_whom_we_dialled),
+		ON_ITS_PORT(keeps_a_place_for_whom_we_dialled), ON_ITS_PORT(pushes_out_nobody_who_has_a_session),
+		ON_ITS_PORT(takes_descriptors_from_strangers),
 		ON_ITS_PORT(limits_the_rate_of_a_source),
 		ON_ITS_PORT(limits_the_bytes_of_a_stranger),
 		ON_ITS_PORT(ends_idle_connections),
