@@ -6,6 +6,8 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -95,6 +97,45 @@ static int mark_socket(void)
 	return setsockopt(0, SOL_SOCKET, SO_MARK, &mark, sizeof(mark));
 }
 
+static int repair_connection(void)
+{
+	int on = 1;
+
+	return setsockopt(0, IPPROTO_TCP, TCP_REPAIR, &on, sizeof(on));
+}
+
+static int stack_protocol(void)
+{
+	return setsockopt(0, IPPROTO_TCP, TCP_ULP, "tls", 3);
+}
+
+static int look_at_connection(void)
+{
+	char info[8];
+	socklen_t len = sizeof(info);
+
+	return getsockopt(0, IPPROTO_TCP, TCP_INFO, info, &len);
+}
+
+static int look_at_filter(void)
+{
+	char filter[8];
+	socklen_t len = 0;
+
+	return getsockopt(0, SOL_SOCKET, SO_GET_FILTER, filter, &len);
+}
+
+/* What descriptor 0 is does not matter, once the call is made at all. */
+static int use_options(void)
+{
+	int value = 1;
+	socklen_t len = sizeof(value);
+
+	setsockopt(0, IPPROTO_TCP, TCP_NODELAY, &value, sizeof(value));
+	getsockopt(0, SOL_SOCKET, SO_ERROR, &value, &len);
+	return 0;
+}
+
 static int use_memory(void)
 {
 	void *bytes = secret_alloc(1 << 20);
@@ -130,6 +171,11 @@ static const struct try {
 	{ "bind a socket", bind_socket, SIGSYS },
 	{ "change its folder", lead_out, SIGSYS },
 	{ "mark a socket", mark_socket, SIGSYS },
+	{ "repair a connection", repair_connection, SIGSYS },
+	{ "put a protocol on a connection", stack_protocol, SIGSYS },
+	{ "look at a connection", look_at_connection, SIGSYS },
+	{ "look at a socket's filter", look_at_filter, SIGSYS },
+	{ "use the options it needs", use_options, IS_ALLOWED },
 	{ "use memory", use_memory, IS_ALLOWED },
 	{ "get random numbers", use_random, IS_ALLOWED },
 };
