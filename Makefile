@@ -85,7 +85,7 @@ ROOT    := $(DESTDIR)$(PREFIX)
 MAN5    := docs/holdfast-policy.5
 MAN8    := docs/holdfast.8 docs/holdfastd.8
 install: all
-	install -d $(addprefix $(ROOT)/,lib/holdfast bin sbin lib/systemd/system share/man/man5 share/man/man8)
+	install -d $(addprefix $(ROOT)/,lib/holdfast bin sbin lib/systemd/system lib/sysusers.d share/man/man5 share/man/man8)
 	install -m 755 $(PROGRAMS) $(ROOT)/lib/holdfast
 	ln -sf ../lib/holdfast/holdfast $(ROOT)/bin/holdfast
 	ln -sf ../lib/holdfast/holdfastd $(ROOT)/sbin/holdfastd
@@ -93,12 +93,13 @@ install: all
 	install -m 644 $(MAN8) $(ROOT)/share/man/man8
 	install -m 644 packaging/holdfast.service $(ROOT)/lib/systemd/system
 	sed -i 's|/usr/local/|$(PREFIX)/|' $(patsubst docs/%,$(ROOT)/share/man/man8/%,$(MAN8)) $(ROOT)/lib/systemd/system/holdfast.service
+	install -m 644 packaging/holdfast.sysusers $(ROOT)/lib/sysusers.d/holdfast.conf
 
-# /etc/holdfast, with policy and keys, is not ours to remove.
+# /etc/holdfast, with policy and keys, and the user of holdfast-kms are not ours to remove.
 uninstall:
 	rm -f $(addprefix $(ROOT)/lib/holdfast/,$(notdir $(PROGRAMS))) $(ROOT)/bin/holdfast $(ROOT)/sbin/holdfastd
 	rm -f $(patsubst docs/%,$(ROOT)/share/man/man5/%,$(MAN5)) $(patsubst docs/%,$(ROOT)/share/man/man8/%,$(MAN8))
-	rm -f $(ROOT)/lib/systemd/system/holdfast.service
+	rm -f $(ROOT)/lib/systemd/system/holdfast.service $(ROOT)/lib/sysusers.d/holdfast.conf
 	rmdir $(ROOT)/lib/holdfast 2>/dev/null || true
 
 clean:

@@ -151,14 +151,23 @@ static void push_out(struct visitor *visitor, const char *why)
 	visitor_free(visitor);
 }
 
+static struct visitor *oldest_stranger(struct acceptor *acceptor)
+{
+	struct visitor *visitor;
+
+	TAILQ_FOREACH(visitor, &acceptor->unknown, entry)
+		if (!visitor->familiar)
+			return visitor;
+	return NULL;
+}
+
+/* Nobody who has a session gives way to another source: who finds the reserve full has come as a stranger (pass_knock()). */
 static void make_room(struct acceptor *acceptor, const struct hf_addr *source, bool familiar)
 {
-	struct visitor *visitor, *oldest_of_source = NULL, *oldest_of_kind = NULL;
+	struct visitor *visitor, *oldest_of_source = NULL;
 	size_t n = 0;
 
 	TAILQ_FOREACH(visitor, &acceptor->unknown, entry) {
-		if (!oldest_of_kind && visitor->familiar == familiar)
-			oldest_of_kind = visitor;
 		if (!knock_same_source(&visitor->source, source))
 			continue;
 		oldest_of_source = oldest_of_source ? oldest_of_source : visitor;
@@ -166,19 +175,29 @@ static void make_room(struct acceptor *acceptor, const struct hf_addr *source, b
 	}
 	if (n >= ACCEPT_PER_SOURCE_MAX)
 		push_out(oldest_of_source, "too many connections of this address without authentication");
-	else if (familiar ? acceptor->n_familiar >= ACCEPT_RESERVE : acceptor->n_unknown >= ACCEPT_UNKNOWN_MAX)
-		push_out(oldest_of_kind, "too many connections without authentication");
+	else if (!familiar && acceptor->n_unknown >= ACCEPT_UNKNOWN_MAX)
+		push_out(oldest_stranger(acceptor), "too many connections without authentication");
 }
 
-/* Whether he may come in now; says so where he may not. */
+/*
+ * Whether he may come in now; says so where he may not. With the reserve full, one who has a session is as good as a
+ * stranger: their rate is for him, too, and their places. So of many who come at once, as after a power cut, each is served
+ * in his turn, and they do not push each other out.
+ */
 static bool pass_knock(struct acceptor *acceptor, const struct hf_addr *source, bool *ret_familiar)
 {
 	static const char *const words[] = {
 		[KNOCK_SOURCE_TOO_OFTEN] = "this address comes too often",
-		[KNOCK_STRANGERS_TOO_OFTEN] = "too many come who have no session with us",
+		[KNOCK_STRANGERS_TOO_OFTEN] = "too many come who have no session with us, or too many who have",
 	};
-	enum knock_verdict verdict = knock_at(acceptor->knock, source, clock_now_ns(), ret_familiar);
+	__u64 now = clock_now_ns();
+	enum knock_verdict verdict = knock_at(acceptor->knock, source, now, ret_familiar);
 
+	if (verdict == KNOCK_OPEN && *ret_familiar && acceptor->n_familiar >= ACCEPT_RESERVE) {
+		*ret_familiar = false;
+		if (!knock_as_stranger(acceptor->knock, now))
+			verdict = KNOCK_STRANGERS_TOO_OFTEN;
+	}
 	if (verdict != KNOCK_OPEN)
 		tell_refused(acceptor, source, -EUSERS, words[verdict]);
 	return verdict == KNOCK_OPEN;
@@ -238,8 +257,11 @@ static void pause_listening(struct acceptor *acceptor, int ms)
 /* Without a descriptor nothing can be accepted, and the socket stays readable: the loop must not spin. */
 static void out_of_descriptors(struct acceptor *acceptor)
 {
-	if (!TAILQ_EMPTY(&acceptor->unknown))
-		push_out(TAILQ_FIRST(&acceptor->unknown), "out of file descriptors");
+	struct visitor *stranger = oldest_stranger(acceptor);
+	struct visitor *visitor = stranger ? stranger : TAILQ_FIRST(&acceptor->unknown);
+
+	if (visitor)
+		push_out(visitor, "out of file descriptors");
 	pause_listening(acceptor, PAUSE_MS);
 }
 

@@ -5,7 +5,8 @@
  * where there are too many, the oldest gives way, so that somebody who
  * authenticates promptly gets in during a flood of connections that do not. How
  * often somebody may come is said in kms/knock.h; who has a session with us
- * has a reserve of his own, and his packets are looked at first.
+ * has a reserve of his own, and his packets are looked at first; where the
+ * reserve is full, the next one counts as a stranger.
  */
 #ifndef HF_KMS_ACCEPT_H
 #define HF_KMS_ACCEPT_H

@@ -98,10 +98,15 @@ static void on_known(struct service *service, struct kms_link_message *message)
 	}
 }
 
+static void on_echo(struct service *service, struct kms_link_message *message)
+{
+	service_send(service, KMS_ECHO, NULL, 0);
+}
+
 static void (*const handlers[])(struct service *service, struct kms_link_message *message) = {
 	[KMS_IDENTITY] = on_identity, [KMS_PEERS] = on_peers,	[KMS_LISTEN] = on_listen,
 	[KMS_REQUEST] = on_request,   [KMS_CANCEL] = on_cancel, [KMS_INSTALLED] = on_installed,
-	[KMS_KNOWN] = on_known,	      [KMS_ACTIVATED] = on_activated,
+	[KMS_KNOWN] = on_known,	      [KMS_ACTIVATED] = on_activated, [KMS_ECHO] = on_echo,
 };
 
 /* Takes one message. Returns as kms_link_receive(). */
@@ -210,7 +215,7 @@ int main(int argc, char **argv)
 	enum log_level level = LOG_LEVEL_INFO;
 	const char *user = NULL;
 	char error[256];
-	int option, ret;
+	int option, ret, swapped;
 
 	while ((option = getopt_long(argc, argv, "u:vhV", options, NULL)) != -1) {
 		switch (option) {
@@ -241,17 +246,19 @@ int main(int argc, char **argv)
 			  KMS_LINK_FD);
 		return EXIT_FAILURE;
 	}
-	if (sandbox_enter(user, error, sizeof(error)) < 0) {
+	ret = sandbox_enter(user, error, sizeof(error));
+	if (ret < 0) {
 		log_error("%s", error);
 		return EXIT_FAILURE;
 	}
+	swapped = ret;
 	ret = tls_init();
 	if (ret < 0) {
 		log_error("OpenSSL: %s", strerror(-ret));
 		return EXIT_FAILURE;
 	}
-	if (ret)
-		log_warning("keys may be swapped out: the limit of locked memory is too low (RLIMIT_MEMLOCK)");
+	if (ret || swapped)
+		log_warning("keys may be swapped out: not all memory can be locked, with this limit (RLIMIT_MEMLOCK)");
 	signal(SIGPIPE, SIG_IGN);
 	return serve();
 }

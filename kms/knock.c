@@ -7,8 +7,9 @@
 
 #include "lib/clock.h"
 
-#define SETS 2048
-#define WAYS 8
+#define SETS 4096
+#define WAYS 16
+#define WAYS_OF_STRANGERS 2 /* of each set, whoever is known: so the rate of a source holds for every stranger */
 
 /*
  * A rate with a burst, as one time (the "generic cell rate algorithm"): until when what came is paid for, at the price of
@@ -58,21 +59,28 @@ static struct entry *set_of(struct knock *knock, const struct hf_addr *source)
 	return knock->sets[mix(mix(words[0] ^ knock->seed) ^ words[1]) % SETS];
 }
 
-/* Its entry, or one that it may have: a free one, else the stranger's who was quiet longest. NULL: all are known. */
-static struct entry *find(struct knock *knock, const struct hf_addr *source, __u64 now_ns)
+/*
+ * Its entry, or one that it may have: a free one, else the stranger's who was quiet longest. ret_known: how many others of
+ * its set are known.
+ */
+static struct entry *find(struct knock *knock, const struct hf_addr *source, __u64 now_ns, unsigned int *ret_known)
 {
-	struct entry *set = set_of(knock, source), *victim = NULL;
+	struct entry *set = set_of(knock, source), *own = NULL, *victim = NULL;
 
+	*ret_known = 0;
 	for (int i = 0; i < WAYS; i++) {
 		struct entry *entry = &set[i];
 
 		if (entry->paid_ns && addr_equal(&entry->source, source))
-			return entry;
-		if (entry->known_ns <= now_ns && (!victim || entry->paid_ns < victim->paid_ns))
+			own = entry;
+		else if (entry->known_ns > now_ns)
+			++*ret_known;
+		else if (!victim || entry->paid_ns < victim->paid_ns)
 			victim = entry;
 	}
-	if (victim)
-		*victim = (struct entry){ .source = *source };
+	if (own)
+		return own;
+	*victim = (struct entry){ .source = *source };
 	return victim;
 }
 
@@ -86,16 +94,21 @@ static bool pay(__u64 *paid_ns, __u64 now_ns, __u64 interval_ns, unsigned int bu
 	return true;
 }
 
+bool knock_as_stranger(struct knock *knock, __u64 now_ns)
+{
+	return pay(&knock->strangers_paid_ns, now_ns, CLOCK_NS_PER_S / KNOCK_STRANGERS_PER_S, KNOCK_STRANGERS_BURST);
+}
+
 enum knock_verdict knock_at(struct knock *knock, const struct hf_addr *addr, __u64 now_ns, bool *ret_known)
 {
 	struct hf_addr source = source_of(addr);
-	struct entry *entry = find(knock, &source, now_ns);
+	unsigned int others;
+	struct entry *entry = find(knock, &source, now_ns, &others);
 
-	*ret_known = entry && entry->known_ns > now_ns;
-	if (entry && !pay(&entry->paid_ns, now_ns, CLOCK_NS_PER_S / KNOCK_SOURCE_PER_S, KNOCK_SOURCE_BURST))
+	*ret_known = entry->known_ns > now_ns;
+	if (!pay(&entry->paid_ns, now_ns, CLOCK_NS_PER_S / KNOCK_SOURCE_PER_S, KNOCK_SOURCE_BURST))
 		return KNOCK_SOURCE_TOO_OFTEN;
-	if (!*ret_known &&
-	    !pay(&knock->strangers_paid_ns, now_ns, CLOCK_NS_PER_S / KNOCK_STRANGERS_PER_S, KNOCK_STRANGERS_BURST))
+	if (!*ret_known && !knock_as_stranger(knock, now_ns))
 		return KNOCK_STRANGERS_TOO_OFTEN;
 	return KNOCK_OPEN;
 }
@@ -103,13 +116,12 @@ enum knock_verdict knock_at(struct knock *knock, const struct hf_addr *addr, __u
 void knock_know(struct knock *knock, const struct hf_addr *addr, __u64 now_ns, __u64 until_ns)
 {
 	struct hf_addr source = source_of(addr);
-	struct entry *entry = find(knock, &source, now_ns);
+	unsigned int others;
+	struct entry *entry = find(knock, &source, now_ns, &others);
 
-	if (!entry)
-		return;
 	if (!entry->paid_ns)
 		entry->paid_ns = now_ns ? now_ns : 1;
-	if (entry->known_ns < until_ns)
+	if (entry->known_ns < until_ns && others < WAYS - WAYS_OF_STRANGERS)
 		entry->known_ns = until_ns;
 }
 

@@ -156,6 +156,7 @@ static const struct link_rule {
 	[KMS_REJECTED] = { FIXED(struct kms_failure), .is_sound = failure_is_sound, .clean = clean_failure },
 	[KMS_REFUSED] = { FIXED(struct kms_failure), .is_sound = failure_is_sound, .clean = clean_failure },
 	[KMS_REVOKED] = { FIXED(struct kms_certificate), .is_sound = revoked_is_sound },
+	[KMS_ECHO] = { .known = true },
 #undef FIXED
 };
 

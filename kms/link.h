@@ -68,6 +68,9 @@ enum kms_link_type {
 	KMS_REJECTED,	    /* struct kms_failure: the whole request; nothing of it is under way any more */
 	KMS_REFUSED,	    /* struct kms_failure: somebody dialled us and was not let in */
 	KMS_REVOKED,	    /* struct kms_certificate: of a KMS_KNOWN, and it or one above it is on a revocation list */
+
+	/* both ways */
+	KMS_ECHO, /* no body; holdfast-kms sends it back at once: so it is seen not to hang */
 };
 
 struct kms_link_head {

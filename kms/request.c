@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "kms/accept.h"
 #include "kms/connection.h"
 
 struct attempt {
@@ -111,6 +112,8 @@ static void on_ended(void *context, int error, const char *text)
 	attempt->connection = NULL; /* it sees to its own end */
 	attempt->waiting = false;
 	if (!error) {
+		/* Where it is our client, it is the one who dials when the session is to be renewed. */
+		acceptor_know(request->service->acceptor, gateway_of(attempt));
 		request_free(request);
 		return;
 	}

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <grp.h>
 #include <pwd.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -41,16 +42,16 @@ static int become(const char *user, char *error, size_t size)
 /*
  * All of our memory, as it comes to be used: TLS has keys in many places. holdfastd lifts the limit (RLIMIT_MEMLOCK) where
  * it may. With a limit, allocations would fail at it: then only what is made for keys is locked (lib/secret, OpenSSL's
- * secure heap).
+ * secure heap). Whether all is; in a program with a sanitizer, which needs too much of it, nobody expects that.
  */
-static void lock_memory(void)
+static bool lock_memory(void)
 {
 	struct rlimit limit;
 
-	if (PRIVILEGE_SANITIZER || getrlimit(RLIMIT_MEMLOCK, &limit) || limit.rlim_cur != RLIM_INFINITY)
-		return;
-	if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) < 0)
-		log_debug("not all of the memory is locked: %s", strerror(errno));
+	if (PRIVILEGE_SANITIZER)
+		return true;
+	return !getrlimit(RLIMIT_MEMLOCK, &limit) && limit.rlim_cur == RLIM_INFINITY &&
+	       !mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT);
 }
 
 static void raise_descriptors(void)
@@ -86,10 +87,11 @@ static int give_up_capabilities(const char *user, char *error, size_t size)
 
 int sandbox_enter(const char *user, char *error, size_t size)
 {
+	bool locked;
 	int ret;
 
 	raise_descriptors();
-	lock_memory();
+	locked = lock_memory();
 	ret = give_up_capabilities(user, error, size);
 	if (ret < 0)
 		return ret;
@@ -98,7 +100,7 @@ int sandbox_enter(const char *user, char *error, size_t size)
 		ret = privilege_forbid_new();
 	if (ret < 0)
 		snprintf(error, size, "cannot give up privileges: %s", strerror(-ret));
-	return ret;
+	return ret < 0 ? ret : !locked;
 }
 
 int sandbox_seal(char *error, size_t size)

@@ -12,7 +12,7 @@
 /*
  * No capability in any set, no new privileges, no core dumps, no ptrace by our own user, memory that is not swapped
  * out (where the limits let it), and as many descriptors as we may have. As root: becomes user (NULL: stays root,
- * without capabilities). Returns 0, or -errno with the reason in error.
+ * without capabilities). Returns 0; 1 where not all of the memory is locked; or -errno with the reason in error.
  */
 int sandbox_enter(const char *user, char *error, size_t size);
 

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <seccomp.h>
 #include <stddef.h>
 #include <sys/mman.h>
@@ -21,7 +22,7 @@ static const int allowed[] = {
 	EACH(epoll_wait), EACH(epoll_pwait), EACH(epoll_pwait2), EACH(epoll_ctl), EACH(timerfd_settime),
 	EACH(clock_gettime), EACH(clock_gettime64), EACH(gettimeofday), EACH(time),
 	/* sockets: those that we were given, and what these accept */
-	EACH(accept4), EACH(connect), EACH(shutdown), EACH(getsockname), EACH(getsockopt),
+	EACH(accept4), EACH(connect), EACH(shutdown), EACH(getsockname),
 	EACH(recvfrom), EACH(recvmsg), EACH(sendto), EACH(sendmsg), EACH(read), EACH(write), EACH(writev), EACH(close),
 	/* the files of the identity, by descriptors */
 	EACH(pread64),
@@ -49,14 +50,24 @@ static const struct {
 	{ EACH(mmap), 2, PROT_EXEC, 0 },
 	{ EACH(mmap2), 2, PROT_EXEC, 0 },
 	{ EACH(mprotect), 2, PROT_EXEC, 0 },
-	{ EACH(setsockopt), 1, ~(scmp_datum_t)0, IPPROTO_TCP },
 	{ EACH(fcntl), 1, ~(scmp_datum_t)0, F_GETFL },
 	{ EACH(fcntl), 1, ~(scmp_datum_t)0, F_SETFL },
 	{ EACH(fcntl), 1, ~(scmp_datum_t)0, F_GETFD },
 	{ EACH(fcntl), 1, ~(scmp_datum_t)0, F_SETFD },
 };
+
+/* The options of sockets that are used: level and name are compared, both. */
+static const struct {
+	int call;
+	int level;
+	int name;
+} options[] = {
+	{ EACH(setsockopt), IPPROTO_TCP, TCP_NODELAY },
+	{ EACH(getsockopt), SOL_SOCKET, SO_ERROR },
+};
 #undef EACH
 
+#define INT_BITS 0xffffffffu /* of an argument that the kernel takes as an int */
 #define COUNT(list) (sizeof(list) / sizeof((list)[0]))
 
 /* Negative numbers are calls that this architecture does not have. */
@@ -75,6 +86,10 @@ static int add_rules(scmp_filter_ctx filter)
 			ret = seccomp_rule_add(filter, SCMP_ACT_ALLOW, narrow[i].call, 1,
 					       SCMP_CMP(narrow[i].at, SCMP_CMP_MASKED_EQ, narrow[i].mask,
 							narrow[i].value));
+	for (size_t i = 0; i < COUNT(options) && !ret; i++)
+		ret = seccomp_rule_add(filter, SCMP_ACT_ALLOW, options[i].call, 2,
+				       SCMP_CMP(1, SCMP_CMP_MASKED_EQ, INT_BITS, (scmp_datum_t)options[i].level),
+				       SCMP_CMP(2, SCMP_CMP_MASKED_EQ, INT_BITS, (scmp_datum_t)options[i].name));
 	/* abort(3) shall end us as an abort. */
 	if (!ret)
 		ret = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,

@@ -18,6 +18,7 @@ struct owed {
 	__u64 kms;     /* the worker's own number of the session: no two workers' need differ */
 	__u64 answers; /* the request that the session answers, or 0 */
 	unsigned int failures; /* of a request: how many of its gateways have failed */
+	unsigned int left_s;   /* of a request: until its worker is given up (keyservice_watch.c) */
 };
 TAILQ_HEAD(keyaccount, owed);
 

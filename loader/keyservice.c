@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -127,13 +128,25 @@ static void close_others(struct keyservice *service, const struct keyservice_pla
 
 /* ---- start and stop ---- */
 
+/* A user of its own, where there is one: nobody else's processes are that user's. */
+static const char *choose_user(void)
+{
+	static const char own[] = "holdfast";
+
+	if (getpwnam(own))
+		return own;
+	log_warning("there is no user \"%s\": the key management service runs as \"nobody\", as others may; to make it: "
+		    "systemd-sysusers, or adduser --system --group --no-create-home %s", own, own);
+	return "nobody";
+}
+
 static int start_workers(struct keyservice *service, char *error, size_t size)
 {
 	static const struct keyworker_calls calls = { .started = keyservice_worker_started,
 						      .message = keyservice_worker_message,
 						      .died = keyservice_worker_died };
 	struct keyworker_config config = { .base = service->base, .program = service->program,
-					   .verbose = service->config.verbose };
+					   .user = choose_user(), .verbose = service->config.verbose };
 	int err = 0;
 
 	keyservice_begin_reading(service);
@@ -195,6 +208,8 @@ int keyservice_start(struct event_base *base, const struct keyservice_config *co
 		service->words[i] = (struct pace){ .burst = KEYSERVICE_WORDS_BURST, .interval_ns = KEYSERVICE_WORDS_NS };
 	err = admission_new(&service->admission);
 	if (!err)
+		err = keyservice_begin_watch(service);
+	if (!err)
 		err = prepare(service, error, size);
 	if (!err)
 		err = start_workers(service, error, size);
@@ -215,6 +230,8 @@ void keyservice_stop(struct keyservice *service)
 	while (!TAILQ_EMPTY(&service->account))
 		keyservice_settle(service, TAILQ_FIRST(&service->account));
 	admission_free(service->admission);
+	if (service->watch)
+		event_free(service->watch);
 	keyidentity_close(&service->identity);
 	keyidentity_close(&service->next);
 	if (service->program >= 0)
@@ -281,6 +298,7 @@ int keyservice_request(struct keyservice *service, const struct hf_addr *gateway
 	if (!owed)
 		return -ENOMEM;
 	owed->request = request.id;
+	owed->left_s = (unsigned int)(n * request.timeout_ms / 1000) + keyservice_answer_s(service);
 	err = admission_asked(service->admission, request.id, gateways, n);
 	if (!err)
 		err = send_request(worker, &request);

@@ -5,7 +5,7 @@
  * them identity and sockets, turns their messages into calls, and keeps the
  * account of what each has under way: of one that dies, that is reported as
  * rejected or abandoned, the others go on, and one of them takes its place until
- * it is started again. Knows no sessions and no clusters.
+ * it is started again. One that hangs is ended, and so dies. Knows no sessions and no clusters.
  */
 #ifndef HF_LOADER_KEYSERVICE_H
 #define HF_LOADER_KEYSERVICE_H
@@ -33,6 +33,7 @@ struct keyservice_config {
 	const char *policy_folder; /* the identity's relative paths start here */
 	const struct keyservice_place *listen; /* none: accept nobody */
 	size_t n_listen;
+	unsigned int answer_s; /* how long a worker may take for an answer before it is ended; 0: 20 */
 	bool verbose;
 };
 
@@ -41,7 +42,7 @@ struct keyservice_calls {
 	/*
 	 * The identity was read by all workers (result 0), or why not by one of them: then the identity before, if there is
 	 * one, is the one still. Comes after keyservice_start(), keyservice_offer_identity(), and for each worker that was
-	 * started again.
+	 * started again. It does come: a worker that hangs is ended, and what the others say counts.
 	 */
 	void (*ready)(void *context, const struct kms_ready *ready);
 	/* Whether an address is this machine's. */

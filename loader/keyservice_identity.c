@@ -16,10 +16,22 @@
 
 /* ---- what a worker is told ---- */
 
-static int send_identity(struct keyworker *worker, const struct keyidentity *identity)
+static int send_identity(struct keyservice *service, struct keyworker *worker, const struct keyidentity *identity)
 {
+	service->answers[keyworker_index(worker)].identity_s = keyservice_answer_s(service);
 	return keyworker_send(worker, KMS_IDENTITY, &identity->settings, sizeof(identity->settings), identity->fds,
 			      identity->n);
+}
+
+/* To one that runs: if it cannot be told it is ended, and told when it is started again. */
+static void tell_identity(struct keyservice *service, struct keyworker *worker, const struct keyidentity *identity)
+{
+	int err = send_identity(service, worker, identity);
+
+	if (!err)
+		return;
+	log_warning("key management service %zu: %s", keyworker_index(worker) + 1, strerror(-err));
+	keyworker_end(worker, "it did not take the identity");
 }
 
 static int send_peers(struct keyworker *worker, const struct policy *policy)
@@ -40,38 +52,79 @@ static int send_peers(struct keyworker *worker, const struct policy *policy)
 	return err;
 }
 
-/* Who has sessions: whose addresses come first with this worker, and whose certificates it may know to be revoked. */
-static int send_known(struct keyservice *service, struct keyworker *worker)
+/*
+ * Who has sessions is said worker by worker, since each has its share of the addresses (keylisten.h): those come first with
+ * it, and their certificates it may know to be revoked, as every worker has the same list.
+ */
+struct shares {
+	struct keyservice *service;
+	struct keyworker *to; /* NULL: whoever has each share now */
+	struct kms_knowns knowns[KEYLISTEN_WORKERS_MAX];
+	struct kms_known some[KNOWN_AT_ONCE];
+};
+
+static int send_share(struct shares *shares, size_t of)
 {
-	struct kms_knowns *knowns;
+	struct keyworker *worker = shares->to ? shares->to : keyservice_stand_in(shares->service, of);
+	struct kms_knowns *knowns = &shares->knowns[of];
+	int err = 0;
+
+	/* With nobody there, it is told when it is started again. */
+	if (worker && knowns->n)
+		err = keyworker_send(worker, KMS_KNOWN, knowns, sizeof(*knowns), NULL, 0);
+	knowns->n = 0;
+	return err;
+}
+
+/* The shares of these workers, as bits; to: as in struct shares. */
+static int send_known(struct keyservice *service, __u32 of_workers, struct keyworker *to)
+{
+	struct shares *shares;
 	size_t from = 0, got;
 	int err = 0;
 
 	if (!service->calls.known)
 		return 0;
-	knowns = calloc(1, sizeof(*knowns));
-	if (!knowns)
+	shares = calloc(1, sizeof(*shares));
+	if (!shares)
 		return -ENOMEM;
+	shares->service = service;
+	shares->to = to;
 	do {
-		got = service->calls.known(service->context, from, knowns->known, KNOWN_AT_ONCE);
+		got = service->calls.known(service->context, from, shares->some, KNOWN_AT_ONCE);
 		from += got;
-		knowns->n = (__u32)got;
-		if (got)
-			err = keyworker_send(worker, KMS_KNOWN, knowns, sizeof(*knowns), NULL, 0);
+		for (size_t i = 0; i < got && !err; i++) {
+			size_t of = keylisten_worker_of(&shares->some[i].remote, service->n_workers);
+			struct kms_knowns *knowns = &shares->knowns[of];
+
+			if (!(of_workers & 1u << of))
+				continue;
+			knowns->known[knowns->n++] = shares->some[i];
+			if (knowns->n == KMS_MAX_KNOWN)
+				err = send_share(shares, of);
+		}
 	} while (!err && got == KNOWN_AT_ONCE);
-	free(knowns);
+	for (size_t of = 0; of < service->n_workers && !err; of++)
+		err = send_share(shares, of);
+	free(shares);
 	return err;
+}
+
+void keyservice_share_known(struct keyservice *service, size_t worker)
+{
+	if (send_known(service, 1u << worker, NULL))
+		log_warning("the key management service cannot be told whom it is to know");
 }
 
 int keyservice_worker_started(void *context, struct keyworker *worker, char *error, size_t size)
 {
 	struct keyservice *service = context;
-	int err = send_identity(worker, service->reading ? &service->next : &service->identity);
+	int err = send_identity(service, worker, service->reading ? &service->next : &service->identity);
 
 	if (!err)
 		err = send_peers(worker, service->config.policy);
 	if (!err)
-		err = send_known(service, worker);
+		err = send_known(service, 1u << keyworker_index(worker), worker);
 	if (err)
 		snprintf(error, size, "key management service: %s", strerror(-err));
 	return err;
@@ -79,12 +132,10 @@ int keyservice_worker_started(void *context, struct keyworker *worker, char *err
 
 /* ---- the identity ---- */
 
-/* Revoked now, and live all the same? Every worker has the same list: one is asked. */
+/* Revoked now, and live all the same? */
 static void ask_for_revoked(struct keyservice *service)
 {
-	struct keyworker *worker = keyservice_stand_in(service, 0);
-
-	if (worker && send_known(service, worker))
+	if (send_known(service, ~0u, NULL))
 		log_warning("the key management service cannot be asked for revoked certificates");
 }
 
@@ -105,7 +156,7 @@ static void conclude(struct keyservice *service)
 	service->reading = false;
 	for (size_t i = 0; verdict.result && !first && i < service->n_workers; i++)
 		if (keyworker_is_up(service->workers[i]))
-			send_identity(service->workers[i], &service->identity);
+			tell_identity(service, service->workers[i], &service->identity);
 	service->calls.ready(service->context, &verdict);
 	if (!verdict.result && !first)
 		ask_for_revoked(service);
@@ -126,6 +177,7 @@ void keyservice_on_ready(struct keyservice *service, struct keyworker *worker, c
 {
 	const struct kms_ready *ready = body;
 
+	service->answers[keyworker_index(worker)].identity_s = 0;
 	if (service->awaited & 1u << keyworker_index(worker)) {
 		keyservice_note_answer(service, keyworker_index(worker), ready);
 		return;
@@ -163,9 +215,7 @@ int keyservice_offer_identity(struct keyservice *service, const struct policy *p
 		if (!keyworker_is_up(service->workers[i]))
 			continue; /* it is given the new one when it is started again */
 		service->awaited |= 1u << i;
-		err = send_identity(service->workers[i], &service->next);
-		if (err)
-			log_warning("key management service %zu: %s", i + 1, strerror(-err));
+		tell_identity(service, service->workers[i], &service->next);
 	}
 	if (service->awaited)
 		return 0;

@@ -2,7 +2,8 @@
 /*
  * What the files of keyservice.h share, and nobody else: the service itself.
  * keyservice.c starts and stops it, has its sockets, and asks; keyservice_identity.c
- * is what the workers are told, keyservice_messages.c what they say.
+ * is what the workers are told, keyservice_messages.c what they say, and
+ * keyservice_watch.c how long they may take for it.
  */
 #ifndef HF_LOADER_KEYSERVICE_INTERNAL_H
 #define HF_LOADER_KEYSERVICE_INTERNAL_H
@@ -26,6 +27,15 @@
 #define KEYSERVICE_INADMISSIBLE_BURST 10
 #define KEYSERVICE_INADMISSIBLE_NS CLOCK_NS_PER_S
 
+/* How long a worker may take to read an identity or to send an echo; and for a request, beyond the time of its tries. */
+#define KEYSERVICE_ANSWER_S 20
+
+/* What a worker has yet to answer: the seconds that it has left for it; 0: nothing. */
+struct keyservice_answers {
+	unsigned int identity_s;
+	unsigned int echo_s;
+};
+
 struct keyservice {
 	struct event_base *base;
 	struct keyservice_config config;
@@ -46,6 +56,9 @@ struct keyservice {
 	struct pace inadmissible;		     /* the sessions that were not, as they are told */
 	struct pace words[KEYLISTEN_WORKERS_MAX]; /* all else that a worker says for people to read */
 	struct keyaccount account;
+	struct event *watch;
+	unsigned int watched_s; /* how often it came */
+	struct keyservice_answers answers[KEYLISTEN_WORKERS_MAX];
 	__u64 last_request;
 	__u64 last_session;
 	struct listening {
@@ -74,10 +87,23 @@ void keyservice_begin_reading(struct keyservice *service);
 /* A worker that was waited for has answered; NULL: it died instead. */
 void keyservice_note_answer(struct keyservice *service, size_t worker, const struct kms_ready *ready);
 
+/* Who has a session and comes to this worker: told to it, or while it is dead to the one that stands in for it. */
+void keyservice_share_known(struct keyservice *service, size_t worker);
+
 void keyservice_on_ready(struct keyservice *service, struct keyworker *worker, const void *body);
 
 /* For keyworker_new(), as the two below. */
 int keyservice_worker_started(void *context, struct keyworker *worker, char *error, size_t size);
+
+/* keyservice_watch.c */
+
+/* From now on, until the service is freed: workers that hang are ended. Returns 0 or -ENOMEM. */
+int keyservice_begin_watch(struct keyservice *service);
+
+/* How long a worker may take for each answer, in seconds. */
+unsigned int keyservice_answer_s(const struct keyservice *service);
+
+void keyservice_on_echo(struct keyservice *service, struct keyworker *worker, const void *body);
 
 /* keyservice_messages.c */
 

@@ -226,6 +226,7 @@ static void (*const handlers[])(struct keyservice *, struct keyworker *, const v
 	[KMS_REJECTED] = on_rejected,
 	[KMS_REFUSED] = on_refused,
 	[KMS_REVOKED] = on_revoked,
+	[KMS_ECHO] = keyservice_on_echo,
 };
 
 bool keyservice_worker_message(void *context, struct keyworker *worker, const struct kms_link_message *message)
@@ -241,8 +242,10 @@ void keyservice_worker_died(void *context, struct keyworker *worker, const struc
 	struct keyservice *service = context;
 
 	service->words[death->index].paid_ns = 0; /* what the next one says is not paid for by this one */
+	service->answers[death->index] = (struct keyservice_answers){ 0 };
 	service->calls.died(service->context, death);
 	keyservice_send_listening(service); /* another stands in for it */
+	keyservice_share_known(service, death->index);
 	if (service->awaited & 1u << death->index)
 		keyservice_note_answer(service, death->index, NULL);
 	give_up(service, death->index);

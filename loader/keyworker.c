@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,6 +34,7 @@ struct keyworker {
 	struct event *restart;
 	int link;
 	pid_t pid;
+	const char *ended; /* why we killed it; NULL: we did not */
 	unsigned int deaths; /* in a row */
 	__u64 started_ns;
 };
@@ -88,7 +88,7 @@ static unsigned int back_off(struct keyworker *worker)
 	return wait < RESTART_MAX_MS ? wait : RESTART_MAX_MS;
 }
 
-/* why NULL: it has ended by itself. Otherwise it is killed. */
+/* why NULL: it has ended by itself, or keyworker_end() saw to it. Otherwise it is killed. */
 static void fail(struct keyworker *worker, const char *why)
 {
 	struct keyworker_death death = { .index = worker->config.index };
@@ -99,6 +99,8 @@ static void fail(struct keyworker *worker, const char *why)
 	close_link(worker);
 	/* One that has just closed its end is on its way out: it has a moment to say how it died. */
 	status = reap(worker, why ? SIGKILL : 0, REAP_TRIES_DEAD);
+	if (!why)
+		why = worker->ended;
 	if (why)
 		snprintf(text, sizeof(text), "%s", why);
 	else if (WIFSIGNALED(status))
@@ -137,9 +139,7 @@ static void link_readable(evutil_socket_t fd, short what, void *context)
 
 static void exec_program(const struct keyworker *worker, int link)
 {
-	/* A user of its own where the package made one. */
-	const char *user = getpwnam("holdfast") ? "holdfast" : "nobody";
-	char *const args[] = { (char *)"holdfast-kms", (char *)"--user", (char *)user,
+	char *const args[] = { (char *)"holdfast-kms", (char *)"--user", (char *)worker->config.user,
 			       worker->config.verbose ? (char *)"-v" : NULL, NULL };
 
 	/* Nothing but stdin, stdout, stderr and the link goes along: all else is close-on-exec. */
@@ -157,6 +157,7 @@ static int start(struct keyworker *worker, char *error, size_t size)
 	int pair[2], err;
 
 	worker->started_ns = clock_now_ns();
+	worker->ended = NULL;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair)) {
 		err = -errno;
 		snprintf(error, size, "socketpair: %s", strerror(-err));
@@ -241,6 +242,14 @@ bool keyworker_is_up(const struct keyworker *worker)
 pid_t keyworker_pid(const struct keyworker *worker)
 {
 	return worker->pid;
+}
+
+void keyworker_end(struct keyworker *worker, const char *why)
+{
+	if (!keyworker_is_up(worker) || !worker->pid || worker->ended)
+		return;
+	worker->ended = why;
+	kill(worker->pid, SIGKILL);
 }
 
 int keyworker_send(struct keyworker *worker, __u32 type, const void *body, size_t len, const int *fds, size_t n_fds)

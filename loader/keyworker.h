@@ -18,6 +18,7 @@ struct keyworker_config {
 	struct event_base *base;
 	int program; /* a descriptor of holdfast-kms; it stays the caller's */
 	size_t index;
+	const char *user; /* that it becomes; not copied */
 	bool verbose;
 };
 
@@ -49,6 +50,12 @@ bool keyworker_is_up(const struct keyworker *worker);
 
 /* The process's id; 0 while it is not running. */
 pid_t keyworker_pid(const struct keyworker *worker);
+
+/*
+ * Kills the process, if it runs: it hangs, say. Its death is reported like any other, when its link is seen to close, and
+ * not within this call. why is not copied.
+ */
+void keyworker_end(struct keyworker *worker, const char *why);
 
 /* As kms_link_send(); -ENOTCONN while it is not running. */
 int keyworker_send(struct keyworker *worker, __u32 type, const void *body, size_t len, const int *fds, size_t n_fds);

@@ -13,13 +13,9 @@
 #include "policy/difference.h"
 #include "policy/file.h"
 
-/* How long holdfast-kms may take to read the identity. */
-#define IDENTITY_S 20
-
 struct reload {
 	struct daemon *daemon;
 	__u64 visitor;
-	struct event *timer;
 	struct policy *policy; /* the new one, until it is in force */
 	struct policy_table *table;
 	struct policy_difference difference;
@@ -33,8 +29,6 @@ void reload_free(struct daemon *daemon)
 	if (!reload)
 		return;
 	daemon->reload = NULL;
-	if (reload->timer)
-		event_free(reload->timer);
 	policy_difference_clear(&reload->difference);
 	policy_table_free(reload->table);
 	policy_free(reload->policy);
@@ -72,11 +66,6 @@ static void answer(struct daemon *daemon, const char *error, const char *what)
 void reload_fail(struct daemon *daemon, const char *why)
 {
 	answer(daemon, why, NULL);
-}
-
-static void identity_late(evutil_socket_t fd, short what, void *context)
-{
-	reload_fail(context, "the key management service does not answer");
 }
 
 /* Text to model. */
@@ -125,7 +114,6 @@ static int compare(struct reload *reload, char *error, size_t size)
 
 json_t *reload_start(struct daemon *daemon, __u64 visitor)
 {
-	static const struct timeval patience = { .tv_sec = IDENTITY_S };
 	char error[DAEMON_ERROR_MAX] = "out of memory";
 	struct reload *reload;
 	int err;
@@ -141,17 +129,13 @@ json_t *reload_start(struct daemon *daemon, __u64 visitor)
 		return daemon_refusal("%s", error);
 	reload->daemon = daemon;
 	reload->visitor = visitor;
-	reload->timer = evtimer_new(daemon->base, identity_late, daemon);
 	daemon->reload = reload;
-	err = reload->timer ? read_policy(reload, error, sizeof(error)) : -ENOMEM;
+	err = read_policy(reload, error, sizeof(error));
 	if (!err)
 		err = compare(reload, error, sizeof(error));
 	if (!err)
 		err = keyservice_offer_identity(daemon->service, reload->policy, error, sizeof(error));
-	if (err)
-		return conclude(daemon, error, NULL);
-	event_add(reload->timer, &patience);
-	return NULL;
+	return err ? conclude(daemon, error, NULL) : NULL;
 }
 
 void daemon_reload(struct daemon *daemon)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # How the tests are built; a part of the Makefile, by subject. What runs them is selftests/run.
 
-# Unit tests: selftests/unit/test_X.c, one program each (cmocka).
+# Unit tests: selftests/unit/test_X.c, one program each (cmocka). WRAP: functions that a test has its own in the place of.
 UNIT_SRC  := $(wildcard selftests/unit/test_*.c)
 UNIT_BIN  := $(patsubst %.c,$(B)/%,$(UNIT_SRC))
 PROG_SRC  := $(wildcard selftests/prog/test_*.c)
@@ -11,6 +11,7 @@ TESTED_O  := $(filter-out $(B)/loader/holdfastd.o $(B)/kms/holdfast-kms.o,$(LIB_
 $(UNIT_BIN): $(B)/%: $(B)/%.o $(TESTED_O)
 	$(CC) $(CFLAGS) $(LDFLAGS) $(addprefix -Wl$(comma)--wrap=,$(WRAP)) -o $@ $^ -lcmocka -lxdp -lbpf -lelf -lmnl -lssl -lcrypto \
 		-levent_openssl -levent -ljansson -lsystemd -lseccomp
+$(B)/selftests/unit/test_kms_sandbox: WRAP := sandbox_close_syscalls
 $(UNIT_BIN:=.o): | $(B)/bpf/holdfast.skel.h
 # The kernel of selftests/unit/peer_kernel.h, in the place of the real one.
 $(B)/selftests/unit/test_peer: WRAP := clock_gettime time netlink_text inner_control_send route_add route_delete \

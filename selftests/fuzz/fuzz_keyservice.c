@@ -31,6 +31,7 @@
 #define PID 1234567
 #define SLOTS (2 * KEYSERVICE_WORKERS) /* one that is started again comes before its old end is seen to be closed */
 #define LIVE_MAX 256
+#define WAIT_S 60
 
 static struct event_base *base;
 static struct policy *policy, *strict; /* strict: without [PEER] statements */
@@ -43,6 +44,7 @@ static const struct hf_addr us = KEYSERVICE_US, gateway = KEYSERVICE_GATEWAY;
 /* The other ends of the links, -1: none. The process that has one is PID and its place here. */
 static int theirs[SLOTS] = { -1, -1, -1, -1 };
 static size_t talker, newest;
+static struct event *watch;
 
 /* The request that is under way, 0: none; and who was given it. */
 static __u64 request;
@@ -82,11 +84,15 @@ int __wrap_socketpair(int domain, int type, int protocol, int pair[2])
 	return 0;
 }
 
-/* The one timer is that of the next start. */
+/* One timer is that of the next start: it is at once. The other, of a second, comes when the input says so. */
 int __wrap_event_add(struct event *event, const struct timeval *after)
 {
 	static const struct timeval at_once;
 
+	if (after && after->tv_sec == 1 && !after->tv_usec) {
+		watch = event;
+		return 0;
+	}
 	return __real_event_add(event, after ? &at_once : NULL);
 }
 
@@ -95,8 +101,12 @@ pid_t __wrap_fork(void)
 	return PID + (pid_t)newest;
 }
 
+/* Who is killed has no more to say; its end is closed when holdfastd has seen it. */
 int __wrap_kill(pid_t pid, int signal)
 {
+	MUST(pid >= PID && pid < PID + SLOTS);
+	if (signal == SIGKILL && theirs[pid - PID] >= 0)
+		shutdown(theirs[pid - PID], SHUT_WR);
 	return 0;
 }
 
@@ -347,7 +357,7 @@ static void hear(size_t slot, const struct kms_link_message *message)
 {
 	const struct kms_request *asked = message->body;
 
-	MUST(message->type < KMS_READY);
+	MUST(message->type < KMS_READY || message->type == KMS_ECHO);
 	MUST((message->type != KMS_INSTALLED && message->type != KMS_ACTIVATED) || slot == talker);
 	if (message->type != KMS_REQUEST)
 		return;
@@ -401,7 +411,18 @@ static void change_policy(void)
 	keyservice_take_policy(service, is_strict ? strict : policy);
 }
 
-static void (*const doings[])(void) = { ask, cancel, reload, change_policy };
+/* Longer than anything may take: no request and no reading is under way then, whoever says what. */
+static void wait_long(void)
+{
+	for (int i = 0; i < WAIT_S && !over; i++) {
+		event_active(watch, EV_TIMEOUT, 1);
+		event_base_loop(base, EVLOOP_NONBLOCK);
+		drain();
+	}
+	MUST(over || !request);
+}
+
+static void (*const doings[])(void) = { ask, cancel, reload, change_policy, wait_long };
 
 /* One record of the input, and what comes of it. */
 static void step(struct input *in)
@@ -416,6 +437,8 @@ static void step(struct input *in)
 	else if (theirs[talker] >= 0)
 		send_record(type, flags, piece, len);
 	free(piece);
+	if (over)
+		return;
 	event_base_loop(base, EVLOOP_NONBLOCK);
 	MUST(!rejection_due);
 	drain();

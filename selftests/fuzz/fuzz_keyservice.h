@@ -34,6 +34,7 @@ enum keyservice_doing {
 	KEYSERVICE_CANCEL,
 	KEYSERVICE_RELOAD, /* hands the identity over anew */
 	KEYSERVICE_CHANGE, /* takes the other of the two policies */
+	KEYSERVICE_WAIT,   /* for so long that who owes an answer has been silent for too long */
 };
 
 #endif

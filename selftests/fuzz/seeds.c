@@ -253,6 +253,14 @@ static void seed_keyservice(void)
 	put_ready(0);
 	put_record(KMS_INSTALL, 0, &session, sizeof(session));
 	save("keyservice", "inadmissible");
+	put_ready(0);
+	put_record(KMS_ECHO, who, NULL, 0);
+	put_record(KEYSERVICE_RELOAD, 0, NULL, 0);
+	put_record(KEYSERVICE_WAIT, 0, NULL, 0);
+	put_record(KEYSERVICE_ASK, 0, NULL, 0);
+	put_record(KMS_INSTALL, who, &session, sizeof(session));
+	put_record(KEYSERVICE_WAIT, 0, NULL, 0);
+	save("keyservice", "hangs");
 	put_record(KMS_ATTEMPT_FAILED, who, &failure, sizeof(failure));
 	put_record(KMS_REJECTED, who, &failure, sizeof(failure));
 	put_record(KMS_REFUSED, other, &refused, sizeof(refused));

@@ -28,6 +28,7 @@ struct told {
 	struct kms_ready last_ready;
 	unsigned int deaths;
 	struct keyworker_death death;
+	char why[64]; /* of the last one */
 	unsigned int installed, activated, abandoned, rejected, revoked;
 	struct kms_session session; /* the last one */
 	__u64 last_rejected;
@@ -94,7 +95,7 @@ static void on_died(void *context, const struct keyworker_death *death)
 {
 	told.deaths++;
 	told.death = *death;
-	told.death.why = strstr(death->why, "signal 9") ? "killed" : "otherwise";
+	snprintf(told.why, sizeof(told.why), "%s", death->why);
 }
 
 static size_t on_known(void *context, size_t from, struct kms_known *ret_known, size_t max)
@@ -214,12 +215,13 @@ struct scene {
 	struct keyservice *service;
 };
 
-static struct scene scene_make(unsigned int workers)
+/* answer_s: how long a worker may take to answer. */
+static struct scene scene_make_with(unsigned int workers, unsigned int answer_s)
 {
 	static const struct keyservice_place lo = { "lo", 1, PORT };
 	struct scene scene = { .policy = make_policy("gateway", workers) };
 	struct keyservice_config config = { .program = node_program(), .policy = scene.policy, .policy_folder = pki,
-					    .listen = &lo, .n_listen = 1 };
+					    .listen = &lo, .n_listen = 1, .answer_s = answer_s };
 	char error[512] = "";
 
 	if (geteuid())
@@ -232,6 +234,11 @@ static struct scene scene_make(unsigned int workers)
 	if (told.last_ready.result)
 		fail_msg("%s", told.last_ready.text);
 	return scene;
+}
+
+static struct scene scene_make(unsigned int workers)
+{
+	return scene_make_with(workers, 0);
 }
 
 static void scene_end(struct scene *scene)
@@ -313,7 +320,7 @@ static void kill_worker(struct scene *scene, size_t worker)
 	assert_int_equal(kill(pid, SIGKILL), 0);
 	until(told.deaths > deaths);
 	assert_int_equal(told.death.index, worker);
-	assert_string_equal(told.death.why, "killed");
+	assert_non_null(strstr(told.why, "signal 9"));
 }
 
 /* ---- tests ---- */
@@ -405,10 +412,10 @@ static void backs_off_in_a_crash_loop(void **state)
 	__u64 begun;
 
 	for (unsigned int times = 1; times <= 5; times++) {
+		begun = now_ms(); /* the timer counts from when its turn of the loop began, which is soon after this */
 		kill_worker(&scene, 2);
 		assert_int_equal(told.death.times, times);
 		assert_int_equal(told.death.again_ms, expected);
-		begun = now_ms();
 		if (times == 5)
 			break;
 		until(keyservice_pid(scene.service, 2) > 0);
@@ -539,6 +546,30 @@ static void reload(struct scene *scene, struct policy *policy)
 	until(told.ready > ready);
 }
 
+/* Each worker is told its own share of them only: in its memory is room for so many. */
+static void tells_a_worker_its_own(void **state)
+{
+	struct scene scene = scene_make(WORKERS);
+	struct kms_session session;
+	const char *revoked = source_of(1, 2);
+	char error[PKI_ERROR_MAX];
+
+	make_session(revoked, &session);
+	told.known[0] = (struct kms_known){ .remote = session.remote, .certificate = session.certificate };
+	told.n_known = 1;
+	if (pki_revoke(pki, revoked, error))
+		fail_msg("%s", error);
+	reload(&scene, scene.policy);
+	until(told.revoked == 1);
+	for (size_t other = 0; other < WORKERS; other += 2) {
+		kill_worker(&scene, other);
+		until(told.ready == 3 + other / 2);
+		make_session(source_of(other, 1), NULL); /* all that came before has been read */
+	}
+	assert_int_equal(told.revoked, 1);
+	scene_end(&scene);
+}
+
 /* The session's other end is what holdfastd knows; it is told which of them is revoked, and of no other. */
 static void names_the_sessions_of_a_revoked_certificate(void **state)
 {
@@ -568,9 +599,10 @@ static void names_the_sessions_of_a_revoked_certificate(void **state)
 	until(told.revoked);
 	assert_int_equal(told.revoked, 1);
 	assert_memory_equal(&told.last_revoked, &sessions[1].certificate, sizeof(struct kms_certificate));
-	/* A worker that is started again is told who has sessions, and looks at once: after a crash of ours, too. */
-	kill_worker(&scene, 0);
-	until(told.revoked == 2);
+	/* While it is dead, who stands in for its worker is told who has sessions, and looks at once; so is the next one then. */
+	kill_worker(&scene, keylisten_worker_of(&sessions[1].remote, WORKERS));
+	until(told.revoked == 3);
+	assert_memory_equal(&told.last_revoked, &sessions[1].certificate, sizeof(struct kms_certificate));
 	scene_end(&scene);
 	policy_free(again);
 }
@@ -671,6 +703,96 @@ static void no_session_outlives_a_certificate(void **state)
 	policy_free(ending);
 }
 
+/* ---- workers that hang ---- */
+
+#define ANSWER_S 3
+
+static void stop_worker(struct scene *scene, size_t worker)
+{
+	assert_int_equal(kill(keyservice_pid(scene->service, worker), SIGSTOP), 0);
+}
+
+/* It is noticed, told, and a new one serves those who come to it. */
+static void until_replaced(struct scene *scene, size_t worker)
+{
+	until(told.deaths);
+	assert_int_equal(told.deaths, 1);
+	assert_int_equal(told.death.index, worker);
+	until(keyservice_pid(scene->service, worker) > 0);
+	make_session(source_of(worker, 1), NULL);
+}
+
+/* Nothing is asked of it but whether it is there. */
+static void notices_one_that_hangs(void **state)
+{
+	struct scene scene = scene_make_with(WORKERS, ANSWER_S);
+
+	stop_worker(&scene, 1);
+	until_replaced(&scene, 1);
+	assert_string_equal(told.why, "it hung");
+	scene_end(&scene);
+}
+
+/* One that hangs does not keep the others from learning who is revoked, and the next reload is not held up either. */
+static void a_reload_gets_past_one_that_hangs(void **state)
+{
+	struct scene scene = scene_make_with(WORKERS, ANSWER_S);
+	const char *revoked = "10.127.4.8";
+	struct kms_session session;
+	char error[PKI_ERROR_MAX];
+
+	make_session(revoked, &session);
+	told.known[0] = (struct kms_known){ .remote = session.remote, .certificate = session.certificate };
+	told.n_known = 1;
+	if (pki_revoke(pki, revoked, error))
+		fail_msg("%s", error);
+	stop_worker(&scene, 1);
+	reload(&scene, scene.policy);
+	assert_int_equal(told.last_ready.result, 0);
+	until(told.revoked);
+	assert_memory_equal(&told.last_revoked, &session.certificate, sizeof(struct kms_certificate));
+	until_replaced(&scene, 1);
+	reload(&scene, scene.policy);
+	assert_int_equal(told.last_ready.result, 0);
+	assert_int_equal(told.deaths, 1);
+	scene_end(&scene);
+}
+
+/* A single one: the reload fails, and the next does not. */
+static void a_reload_fails_with_the_only_one(void **state)
+{
+	struct scene scene = scene_make_with(1, ANSWER_S);
+
+	stop_worker(&scene, 0);
+	reload(&scene, scene.policy);
+	assert_int_equal(told.last_ready.result, -ENOTCONN);
+	until(told.ready == 3); /* of the one that was started again */
+	assert_int_equal(told.last_ready.result, 0);
+	reload(&scene, scene.policy);
+	assert_int_equal(told.last_ready.result, 0);
+	scene_end(&scene);
+}
+
+/* All stood still, as in a machine that is suspended: the time is nobody's fault. */
+static void blames_nobody_for_our_own_halt(void **state)
+{
+	struct scene scene = scene_make_with(WORKERS, ANSWER_S);
+	__u64 begun = now_ms();
+
+	while (now_ms() - begun < 2500)
+		turn(); /* all has been asked for once */
+	stop_worker(&scene, 1);
+	sleep(2 * ANSWER_S);
+	turn();
+	turn();
+	assert_int_equal(kill(keyservice_pid(scene.service, 1), SIGCONT), 0);
+	begun = now_ms();
+	while (now_ms() - begun < ANSWER_S * 1000 + 2000)
+		turn();
+	assert_int_equal(told.deaths, 0);
+	scene_end(&scene);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -682,9 +804,14 @@ int main(void)
 		cmocka_unit_test(does_not_share_with_others),
 		cmocka_unit_test(listens_where_it_is_told),
 		cmocka_unit_test(names_the_sessions_of_a_revoked_certificate),
+		cmocka_unit_test(tells_a_worker_its_own),
 		cmocka_unit_test(keeps_the_identity_before),
 		cmocka_unit_test(takes_a_new_certificate),
 		cmocka_unit_test(no_session_outlives_a_certificate),
+		cmocka_unit_test(notices_one_that_hangs),
+		cmocka_unit_test(a_reload_gets_past_one_that_hangs),
+		cmocka_unit_test(a_reload_fails_with_the_only_one),
+		cmocka_unit_test(blames_nobody_for_our_own_halt),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

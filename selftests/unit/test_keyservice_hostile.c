@@ -261,10 +261,27 @@ static void no_end_of_words(void)
 	what_holdfastd_says(); /* the end of it */
 }
 
+/* It does not hang, but that is all. */
+static void nothing_but_echoes(void)
+{
+	for (;;) {
+		await(KMS_ECHO);
+		say(KMS_ECHO, NULL, 0);
+	}
+}
+
+static void ready_and_nothing_else(void)
+{
+	say_ready();
+	nothing_but_echoes();
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
 } roles[] = {
+	{ "nothing_but_echoes", nothing_but_echoes },
+	{ "ready_and_nothing_else", ready_and_nothing_else },
 	{ "no_end_of_halves", no_end_of_halves },
 	{ "no_end_of_words", no_end_of_words },
 	{ "as_asked", as_asked },
@@ -373,7 +390,7 @@ static void start(const char *role)
 		.rejected = on_rejected, .refused = on_refused, .died = on_died,
 	};
 	const struct keyservice_config config = { .program = "/proc/self/exe", .policy = policy,
-						  .policy_folder = "/dev" };
+						  .policy_folder = "/dev", .answer_s = 2 };
 	char error[512];
 
 	memset(&seen, 0, sizeof(seen));
@@ -571,6 +588,28 @@ static void ends_one_that_plays_holdfastd(void **state)
 	ended_for("what_holdfastd_says", "wrong kind");
 }
 
+/* Who answers whether it is there, and not what it is asked, holds up neither a reload nor a request. */
+static void ends_one_that_says_nothing_of_the_identity(void **state)
+{
+	char error[512];
+
+	start("nothing_but_echoes");
+	assert_int_equal(keyservice_offer_identity(service, policy, error, sizeof(error)), -EAGAIN);
+	run(1);
+	assert_string_equal(seen.why, "it did not say whether it takes the identity");
+	assert_int_equal(seen.n_ready, 1);
+	assert_int_equal(seen.ready.result, -ENOTCONN);
+	assert_int_equal(keyservice_offer_identity(service, policy, error, sizeof(error)), -ENOTCONN);
+}
+
+static void ends_one_that_says_nothing_of_a_request(void **state)
+{
+	start("ready_and_nothing_else");
+	run(1);
+	assert_string_equal(seen.why, "it did not answer a request");
+	assert_int_equal(seen.rejected, 1);
+}
+
 int main(int argc, char **argv)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -583,6 +622,9 @@ int main(int argc, char **argv)
 		CASE(ends_one_that_stops_short),    CASE(ends_one_that_plays_holdfastd),
 		CASE(hears_many_things_by_turns),   CASE(bounds_the_halves),
 		CASE(bounds_the_words),		    CASE(rejects_what_was_not_activated),
+		CASE(bounds_the_words),
+		CASE(ends_one_that_says_nothing_of_the_identity),
+		CASE(ends_one_that_says_nothing_of_a_request),
 	};
 
 	if (getenv(ROLE) && !strcmp(argv[0], "holdfast-kms"))

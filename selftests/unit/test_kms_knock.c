@@ -124,6 +124,41 @@ static void remembers_who_is_known(void **state)
 	knock_free(knock);
 }
 
+#define CLIENTS 20000
+
+/* As many clients as a gateway may have with a single worker: nearly all are known, and no stranger comes as often as he likes. */
+static void knows_many(void **state)
+{
+	struct knock *knock = make();
+	struct hf_addr source;
+	unsigned int unknown = 0, in = 0;
+	bool known;
+
+	for (unsigned int i = 0; i < CLIENTS; i++) {
+		source = stranger(i);
+		knock_know(knock, &source, BEGIN, BEGIN + HOUR);
+	}
+	for (unsigned int i = 0; i < CLIENTS; i++) {
+		source = stranger(i);
+		knock_at(knock, &source, BEGIN + i * (CLOCK_NS_PER_S / KNOCK_STRANGERS_PER_S), &known);
+		unknown += !known;
+	}
+	assert_in_range(unknown, 0, CLIENTS / 1000);
+	knock_free(knock);
+	/* Far too many: every set is as full as it becomes. */
+	knock = make();
+	for (unsigned int i = 0; i < 20 * CLIENTS; i++) {
+		source = stranger(i);
+		knock_know(knock, &source, BEGIN, BEGIN + HOUR);
+	}
+	for (unsigned int i = 0; i < 100; i++) {
+		source = stranger(0x00ff0000 + i);
+		in = let_in(knock, &source, 2 * KNOCK_SOURCE_BURST, BEGIN + (i + 1) * CLOCK_NS_PER_S);
+		assert_in_range(in, 0, KNOCK_SOURCE_BURST);
+	}
+	knock_free(knock);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -131,6 +166,7 @@ int main(void)
 		cmocka_unit_test(takes_a_64_as_one_source),
 		cmocka_unit_test(limits_all_strangers),
 		cmocka_unit_test(remembers_who_is_known),
+		cmocka_unit_test(knows_many),
 	};
 
 	return cmocka_run_group_tests_name("kms_knock", tests, NULL, NULL);

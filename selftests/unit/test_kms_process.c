@@ -2,6 +2,8 @@
 /* holdfast-kms as a process: started by hand, with files that are wrong, without any, and what is left to it. */
 #include "selftests/unit/kms_scene.h"
 
+#include <sys/resource.h>
+
 #include "lib/privilege.h"
 
 static void says_which_file_is_wrong(void **state)
@@ -140,6 +142,70 @@ static void gives_up_its_privileges(void **state)
 	node_stop(client);
 }
 
+/* Starts one with this limit of locked memory; what it says until it is ready goes to text. NULL: we may not lift the limit. */
+static struct node *start_with_memlock(rlim_t limit, char *text, size_t size)
+{
+	struct rlimit before, with = { .rlim_cur = limit };
+	struct node *node;
+	FILE *file;
+	int err;
+
+	assert_int_equal(getrlimit(RLIMIT_MEMLOCK, &before), 0);
+	with.rlim_max = limit == RLIM_INFINITY ? limit : before.rlim_max;
+	if (setrlimit(RLIMIT_MEMLOCK, &with))
+		return NULL;
+	file = tmpfile();
+	err = dup(STDERR_FILENO);
+	assert_true(file && err >= 0);
+	dup2(fileno(file), STDERR_FILENO);
+	node = scene_start_node("client");
+	dup2(err, STDERR_FILENO);
+	close(err);
+	assert_int_equal(setrlimit(RLIMIT_MEMLOCK, &before), 0);
+	rewind(file);
+	text[fread(text, 1, size - 1, file)] = 0;
+	fclose(file);
+	return node;
+}
+
+static unsigned long status_kb(pid_t pid, const char *name)
+{
+	char value[256];
+
+	read_status(pid, name, value, sizeof(value));
+	return strtoul(value, NULL, 10);
+}
+
+/* All of it, not only what is made for keys. */
+static void locks_its_memory(void **state)
+{
+	struct node *node;
+	char text[2048];
+
+	if (PRIVILEGE_SANITIZER)
+		skip();
+	node = start_with_memlock(RLIM_INFINITY, text, sizeof(text));
+	if (!node)
+		skip();
+	assert_null(strstr(text, "swapped"));
+	assert_true(status_kb(node->pid, "VmLck") > status_kb(node->pid, "VmSize") * 9 / 10);
+	node_stop(node);
+}
+
+static void says_that_its_memory_is_not_locked(void **state)
+{
+	struct node *node;
+	char text[2048];
+
+	if (PRIVILEGE_SANITIZER)
+		skip();
+	node = start_with_memlock(4 << 20, text, sizeof(text));
+	assert_non_null(node);
+	assert_non_null(strstr(text, "keys may be swapped out"));
+	assert_in_range(status_kb(node->pid, "VmLck"), 1024, 4096); /* the secure heap is */
+	node_stop(node);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -149,6 +215,7 @@ int main(void)
 		ON_ITS_PORT(is_not_started_by_hand),
 		ON_ITS_PORT(ends_at_a_malformed_record),
 		ON_ITS_PORT(gives_up_its_privileges),
+		ON_ITS_PORT(locks_its_memory), ON_ITS_PORT(says_that_its_memory_is_not_locked),
 	};
 
 	signal(SIGPIPE, SIG_IGN);

@@ -3,6 +3,7 @@
 #include "selftests/unit/kms_scene.h"
 
 #include <sys/prctl.h>
+#include <sys/resource.h>
 
 /* How many of these connections their other end has not closed. */
 static size_t count_open(const int *fds, size_t n)
@@ -15,19 +16,26 @@ static size_t count_open(const int *fds, size_t n)
 	return open_ones;
 }
 
-static void flood(const char *source_format, size_t sources, size_t per_source, int *fds)
+/* A connection to the gateway of this address. It waits, so that it is in the queue before the next step. */
+static int connect_from(const char *source)
 {
 	struct hf_addr addr = node_addr(GATEWAY_1);
 	struct sockaddr_storage sa;
 	socklen_t len = addr_to_sockaddr(&addr, scene_port, &sa);
+	int fd = node_socket(source, 0, false);
 
+	fcntl(fd, F_SETFL, 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&sa, len), 0);
+	return fd;
+}
+
+static void flood(const char *source_format, size_t sources, size_t per_source, int *fds)
+{
 	for (size_t i = 0; i < sources * per_source; i++) {
 		char source[32];
 
 		snprintf(source, sizeof(source), "%s%u", source_format, (unsigned int)(i / per_source + 1));
-		fds[i] = node_socket(source, 0, false);
-		fcntl(fds[i], F_SETFL, 0); /* connect() waits, so that all are in the queue before the next step */
-		assert_int_equal(connect(fds[i], (struct sockaddr *)&sa, len), 0);
+		fds[i] = connect_from(source);
 	}
 }
 
@@ -86,6 +94,22 @@ static void ends_idle_connections(void **state)
 	assert_int_equal(write(fd, "x", 1), 1);
 	node_stop(gateway);
 	close(fd);
+}
+
+/* So many of this format's addresses, from 1 on. */
+static void know_many(struct node *gateway, const char *source_format, unsigned int n)
+{
+	struct kms_knowns knowns = { .n = 0 };
+	char source[32];
+
+	for (unsigned int i = 0; i < n; i++) {
+		snprintf(source, sizeof(source), "%s%u", source_format, i + 1);
+		knowns.known[knowns.n++].remote = node_addr(source);
+		if (knowns.n < KMS_MAX_KNOWN && i + 1 < n)
+			continue;
+		node_send(gateway, KMS_KNOWN, &knowns, sizeof(knowns), NULL, 0);
+		knowns.n = 0;
+	}
 }
 
 static void know(struct node *gateway, const char *address)
@@ -169,6 +193,15 @@ static void serves_first_who_has_a_session(void **state)
 	node_stop(gateway);
 }
 
+/* As many as there are too many; not by what is told of them, which is only some of it. */
+static void until_pushed_out(const int *fds, size_t n)
+{
+	for (int i = 0; count_open(fds, n) > 256; i++) {
+		assert_true(i < 500);
+		poll(NULL, 0, 10);
+	}
+}
+
 /* Who has a session and is slow keeps his place, though more strangers come than there are places. */
 static void keeps_a_place_for_who_has_a_session(void **state)
 {
@@ -180,12 +213,87 @@ static void keeps_a_place_for_who_has_a_session(void **state)
 	assert_int_equal(node_identify(gateway, scene_pki, "gateway1", scene_pki, &scene_settings).result, 0);
 	flood("127.0.3.", 1, 1, &known);
 	flood("127.0.2.", 40, 8, fds);
-	while (count_open(fds, 320) > 256)
-		assert_int_equal(node_receive(gateway), KMS_REFUSED);
+	until_pushed_out(fds, 320);
 	assert_int_equal(count_open(&known, 1), 1);
 	for (size_t i = 0; i < 320; i++)
 		close(fds[i]);
 	close(known);
+	node_stop(gateway);
+}
+
+/* More of them come at once than there are places for: the others have strangers' places, and nobody is pushed out. */
+static void pushes_out_nobody_who_has_a_session(void **state)
+{
+	enum { MANY = 100 };
+	struct node *gateway = scene_start_gateway("gateway1", GATEWAY_1);
+	struct pollfd link = { .fd = gateway->link, .events = POLLIN };
+	int known[MANY], fds[320];
+
+	know_many(gateway, "127.0.3.", MANY);
+	assert_int_equal(node_identify(gateway, scene_pki, "gateway1", scene_pki, &scene_settings).result, 0);
+	flood("127.0.3.", MANY, 1, known);
+	assert_int_equal(poll(&link, 1, 300), 0); /* nobody was refused */
+	assert_int_equal(count_open(known, MANY), MANY);
+	/* Strangers push out those who sit on strangers' places, and no others. */
+	flood("127.0.2.", 40, 8, fds);
+	until_pushed_out(fds, 320);
+	assert_int_equal(count_open(known, 64), 64);
+	for (size_t i = 0; i < 320; i++)
+		close(fds[i]);
+	for (size_t i = 0; i < MANY; i++)
+		close(known[i]);
+	node_stop(gateway);
+}
+
+/* Out of descriptors: strangers give theirs back first. */
+static void takes_descriptors_from_strangers(void **state)
+{
+	struct node *gateway = scene_start_gateway("gateway1", GATEWAY_1);
+	const struct rlimit none = { 0 };
+	int known, stranger, others[4], next;
+
+	know(gateway, "127.0.3.1");
+	assert_int_equal(node_identify(gateway, scene_pki, "gateway1", scene_pki, &scene_settings).result, 0);
+	known = connect_from("127.0.3.1"); /* the oldest of all */
+	stranger = connect_from("127.0.4.1");
+	flood("127.0.2.", 4, 1, others);
+	poll(NULL, 0, 200); /* all were accepted */
+	if (prlimit(gateway->pid, RLIMIT_NOFILE, &none, NULL))
+		skip();
+	next = connect_from("127.0.5.1");
+	node_expect_failure(gateway, KMS_REFUSED, EUSERS, "out of file descriptors");
+	assert_int_equal(poll(&(struct pollfd){ .fd = stranger, .events = POLLIN }, 1, NODE_WAIT_MS), 1);
+	assert_int_equal(count_open(&known, 1), 1);
+	for (size_t i = 0; i < 4; i++)
+		close(others[i]);
+	close(next);
+	close(stranger);
+	close(known);
+	node_stop(gateway);
+}
+
+/* Whom we dialled ourselves, and so have a session with, has a place as well: he may be the one who dials next. */
+static void keeps_a_place_for_whom_we_dialled(void **state)
+{
+	struct node *gateway = scene_start_gateway("gateway1", GATEWAY_1);
+	struct node *other = scene_start_gateway("gateway2", GATEWAY_2);
+	const char *dialled[] = { GATEWAY_2 };
+	struct kms_request request = scene_request(1);
+	struct kms_session ours, theirs;
+	int again, fds[320];
+
+	node_request(gateway, &request, GATEWAY_1, dialled, 1);
+	scene_complete(gateway, other, &ours, &theirs);
+	/* An answer, and so it has come to the end of that. */
+	assert_int_equal(node_identify(gateway, scene_pki, "gateway1", scene_pki, &scene_settings).result, 0);
+	again = connect_from(GATEWAY_2);
+	flood("127.0.2.", 40, 8, fds);
+	until_pushed_out(fds, 320);
+	assert_int_equal(count_open(&again, 1), 1);
+	for (size_t i = 0; i < 320; i++)
+		close(fds[i]);
+	close(again);
+	node_stop(other);
 	node_stop(gateway);
 }
 
@@ -268,6 +376,8 @@ int main(void)
 		ON_ITS_PORT(bears_a_flood),
 		ON_ITS_PORT(bears_a_flood_of_one_address),
 		ON_ITS_PORT(serves_first_who_has_a_session), ON_ITS_PORT(keeps_a_place_for_who_has_a_session),
+		ON_ITS_PORT(keeps_a_place_for_whom_we_dialled), ON_ITS_PORT(pushes_out_nobody_who_has_a_session),
+		ON_ITS_PORT(takes_descriptors_from_strangers),
 		ON_ITS_PORT(limits_the_rate_of_a_source),
 		ON_ITS_PORT(limits_the_bytes_of_a_stranger),
 		ON_ITS_PORT(ends_idle_connections),
