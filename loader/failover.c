@@ -128,6 +128,8 @@ static void on_session_up(struct failover_step *s, const struct failover_event *
 	} else if (m->current == event->gateway) {
 		renewed(s, event->by_peer);
 	}
+	if (event->answers_request && m->current == event->gateway)
+		failover_note_vain(s);
 }
 
 static void on_session_down(struct failover_step *s, const struct failover_event *event)

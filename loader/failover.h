@@ -182,6 +182,8 @@ struct failover {
 	bool ask_failed;     /* the last round was rejected: failed gateways are asked too */
 	unsigned int rounds; /* rejected in a row */
 	__u64 request_after_ns;
+	unsigned int vain; /* sessions in a row that were asked for and put to use, and no probe through them answered */
+	__u64 vain_until_ns; /* after those, none is asked for sooner */
 	__u64 wanted_ns; /* last time traffic asked, 0 never */
 	bool was_used;	 /* a session was in use before */
 	int move_to;	 /* MOVE waits for a session with it */

@@ -67,6 +67,7 @@ void failover_on_changed(struct failover_step *s, const struct failover_event *e
 	m->asked = 0;
 	m->rounds = 0;
 	m->request_after_ns = s->now;
+	failover_forget_vain(m);
 	for (int g = 0; g < m->config.n_gateways; g++)
 		any |= m->gateway[g].session;
 	m->silent = m->silent && any;

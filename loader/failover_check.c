@@ -298,4 +298,5 @@ void failover_on_answered(struct failover_step *s, const struct failover_event *
 	m->probes = 0;
 	m->unproven = 0;
 	m->doubt = m->path_lost = false;
+	failover_forget_vain(m);
 }

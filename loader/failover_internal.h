@@ -79,6 +79,11 @@ void failover_run_request(struct failover_step *s);
 void failover_on_want(struct failover_step *s, const struct failover_event *event);
 void failover_on_rejected(struct failover_step *s, const struct failover_event *event);
 
+/* A session that was asked for is in use: until a probe through it is answered, it may be as vain as those before it. */
+void failover_note_vain(struct failover_step *s);
+/* It was not, or the next one may be another matter. */
+void failover_forget_vain(struct failover *m);
+
 /* failover_change.c */
 void failover_on_adopted(struct failover_step *s, const struct failover_event *event);
 void failover_on_changed(struct failover_step *s, const struct failover_event *event);

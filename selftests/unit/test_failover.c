@@ -269,6 +269,95 @@ static void asked_to_leave_without_standby(void **state)
 	assert_int_equal(w.steered, 1);
 }
 
+/* The switch of the protected networks is down, so every gateway lets us in and asks to be left. */
+static void all_gates_are_closed(void **state)
+{
+	for (unsigned int standby = 0; standby < 2; standby++) {
+		struct world w;
+		unsigned int before;
+
+		world_init(&w, FAILOVER_BEAT_INSTANT, standby);
+		w.rtt = MS;
+		before = w.requests;
+		memset(w.closed, 1, sizeof(w.closed));
+		for (int g = 0; g < GATEWAYS; g++)
+			world_step(&w, (struct failover_event){ .type = FAILOVER_LEAVE_ME, .gateway = g });
+		world_run_until(&w, w.now + 10 * S);
+		assert_in_range(w.requests - before, 1, 20);
+		before = w.requests;
+		world_run_until(&w, w.now + 300 * S);
+		assert_in_range(w.requests - before, 20, 120);
+		/* One opens again. */
+		w.closed[1] = false;
+		world_run_until(&w, w.now + 15 * S);
+		assert_int_equal(w.steered, 1);
+		world_run_until(&w, w.now + 60 * S);
+		assert_int_equal(w.steered, 1);
+		/* And is as good as any: when it dies, the others are asked at once. */
+		memset(w.closed, 0, sizeof(w.closed));
+		world_run_until(&w, w.now + 60 * S);
+		w.alive[1] = false;
+		world_run_until(&w, w.now + 250 * MS);
+		assert_int_not_equal(w.steered, FAILOVER_NOBODY);
+		assert_int_not_equal(w.steered, 1);
+	}
+}
+
+/* The same where answers still come through the one that wants to be left: it is used on, and the others are asked with patience. */
+static void gates_close_under_traffic(void **state)
+{
+	struct world w;
+	unsigned int before;
+
+	world_init(&w, FAILOVER_BEAT_NONE, 1);
+	world_step(&w, (struct failover_event){ .type = FAILOVER_WANT });
+	memset(w.closed, 1, sizeof(w.closed));
+	w.rtt = MS;
+	before = w.requests;
+	world_step(&w, (struct failover_event){ .type = FAILOVER_LEAVE_ME, .gateway = 0 });
+	world_run_until(&w, w.now + 10 * S);
+	assert_in_range(w.requests - before, 1, 20);
+	assert_int_not_equal(w.steered, FAILOVER_NOBODY);
+}
+
+/* TCP and heartbeats come through, ESP does not, and there is no other: new sessions do not help, so they are rare. */
+static void lets_in_but_passes_nothing(void **state)
+{
+	struct world w;
+	unsigned int before;
+
+	world_init(&w, FAILOVER_BEAT_INSTANT, 0);
+	w.alive[1] = w.alive[2] = false;
+	world_dials(&w, 0); /* it must be probed */
+	w.mute[0] = true;
+	w.n_answers = 0;
+	before = w.requests;
+	world_run_until(&w, w.now + 3600 * S);
+	assert_in_range(w.requests - before, 60, 400);
+	assert_int_equal(w.steered, 0);
+}
+
+/* What keeps others standing by takes nothing from the haste with which one is looked for when all are gone. */
+static void standbys_do_not_slow(void **state)
+{
+	struct world w;
+
+	world_init(&w, FAILOVER_BEAT_INSTANT, 1);
+	for (int round = 0; round < 20; round++) {
+		world_step(&w, (struct failover_event){ .type = FAILOVER_SESSION_DOWN, .gateway = 1 });
+		world_run_until(&w, w.now + 3 * S);
+		world_step(&w, (struct failover_event){ .type = FAILOVER_SESSION_DOWN, .gateway = 2 });
+		world_run_until(&w, w.now + 3 * S);
+	}
+	assert_int_equal(w.steered, 0);
+	w.alive[0] = false;
+	for (int g = 1; g < GATEWAYS; g++)
+		world_step(&w, (struct failover_event){ .type = FAILOVER_SESSION_DOWN, .gateway = g });
+	world_step(&w, (struct failover_event){ .type = FAILOVER_SESSION_DOWN, .gateway = 0 });
+	world_run_until(&w, w.now + 30 * MS);
+	assert_int_not_equal(w.steered, FAILOVER_NOBODY);
+}
+
 static void moved_by_the_user(void **state)
 {
 	struct world w;
@@ -353,6 +442,10 @@ int main(void)
 		cmocka_unit_test(traffic_ends_an_idle_back_off),
 		cmocka_unit_test(asked_to_leave),
 		cmocka_unit_test(asked_to_leave_without_standby),
+		cmocka_unit_test(all_gates_are_closed),
+		cmocka_unit_test(gates_close_under_traffic),
+		cmocka_unit_test(lets_in_but_passes_nothing),
+		cmocka_unit_test(standbys_do_not_slow),
 		cmocka_unit_test(moved_by_the_user),
 		cmocka_unit_test(session_ends),
 		cmocka_unit_test(random_events),
