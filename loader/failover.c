@@ -74,8 +74,13 @@ static void on_tick(struct failover_step *s, const struct failover_event *event)
 	failover_run_silent(s);
 }
 
+/* Adopted sessions that nobody is steered to: all were silent, or the one in use was not adopted. */
 static void on_start(struct failover_step *s, const struct failover_event *event)
 {
+	int g = failover_next_usable(s->m, FAILOVER_NOBODY, s->now);
+
+	if (s->m->current == FAILOVER_NOBODY && g != FAILOVER_NOBODY)
+		failover_steer(s, g, FAILOVER_FIRST);
 }
 
 /* The one in use has a new session, and was there a moment ago: whatever was asked of the old one is settled. */

@@ -73,7 +73,7 @@ const char *failover_state_name(enum failover_state state);
 
 enum failover_event_type {
 	FAILOVER_TICK,	       /* time has passed */
-	FAILOVER_START,	       /* the policy is in force */
+	FAILOVER_START,	       /* the policy is in force, and what there is of sessions has been adopted */
 	FAILOVER_WANT,	       /* traffic for the cluster found no gateway */
 	FAILOVER_PAYLOAD,      /* payload left for the gateway in use, which was watched for it */
 	FAILOVER_ALIVE,	       /* gateway, rx_ns, auth_ns, answer_ns: what the datapath stamped */
