@@ -68,6 +68,7 @@ static void run_removals(struct failover_step *s)
 static void on_tick(struct failover_step *s, const struct failover_event *event)
 {
 	run_removals(s); /* first: none that goes is to be asked */
+	/* Only here: what the datapath stamped is told gateway by gateway, and nobody is blamed before all of it. */
 	failover_run_check(s);
 	failover_run_probe(s);
 	failover_run_path(s);
@@ -213,7 +214,6 @@ void failover_step(struct failover *m, const struct failover_event *event, __u64
 	out->n = 0;
 	out->n_request = 0;
 	handlers[event->type](&s, event);
-	failover_run_check(&s);
 	failover_run_request(&s);
 }
 

@@ -72,7 +72,7 @@ const char *failover_reason_name(enum failover_reason reason);
 const char *failover_state_name(enum failover_state state);
 
 enum failover_event_type {
-	FAILOVER_TICK,	       /* time has passed */
+	FAILOVER_TICK,	       /* time has passed; whatever was stamped by now was told before (ALIVE), of every gateway */
 	FAILOVER_START,	       /* the policy is in force, and what there is of sessions has been adopted */
 	FAILOVER_WANT,	       /* traffic for the cluster found no gateway */
 	FAILOVER_PAYLOAD,      /* payload left for the gateway in use, which was watched for it */

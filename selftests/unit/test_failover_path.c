@@ -112,6 +112,51 @@ static void renewed_during_a_check(void **state)
 	assert_int_equal(scene.machine.current, 0);
 }
 
+/*
+ * The response time is over, and the caller tells gateway by gateway what the datapath has stamped: another one first,
+ * which other clusters use as well. The answer of the one in use came long ago.
+ */
+static void not_blamed_before_its_stamp_is_read(void **state)
+{
+	struct scene scene;
+
+	begin(&scene, 1, true);
+	for (int round = 0; round < 20; round++) {
+		__u64 answered;
+
+		while (!count(&scene, FAILOVER_DO_BEAT))
+			tick(&scene);
+		answered = scene.now + 10 * MS;
+		scene.now += 101 * MS;
+		step(&scene, (struct failover_event){ .type = FAILOVER_ALIVE, .gateway = 1, .rx_ns = scene.now,
+						      .auth_ns = scene.now });
+		assert_int_equal(count(&scene, FAILOVER_SAY_MISSED), 0);
+		step(&scene, (struct failover_event){ .type = FAILOVER_SESSION_UP, .gateway = 1 });
+		assert_int_equal(count(&scene, FAILOVER_SAY_MISSED), 0);
+		step(&scene, (struct failover_event){ .type = FAILOVER_ALIVE, .gateway = 0, .rx_ns = answered,
+						      .answer_ns = answered });
+		step(&scene, (struct failover_event){ .type = FAILOVER_TICK });
+		assert_int_equal(count(&scene, FAILOVER_SAY_MISSED), 0);
+	}
+	assert_int_equal(scene.machine.current, 0);
+	assert_int_equal(failover_tries(&scene.machine), 1);
+}
+
+/* Nor is it asked before that: packets of it may have come that nobody has told of yet. */
+static void not_asked_before_its_stamp_is_read(void **state)
+{
+	struct scene scene;
+
+	begin(&scene, 2, true);
+	scene.now += 201 * MS;
+	step(&scene, (struct failover_event){ .type = FAILOVER_ALIVE, .gateway = 1, .rx_ns = scene.now, .auth_ns = scene.now });
+	assert_int_equal(count(&scene, FAILOVER_DO_BEAT), 0);
+	step(&scene, (struct failover_event){ .type = FAILOVER_ALIVE, .gateway = 0, .rx_ns = scene.now - MS,
+					      .auth_ns = scene.now - MS });
+	step(&scene, (struct failover_event){ .type = FAILOVER_TICK });
+	assert_int_equal(count(&scene, FAILOVER_DO_BEAT), 0);
+}
+
 /* Heartbeats in clear are answered; payload leaves by the session, and nothing comes back. Returns the probes sent. */
 static unsigned int play_dead_session(struct scene *scene, __u64 end)
 {
@@ -272,6 +317,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(renewed_during_a_check),
+		cmocka_unit_test(not_blamed_before_its_stamp_is_read),
+		cmocka_unit_test(not_asked_before_its_stamp_is_read),
 		cmocka_unit_test(dead_session_is_left),
 		cmocka_unit_test(dead_session_alone_is_replaced),
 		cmocka_unit_test(dead_session_gives_way_to_another),
