@@ -124,7 +124,7 @@ enum failover_action_type {
 	FAILOVER_SAY_MISSED,   /* gateway, value: how many heartbeats in a row */
 	FAILOVER_SAY_FAILED,   /* gateway, reason, value: ns since its last sign of life */
 	FAILOVER_SAY_SWITCHED, /* gateway, from (or nobody), reason */
-	FAILOVER_SAY_RECOVERED, /* gateway, from, reason, value: outage in ns, last sign of the old to the first of the new */
+	FAILOVER_SAY_RECOVERED, /* gateway, from, reason, value: outage in ns, last sign of the old to the first packet through the new */
 	FAILOVER_SAY_UPLINK,   /* every gateway fell silent at once: the own uplink is suspected */
 	FAILOVER_SAY_FALSE_ALARM, /* gateway: was left, but lives */
 };

@@ -208,15 +208,18 @@ static void forgive(struct failover_gateway *gateway)
 	gateway->damped_ns = 0;
 }
 
-/* The first sign of life of the gateway in use after a switch. */
-static void recovered(struct failover_step *s, __u64 rx_ns)
+/*
+ * The first packet through the session of the gateway in use after a switch. The answer to a heartbeat in clear is not
+ * enough: it does not prove the session, and the old one's is removed on the strength of this.
+ */
+static void recovered(struct failover_step *s, __u64 auth_ns)
 {
 	struct failover *m = s->m;
 	struct failover_action *say = failover_act(s, FAILOVER_SAY_RECOVERED, m->current);
 
 	say->from = m->left;
 	say->reason = m->why;
-	say->value = rx_ns > m->outage_from_ns ? rx_ns - m->outage_from_ns : 0;
+	say->value = auth_ns > m->outage_from_ns ? auth_ns - m->outage_from_ns : 0;
 	m->switching = false;
 	for (int g = 0; g < m->config.n_gateways; g++) {
 		struct failover_gateway *gateway = &m->gateway[g];
@@ -285,8 +288,8 @@ void failover_on_alive(struct failover_step *s, const struct failover_event *eve
 		m->probes = 0;
 		m->path_lost = false;
 	}
-	if (m->switching && gateway->last_rx_ns > m->switched_ns)
-		recovered(s, gateway->last_rx_ns);
+	if (m->switching && event->auth_ns > m->switched_ns) /* last_auth_ns is that of a new session's beginning as well */
+		recovered(s, event->auth_ns);
 }
 
 void failover_on_answered(struct failover_step *s, const struct failover_event *event)

@@ -82,7 +82,9 @@ static __u64 plan(const struct failover *m, __u64 now, int *list, int *n)
 		for (int i = 1; i <= m->config.n_gateways; i++) {
 			int g = (first + i + m->config.n_gateways) % m->config.n_gateways;
 			const struct failover_gateway *gateway = &m->gateway[g];
-			bool bad = gateway->failed || gateway->leaving;
+			/* New sessions with the one in use have not helped. */
+			bool vain = g == m->current && m->vain;
+			bool bad = gateway->failed || gateway->leaving || vain;
 
 			if (bad != (pass == 1) || is_spared(m, g, now))
 				continue;

@@ -218,6 +218,60 @@ static void dead_session_gives_way_to_another(void **state)
 	assert_int_equal(failover_gateway_state(&scene.machine, 0), FAILOVER_FAILED);
 }
 
+/* The one in use is given up, falsely, and another takes over: at its next deadline it has been told of no answer. */
+static void give_up_the_first(struct scene *scene)
+{
+	begin(scene, 2, true);
+	while (scene->machine.current == 0)
+		tick(scene);
+	assert_int_equal(scene->machine.current, 1);
+	assert_int_equal(count(scene, FAILOVER_DO_PROBE), 1);
+}
+
+/* Heartbeats prove that a machine answers, not that anything comes through the session: until that is sure, the old one stays. */
+static void heartbeats_are_no_recovery(void **state)
+{
+	struct scene scene;
+	unsigned int removed = 0;
+
+	give_up_the_first(&scene);
+	for (__u64 end = scene.now + 3 * S; scene.now < end;) {
+		heartbeat_answered(&scene);
+		assert_int_equal(count(&scene, FAILOVER_SAY_RECOVERED), 0);
+		tick(&scene);
+		assert_int_equal(count(&scene, FAILOVER_DO_REMOVE), 0);
+	}
+	packet_comes(&scene);
+	assert_int_equal(count(&scene, FAILOVER_SAY_RECOVERED), 1);
+	for (__u64 end = scene.now + 3 * S; scene.now < end;) {
+		packet_comes(&scene);
+		tick(&scene);
+		removed += count(&scene, FAILOVER_DO_REMOVE);
+	}
+	assert_int_equal(removed, 1);
+}
+
+/* Nothing ever comes: new sessions with it do not help, so at last the one that was given up is asked, before it. */
+static void given_up_one_is_asked_before_a_mute_one(void **state)
+{
+	struct scene scene;
+	unsigned int rounds = 0;
+
+	for (give_up_the_first(&scene); scene.machine.current == 1 && rounds < 3;) {
+		tick(&scene);
+		if (count(&scene, FAILOVER_DO_BEAT))
+			heartbeat_answered(&scene);
+		if (!scene.did.n_request)
+			continue;
+		assert_int_equal(count(&scene, FAILOVER_DO_REMOVE), 0);
+		rounds++;
+		session_up(&scene, scene.did.request[0]);
+	}
+	assert_int_equal(scene.machine.current, 0);
+	assert_int_equal(rounds, 2); /* the mute one first: its session may just have been forgotten */
+	assert_true(scene.now < 15 * S);
+}
+
 /* An idle client sends nothing for it. */
 static void idle_session_is_not_probed(void **state)
 {
@@ -322,6 +376,8 @@ int main(void)
 		cmocka_unit_test(dead_session_is_left),
 		cmocka_unit_test(dead_session_alone_is_replaced),
 		cmocka_unit_test(dead_session_gives_way_to_another),
+		cmocka_unit_test(heartbeats_are_no_recovery),
+		cmocka_unit_test(given_up_one_is_asked_before_a_mute_one),
 		cmocka_unit_test(idle_session_is_not_probed),
 		cmocka_unit_test(heard_but_not_hearing),
 		cmocka_unit_test(answer_ends_the_doubt),
