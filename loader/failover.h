@@ -124,7 +124,7 @@ enum failover_action_type {
 	FAILOVER_SAY_MISSED,   /* gateway, value: how many heartbeats in a row */
 	FAILOVER_SAY_FAILED,   /* gateway, reason, value: ns since its last sign of life */
 	FAILOVER_SAY_SWITCHED, /* gateway, from (or nobody), reason */
-	FAILOVER_SAY_RECOVERED, /* gateway, from, reason, value: outage in ns, last sign of the old to the first packet through the new */
+	FAILOVER_SAY_RECOVERED, /* gateway, from, reason, value: outage in ns, see outage_from_ns, to the first packet through the new */
 	FAILOVER_SAY_UPLINK,   /* every gateway fell silent at once: the own uplink is suspected */
 	FAILOVER_SAY_FALSE_ALARM, /* gateway: was left, but lives */
 };
@@ -167,7 +167,10 @@ struct failover {
 	bool doubt;	       /* only an answer ends the probing: what comes by itself proves nothing */
 	bool path_lost;	       /* probes are not answered, and there is no other to go to: a new session is asked for */
 
-	/* The outage under way: from the last sign of the gateway left. */
+	/*
+	 * The outage under way. It began with the last sign of the gateway left that fell silent, but where nobody sent for
+	 * long, with the first payload that it did not answer; where one was left that still forwarded, with the move.
+	 */
 	bool switching;
 	int left;
 	enum failover_reason why;

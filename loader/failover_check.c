@@ -12,11 +12,6 @@
 #define SILENT_PACE (250 * MS)
 #define PROBE_PACE (100 * MS)
 #define PROBE_MAX 8
-/*
- * Payload leaves, heartbeats are answered, but nothing came through the session for so long: the other end may have
- * another session than we (its last message of a renewal was lost), or something on the way may drop ESP.
- */
-#define PATH_AFTER (5 * S)
 /* After so many heartbeats in a row without an answer, though something came, a probe has to be answered. */
 #define UNPROVEN_MAX 8
 /* A gateway that lives within this time after it failed was a false alarm. */
@@ -142,7 +137,7 @@ __u64 failover_path_due(const struct failover *m)
 {
 	if (m->current == FAILOVER_NOBODY || m->watching || m->probes || m->config.heartbeat == FAILOVER_BEAT_NONE)
 		return NEVER;
-	return m->gateway[m->current].last_auth_ns + PATH_AFTER;
+	return m->gateway[m->current].last_auth_ns + FAILOVER_PATH_AFTER;
 }
 
 /* An idle client keeps quiet: it matters when payload leaves. */

@@ -16,6 +16,12 @@
 #define S (1000 * MS)
 #define NEVER (~0ull)
 
+/*
+ * Payload leaves, heartbeats are answered, but nothing came through the session for so long: the other end may have
+ * another session than we (its last message of a renewal was lost), or something on the way may drop ESP.
+ */
+#define FAILOVER_PATH_AFTER (5 * S)
+
 struct failover_step {
 	struct failover *m;
 	__u64 now;

@@ -148,6 +148,53 @@ static void deferred_waits_for_payload(void **state)
 	assert_int_equal(w.steered, 1);
 }
 
+/* Where nobody had sent for an hour, the outage is not an hour; where traffic was under way, it began with the silence. */
+static void deferred_outage_is_that_of_the_traffic(void **state)
+{
+	struct world w;
+
+	world_init(&w, FAILOVER_BEAT_DEFERRED, 1);
+	w.alive[0] = false;
+	world_run_until(&w, w.now + 3600 * S);
+	world_step(&w, (struct failover_event){ .type = FAILOVER_PAYLOAD, .gateway = 0 });
+	world_run_until(&w, w.now + S);
+	assert_int_equal(w.recoveries, 1);
+	assert_in_range(w.recovered.value, 100 * MS, 110 * MS); /* 2 x 50, and the probe */
+
+	world_init(&w, FAILOVER_BEAT_DEFERRED, 1);
+	world_step(&w, (struct failover_event){ .type = FAILOVER_ALIVE, .gateway = 0, .rx_ns = w.now, .auth_ns = w.now });
+	w.alive[0] = false;
+	world_run_until(&w, w.now + 120 * MS);
+	world_step(&w, (struct failover_event){ .type = FAILOVER_PAYLOAD, .gateway = 0 });
+	world_run_until(&w, w.now + S);
+	assert_int_equal(w.recoveries, 1);
+	assert_in_range(w.recovered.value, 220 * MS, 230 * MS);
+}
+
+/* Until the move the old one forwarded: the outage is no more than the way there and back. */
+static void planned_moves_are_no_outage(void **state)
+{
+	static const struct failover_event moves[] = {
+		{ .type = FAILOVER_MOVE, .gateway = 1 },
+		{ .type = FAILOVER_LEAVE_ME, .gateway = 0 },
+		{ .type = FAILOVER_SESSION_UP, .gateway = 1, .by_peer = true },
+		{ .type = FAILOVER_SESSION_DOWN, .gateway = 0 },
+	};
+
+	for (enum failover_heartbeat mode = FAILOVER_BEAT_NONE; mode <= FAILOVER_BEAT_INSTANT; mode++)
+		for (size_t i = 0; i < sizeof(moves) / sizeof(*moves); i++) {
+			struct world w;
+
+			world_init(&w, mode, 1);
+			world_run_until(&w, w.now + 3600 * S);
+			world_step(&w, moves[i]);
+			assert_int_equal(w.steered, 1);
+			world_run_until(&w, w.now + S);
+			assert_int_equal(w.recoveries, 1);
+			assert_int_equal(w.recovered.value, w.rtt);
+		}
+}
+
 static void deferred_renews_what_is_used(void **state)
 {
 	struct world w;
@@ -435,6 +482,8 @@ int main(void)
 		cmocka_unit_test(beats_only_to_the_one_in_use),
 		cmocka_unit_test(none_sends_nothing),
 		cmocka_unit_test(deferred_waits_for_payload),
+		cmocka_unit_test(deferred_outage_is_that_of_the_traffic),
+		cmocka_unit_test(planned_moves_are_no_outage),
 		cmocka_unit_test(deferred_renews_what_is_used),
 		cmocka_unit_test(late_timer_does_not_blame),
 		cmocka_unit_test(loss_makes_no_storm),

@@ -272,6 +272,40 @@ static void given_up_one_is_asked_before_a_mute_one(void **state)
 	assert_true(scene.now < 15 * S);
 }
 
+static __u64 outage(const struct scene *scene)
+{
+	for (size_t i = 0; i < scene->did.n; i++)
+		if (scene->did.action[i].type == FAILOVER_SAY_RECOVERED)
+			return scene->did.action[i].value;
+	fail_msg("nothing has recovered");
+	return 0;
+}
+
+/* Heartbeats were answered all the time, so they say nothing of since when it was an outage: packets of the session do. */
+static void outage_of_a_dead_session(void **state)
+{
+	struct scene scene;
+	__u64 last = 0;
+
+	begin(&scene, 2, true);
+	last = scene.now;
+	play_dead_session(&scene, scene.now + 60 * S);
+	packet_comes(&scene);
+	assert_int_equal(outage(&scene), scene.now - last);
+	/* An idle hour before is none. */
+	begin(&scene, 2, true);
+	while (scene.now < 1000 * S) {
+		tick(&scene);
+		if (count(&scene, FAILOVER_DO_BEAT))
+			heartbeat_answered(&scene);
+	}
+	last = scene.now;
+	step(&scene, (struct failover_event){ .type = FAILOVER_PAYLOAD, .gateway = 0 });
+	play_dead_session(&scene, scene.now + 60 * S);
+	packet_comes(&scene);
+	assert_int_equal(outage(&scene), scene.now - last);
+}
+
 /* An idle client sends nothing for it. */
 static void idle_session_is_not_probed(void **state)
 {
@@ -378,6 +412,7 @@ int main(void)
 		cmocka_unit_test(dead_session_gives_way_to_another),
 		cmocka_unit_test(heartbeats_are_no_recovery),
 		cmocka_unit_test(given_up_one_is_asked_before_a_mute_one),
+		cmocka_unit_test(outage_of_a_dead_session),
 		cmocka_unit_test(idle_session_is_not_probed),
 		cmocka_unit_test(heard_but_not_hearing),
 		cmocka_unit_test(answer_ends_the_doubt),
