@@ -175,10 +175,14 @@ static void on_move(struct failover_step *s, const struct failover_event *event)
 		return;
 	m->moving = !failover_usable(m, to);
 	m->move_to = to;
-	if (!m->moving)
+	if (!m->moving) {
 		failover_steer(s, to, FAILOVER_ADMIN);
-	else
-		m->asked = 0; /* this request takes the place of one for a standby */
+		return;
+	}
+	/* A wish is as good as traffic, and does not wait. This request takes the place of one under way. */
+	m->wanted_ns = m->request_after_ns = s->now;
+	m->asked = 0;
+	failover_forget_vain(m);
 }
 
 static void (*const handlers[])(struct failover_step *, const struct failover_event *) = {

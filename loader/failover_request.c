@@ -74,10 +74,12 @@ static __u64 plan(const struct failover *m, __u64 now, int *list, int *n)
 	__u64 mask = 0;
 
 	*n = 0;
-	if (m->moving && !urgent(m)) {
+	if (m->moving) {
 		list[(*n)++] = m->move_to;
-		return 1ull << m->move_to;
+		mask = 1ull << m->move_to;
 	}
+	if (m->moving && !urgent(m))
+		return mask;
 	for (int pass = 0; pass < 2; pass++) {
 		for (int i = 1; i <= m->config.n_gateways; i++) {
 			int g = (first + i + m->config.n_gateways) % m->config.n_gateways;
@@ -86,7 +88,7 @@ static __u64 plan(const struct failover *m, __u64 now, int *list, int *n)
 			bool vain = g == m->current && m->vain;
 			bool bad = gateway->failed || gateway->leaving || vain;
 
-			if (bad != (pass == 1) || is_spared(m, g, now))
+			if (bad != (pass == 1) || mask & 1ull << g || is_spared(m, g, now))
 				continue;
 			list[(*n)++] = g;
 			mask |= 1ull << g;

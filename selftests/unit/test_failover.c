@@ -420,6 +420,38 @@ static void moved_by_the_user(void **state)
 	assert_int_equal(failover_gateway_state(&w.machine, 1), FAILOVER_STANDBY); /* kept */
 }
 
+/* Nobody has sent for long, or ever, so there is no session: a user's wish is reason enough for one. */
+static void moved_without_a_session(void **state)
+{
+	for (enum failover_heartbeat mode = FAILOVER_BEAT_NONE; mode <= FAILOVER_BEAT_INSTANT; mode++)
+		for (int to = FAILOVER_NOBODY; to < GATEWAYS; to++)
+			for (int idle = 0; idle < 2; idle++) {
+				struct world w;
+				struct failover_config config;
+				unsigned int before;
+
+				world_init(&w, mode, 0);
+				config = w.machine.config;
+				if (idle) {
+					world_run_until(&w, w.now + 300 * S);
+					w.alive[0] = w.alive[1] = w.alive[2] = false;
+					world_step(&w, (struct failover_event){ .type = FAILOVER_SESSION_DOWN, .gateway = 0 });
+					world_run_until(&w, w.now + 300 * S);
+					w.alive[0] = w.alive[1] = w.alive[2] = true;
+				} else {
+					failover_init(&w.machine, &config);
+				}
+				w.steered = FAILOVER_NOBODY;
+				before = w.requests;
+				world_step(&w, (struct failover_event){ .type = FAILOVER_MOVE, .gateway = to });
+				assert_int_equal(w.requests, before + 1);
+				assert_int_equal(w.request[0], to == FAILOVER_NOBODY ? 0 : to);
+				assert_int_equal(w.n_request, GATEWAYS); /* any is better than none */
+				world_run_until(&w, w.now + 100 * MS);
+				assert_int_equal(w.steered, to == FAILOVER_NOBODY ? 0 : to);
+			}
+}
+
 static void session_ends(void **state)
 {
 	struct world w;
@@ -496,6 +528,7 @@ int main(void)
 		cmocka_unit_test(lets_in_but_passes_nothing),
 		cmocka_unit_test(standbys_do_not_slow),
 		cmocka_unit_test(moved_by_the_user),
+		cmocka_unit_test(moved_without_a_session),
 		cmocka_unit_test(session_ends),
 		cmocka_unit_test(random_events),
 	};
