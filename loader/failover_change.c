@@ -21,9 +21,7 @@ void failover_on_adopted(struct failover_step *s, const struct failover_event *e
 	m->wanted_ns = s->now;
 	m->switched_ns = s->now;
 	/* It may have forgotten us meanwhile, or have been left for good by whoever steered here last. */
-	m->probes = 1;
-	m->probe_ns = s->now;
-	failover_act(s, FAILOVER_DO_PROBE, event->gateway);
+	failover_begin_probes(s);
 }
 
 /* What an index of before is now. */

@@ -61,6 +61,24 @@ static void adopt(struct world *w, int g, bool in_use, __u64 rx_ns)
 					      .auth_ns = rx_ns });
 }
 
+/* It is probed through its session until something comes through that: it may have forgotten us, and yet answer heartbeats. */
+static void adopted_is_proven(void **state)
+{
+	struct world w;
+
+	restart(&w, FAILOVER_BEAT_INSTANT);
+	w.mute[1] = true;
+	adopt(&w, 0, false, w.now - S);
+	adopt(&w, 1, true, w.now - S);
+	world_step(&w, (struct failover_event){ .type = FAILOVER_START });
+	world_run_until(&w, w.now + S);
+	assert_int_equal(w.steered, 1);
+	assert_true(w.machine.probes > 1);
+	world_run_until(&w, w.now + 4 * S);
+	assert_int_equal(w.steered, 0);
+	assert_int_equal(w.recovered.reason, FAILOVER_PATH);
+}
+
 /* Nobody was steered to: all had been silent, or the one in use is not among the adopted ones. */
 static void adopted_is_used_though_nobody_was(void **state)
 {
@@ -218,6 +236,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(adopted_goes_on),
+		cmocka_unit_test(adopted_is_proven),
 		cmocka_unit_test(adopted_is_used_though_nobody_was),
 		cmocka_unit_test(adopted_but_silent),
 		cmocka_unit_test(keeps_what_stays),
