@@ -44,7 +44,7 @@ struct world {
 
 	/* What happened. */
 	int steered; /* where the datapath sends */
-	unsigned int beats, beats_to[GATEWAYS], requests, removed, switches, uplink, false_alarms, leaves;
+	unsigned int beats, beats_to[GATEWAYS], probes, requests, removed, switches, uplink, false_alarms, leaves;
 	struct failover_action recovered;
 	unsigned int recoveries, held, watched;
 };
@@ -79,6 +79,7 @@ static inline void world_carry_out(struct world *w, const struct failover_action
 		world_answer(w, g, false, !w->closed[g] && !w->flooded[g]);
 		break;
 	case FAILOVER_DO_PROBE:
+		w->probes++;
 		world_answer(w, g, true, !w->mute[g]);
 		break;
 	case FAILOVER_DO_LEAVE: w->leaves++; break;

@@ -246,6 +246,63 @@ static void loss_makes_no_storm(void **state)
 	assert_int_equal(failover_tries(&w.machine), 2); /* and it forgets */
 }
 
+/* Somebody sends heartbeats in our name until the gateway's rate is used up. It lives, and says so through the session. */
+static void flood_of_heartbeats_condemns_nobody(void **state)
+{
+	for (enum failover_heartbeat mode = FAILOVER_BEAT_DEFERRED; mode <= FAILOVER_BEAT_INSTANT; mode++) {
+		struct world w;
+
+		world_init(&w, mode, 1);
+		memset(w.flooded, 1, sizeof(w.flooded));
+		for (int i = 0; i < 600; i++) {
+			world_run_until(&w, w.now + 100 * MS);
+			world_step(&w, (struct failover_event){ .type = FAILOVER_PAYLOAD, .gateway = 0 });
+		}
+		assert_true(w.beats > 100);
+		assert_int_equal(w.machine.failovers, 0);
+		assert_int_equal(w.requests, 2); /* the two sessions */
+		/* And one that is dead is left as soon as ever, but for the misses that the flood has taught it to expect. */
+		w.alive[0] = false;
+		world_run_until(&w, w.now + (100 + 50 * (2 + 6) + 1) * MS);
+		world_step(&w, (struct failover_event){ .type = FAILOVER_PAYLOAD, .gateway = 0 });
+		world_run_until(&w, w.now + (mode == FAILOVER_BEAT_DEFERRED ? 50 * (2 + 6) + 1 : 0) * MS);
+		assert_int_equal(w.steered, 1);
+	}
+}
+
+static unsigned int probes_of_a_check(unsigned int tries)
+{
+	struct failover_config config;
+	struct world w;
+	unsigned int probes;
+
+	world_init(&w, FAILOVER_BEAT_INSTANT, 0);
+	config = w.machine.config;
+	config.tries = tries;
+	w.machine.config = config;
+	w.alive[1] = w.alive[2] = false;
+	world_run_until(&w, w.now + 10 * S);
+	probes = w.probes;
+	w.alive[0] = false;
+	world_run_until(&w, w.now + S);
+	assert_int_equal(w.steered, FAILOVER_NOBODY);
+	return w.probes - probes;
+}
+
+/* With the last heartbeat of a check, where it is not the first as well: heartbeats that are answered cost no probe. */
+static void probes_only_in_need(void **state)
+{
+	struct world w;
+
+	world_init(&w, FAILOVER_BEAT_INSTANT, 1);
+	w.probes = 0;
+	world_run_until(&w, w.now + 60 * S);
+	assert_int_equal(w.probes, 0);
+	assert_int_equal(probes_of_a_check(1), 0);
+	assert_int_equal(probes_of_a_check(2), 1);
+	assert_int_equal(probes_of_a_check(4), 1);
+}
+
 static unsigned int requests_within(struct world *w, __u64 span, bool denied)
 {
 	unsigned int before = w->requests;
@@ -519,6 +576,8 @@ int main(void)
 		cmocka_unit_test(deferred_renews_what_is_used),
 		cmocka_unit_test(late_timer_does_not_blame),
 		cmocka_unit_test(loss_makes_no_storm),
+		cmocka_unit_test(flood_of_heartbeats_condemns_nobody),
+		cmocka_unit_test(probes_only_in_need),
 		cmocka_unit_test(denied_backs_off),
 		cmocka_unit_test(traffic_ends_an_idle_back_off),
 		cmocka_unit_test(asked_to_leave),
