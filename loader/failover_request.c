@@ -10,6 +10,8 @@
 #define DENIED_BACKOFF_MAX (10 * S)
 #define IDLE_BACKOFF_MAX (30 * S)
 #define STANDBY_BACKOFF_MAX (10 * S)
+/* Sessions that come to nothing are in a row when no more than this is between the wait for one and the next. */
+#define VAIN_FOR (60 * S)
 
 /* xorshift64*: jitter needs to be spread, not secret. */
 static __u64 jitter(struct failover *m, __u64 bound)
@@ -161,6 +163,8 @@ void failover_note_vain(struct failover_step *s)
 {
 	struct failover *m = s->m;
 
+	if (s->now > m->vain_until_ns + VAIN_FOR)
+		m->vain = 0;
 	m->vain_until_ns = s->now + failover_backoff(m, 100 * MS, m->vain++, longest_wait(m, s->now, true));
 }
 

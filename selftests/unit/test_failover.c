@@ -441,6 +441,24 @@ static void lets_in_but_passes_nothing(void **state)
 	assert_int_equal(w.steered, 0);
 }
 
+/* Where probes are never answered (clients that are dialled do not tell us), sessions long ago are no reason to wait. */
+static void vain_sessions_are_forgotten(void **state)
+{
+	struct world w;
+
+	world_init(&w, FAILOVER_BEAT_NONE, 0);
+	memset(w.mute, 1, sizeof(w.mute));
+	for (int round = 0; round < 20; round++) {
+		world_run_until(&w, w.now + 300 * S);
+		for (int again = 0; again < 2; again++) {
+			world_step(&w, (struct failover_event){ .type = FAILOVER_SESSION_DOWN, .gateway = w.steered });
+			world_step(&w, (struct failover_event){ .type = FAILOVER_WANT });
+			world_run_until(&w, w.now + 150 * MS);
+			assert_int_not_equal(w.steered, FAILOVER_NOBODY);
+		}
+	}
+}
+
 /* What keeps others standing by takes nothing from the haste with which one is looked for when all are gone. */
 static void standbys_do_not_slow(void **state)
 {
@@ -585,6 +603,7 @@ int main(void)
 		cmocka_unit_test(all_gates_are_closed),
 		cmocka_unit_test(gates_close_under_traffic),
 		cmocka_unit_test(lets_in_but_passes_nothing),
+		cmocka_unit_test(vain_sessions_are_forgotten),
 		cmocka_unit_test(standbys_do_not_slow),
 		cmocka_unit_test(moved_by_the_user),
 		cmocka_unit_test(moved_without_a_session),
