@@ -526,11 +526,7 @@ void clusters_session_down(struct clusters *all, const struct hf_addr *gateway, 
 		if (all->cluster[i]->machine.gateway[event.gateway].session)
 			cluster_step(all->cluster[i], &event);
 	}
-	/* The exchange may come to a good end, but what it installed here went with the peer. */
-	if (request) {
-		keyservice_cancel(all->service, request);
-		clusters_rejected(all, request, ECANCELED);
-	}
+	clusters_give_up(all, request);
 }
 
 int clusters_move(struct clusters *all, const char *name, const struct hf_addr *gateway)

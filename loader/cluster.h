@@ -153,6 +153,12 @@ void clusters_attempt_failed(struct clusters *clusters, __u64 request, int error
 void clusters_rejected(struct clusters *clusters, __u64 request, int error);
 
 /*
+ * What this request had installed here is gone (0: there was none), so even a good end of its exchange would be none: it
+ * is cancelled, and counts as rejected.
+ */
+void clusters_give_up(struct clusters *clusters, __u64 request);
+
+/*
  * Moves the cluster of this name to a gateway, or to the next one (NULL). Returns
  * 0 when it moved or is on its way; -ENOENT: no such cluster; -EINVAL: not one
  * of its gateways; -ENODEV: nothing leads to it now (AUTO); -EALREADY: in use

@@ -221,7 +221,7 @@ static void say_recovered(struct cluster *cluster, const struct failover_action 
 		      json_pack("{s:s, s:o, s:o, s:s, s:f}", "cluster", cluster->policy->name, "from",
 				cluster_gateway_json(cluster, action->from), "to", cluster_gateway_json(cluster, action->gateway),
 				"reason", failover_reason_name(action->reason), "outage_ms", outage_ms),
-		      "%s: from %s to %s (%s), %.1f ms from the last sign of the one to the first of the other",
+		      "%s: from %s to %s (%s), an outage of %.1f ms",
 		      cluster->policy->name, cluster_gateway_text(cluster, action->from, &from),
 		      cluster_gateway_text(cluster, action->gateway, &to), failover_reason_name(action->reason), outage_ms);
 }

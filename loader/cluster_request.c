@@ -89,3 +89,11 @@ void clusters_rejected(struct clusters *all, __u64 request, int error)
 		cluster_step(cluster, &event);
 	}
 }
+
+void clusters_give_up(struct clusters *all, __u64 request)
+{
+	if (!request)
+		return;
+	keyservice_cancel(all->service, request);
+	clusters_rejected(all, request, ECANCELED);
+}

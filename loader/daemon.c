@@ -266,7 +266,7 @@ static int follow_underlay(void *context)
 
 static void abandon_broken(void *context, struct peer *peer)
 {
-	daemon_abandon(context, peer);
+	daemon_give_up(context, peer);
 }
 
 static int keep_right(struct event_base *base, struct daemon *daemon, char *error)

@@ -62,6 +62,8 @@ void daemon_note_ends(struct daemon *daemon, const struct kms_ready *ready);
 
 /* A session that is not yet one, and that never will be. */
 void daemon_abandon(struct daemon *daemon, struct peer *peer);
+/* The same where we are the reason, so that its request has come to nothing, whatever the key service says of it. */
+void daemon_give_up(struct daemon *daemon, struct peer *peer);
 
 /* A live one, in either role. */
 void daemon_end_session(struct daemon *daemon, struct peer *peer, const char *why);

@@ -64,6 +64,14 @@ void daemon_abandon(struct daemon *daemon, struct peer *peer)
 		clusters_dismiss(daemon->clusters, if_id);
 }
 
+void daemon_give_up(struct daemon *daemon, struct peer *peer)
+{
+	__u64 request = peers_pending_request(peer);
+
+	daemon_abandon(daemon, peer);
+	clusters_give_up(daemon->clusters, request);
+}
+
 /* First half: the inbound state, and what the gateway may send. */
 static int install_gateway(struct daemon *daemon, const struct kms_session *session)
 {
@@ -129,21 +137,34 @@ static bool is_own_address(void *context, const struct hf_addr *addr)
 	return !link_path(((struct daemon *)context)->node.route, addr, &path) && path.local;
 }
 
+/* The request of the half session that there is with the same other end, or 0. */
+static __u64 request_under_way(const struct daemon *daemon, const struct kms_session *session)
+{
+	struct peer *peer = peers_find(daemon->peers, peer_role_of(session), &session->remote);
+
+	return peer ? peers_pending_request(peer) : 0;
+}
+
 static int on_install(void *context, struct kms_session *session)
 {
 	struct daemon *daemon = context;
+	__u64 before;
 	int err;
 
 	if (peers_by_pending(daemon->peers, session->id))
 		return -EEXIST;
 	if (is_our_gateway(daemon, session))
 		reverse(daemon, session);
+	before = request_under_way(daemon, session);
 	err = peer_role_of(session) == HF_ROLE_GATEWAY ? install_gateway(daemon, session) :
 							 clients_install(daemon->clients, session);
 	if (err && !shortage_met(err, true, "installing a session"))
 		log_warning("session with %s (%s) cannot be installed: %s%s%s", addr_text(&session->remote).s,
 			    session->name, strerror(-err), *netlink_text(daemon->node.xfrm) ? ": " : "",
 			    netlink_text(daemon->node.xfrm));
+	/* The newer exchange has overtaken the one of another request. */
+	if (before != request_under_way(daemon, session))
+		clusters_give_up(daemon->clusters, before);
 	return err;
 }
 
@@ -294,7 +315,7 @@ static void on_revoked(void *context, const struct kms_certificate *certificate)
 			clusters_say_goodbye_to(daemon->clusters, peer);
 			daemon_end_session(daemon, peer, "its certificate has been revoked");
 		} else if (peer->pending && is_of(&peer->pending->certificate, certificate)) {
-			daemon_abandon(daemon, peer);
+			daemon_give_up(daemon, peer);
 		} else {
 			peer = peers_next(daemon->peers, peer);
 			continue;

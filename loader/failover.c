@@ -68,14 +68,20 @@ static void run_removals(struct failover_step *s)
 static void on_tick(struct failover_step *s, const struct failover_event *event)
 {
 	run_removals(s); /* first: none that goes is to be asked */
+	/* Only here: what the datapath stamped is told gateway by gateway, and nobody is blamed before all of it. */
 	failover_run_check(s);
 	failover_run_probe(s);
 	failover_run_path(s);
 	failover_run_silent(s);
 }
 
+/* Adopted sessions that nobody is steered to: all were silent, or the one in use was not adopted. */
 static void on_start(struct failover_step *s, const struct failover_event *event)
 {
+	int g = failover_next_usable(s->m, FAILOVER_NOBODY, s->now);
+
+	if (s->m->current == FAILOVER_NOBODY && g != FAILOVER_NOBODY)
+		failover_steer(s, g, FAILOVER_FIRST);
 }
 
 /* The one in use has a new session, and was there a moment ago: whatever was asked of the old one is settled. */
@@ -128,6 +134,8 @@ static void on_session_up(struct failover_step *s, const struct failover_event *
 	} else if (m->current == event->gateway) {
 		renewed(s, event->by_peer);
 	}
+	if (event->answers_request && m->current == event->gateway)
+		failover_note_vain(s);
 }
 
 static void on_session_down(struct failover_step *s, const struct failover_event *event)
@@ -167,10 +175,14 @@ static void on_move(struct failover_step *s, const struct failover_event *event)
 		return;
 	m->moving = !failover_usable(m, to);
 	m->move_to = to;
-	if (!m->moving)
+	if (!m->moving) {
 		failover_steer(s, to, FAILOVER_ADMIN);
-	else
-		m->asked = 0; /* this request takes the place of one for a standby */
+		return;
+	}
+	/* A wish is as good as traffic, and does not wait. This request takes the place of one under way. */
+	m->wanted_ns = m->request_after_ns = s->now;
+	m->asked = 0;
+	failover_forget_vain(m);
 }
 
 static void (*const handlers[])(struct failover_step *, const struct failover_event *) = {
@@ -206,7 +218,6 @@ void failover_step(struct failover *m, const struct failover_event *event, __u64
 	out->n = 0;
 	out->n_request = 0;
 	handlers[event->type](&s, event);
-	failover_run_check(&s);
 	failover_run_request(&s);
 }
 

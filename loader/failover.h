@@ -72,8 +72,8 @@ const char *failover_reason_name(enum failover_reason reason);
 const char *failover_state_name(enum failover_state state);
 
 enum failover_event_type {
-	FAILOVER_TICK,	       /* time has passed */
-	FAILOVER_START,	       /* the policy is in force */
+	FAILOVER_TICK,	       /* time has passed; whatever was stamped by now was told before (ALIVE), of every gateway */
+	FAILOVER_START,	       /* the policy is in force, and what there is of sessions has been adopted */
 	FAILOVER_WANT,	       /* traffic for the cluster found no gateway */
 	FAILOVER_PAYLOAD,      /* payload left for the gateway in use, which was watched for it */
 	FAILOVER_ALIVE,	       /* gateway, rx_ns, auth_ns, answer_ns: what the datapath stamped */
@@ -124,7 +124,7 @@ enum failover_action_type {
 	FAILOVER_SAY_MISSED,   /* gateway, value: how many heartbeats in a row */
 	FAILOVER_SAY_FAILED,   /* gateway, reason, value: ns since its last sign of life */
 	FAILOVER_SAY_SWITCHED, /* gateway, from (or nobody), reason */
-	FAILOVER_SAY_RECOVERED, /* gateway, from, reason, value: outage in ns, last sign of the old to the first of the new */
+	FAILOVER_SAY_RECOVERED, /* gateway, from, reason, value: outage in ns, see outage_from_ns, to the first packet through the new */
 	FAILOVER_SAY_UPLINK,   /* every gateway fell silent at once: the own uplink is suspected */
 	FAILOVER_SAY_FALSE_ALARM, /* gateway: was left, but lives */
 };
@@ -167,7 +167,10 @@ struct failover {
 	bool doubt;	       /* only an answer ends the probing: what comes by itself proves nothing */
 	bool path_lost;	       /* probes are not answered, and there is no other to go to: a new session is asked for */
 
-	/* The outage under way: from the last sign of the gateway left. */
+	/*
+	 * The outage under way. It began with the last sign of the gateway left that fell silent, but where nobody sent for
+	 * long, with the first payload that it did not answer; where one was left that still forwarded, with the move.
+	 */
 	bool switching;
 	int left;
 	enum failover_reason why;
@@ -182,6 +185,8 @@ struct failover {
 	bool ask_failed;     /* the last round was rejected: failed gateways are asked too */
 	unsigned int rounds; /* rejected in a row */
 	__u64 request_after_ns;
+	unsigned int vain; /* sessions in a row that were asked for and put to use, and no probe through them answered */
+	__u64 vain_until_ns; /* after those, none is asked for sooner */
 	__u64 wanted_ns; /* last time traffic asked, 0 never */
 	bool was_used;	 /* a session was in use before */
 	int move_to;	 /* MOVE waits for a session with it */

@@ -21,9 +21,7 @@ void failover_on_adopted(struct failover_step *s, const struct failover_event *e
 	m->wanted_ns = s->now;
 	m->switched_ns = s->now;
 	/* It may have forgotten us meanwhile, or have been left for good by whoever steered here last. */
-	m->probes = 1;
-	m->probe_ns = s->now;
-	failover_act(s, FAILOVER_DO_PROBE, event->gateway);
+	failover_begin_probes(s);
 }
 
 /* What an index of before is now. */
@@ -67,6 +65,7 @@ void failover_on_changed(struct failover_step *s, const struct failover_event *e
 	m->asked = 0;
 	m->rounds = 0;
 	m->request_after_ns = s->now;
+	failover_forget_vain(m);
 	for (int g = 0; g < m->config.n_gateways; g++)
 		any |= m->gateway[g].session;
 	m->silent = m->silent && any;

@@ -12,11 +12,6 @@
 #define SILENT_PACE (250 * MS)
 #define PROBE_PACE (100 * MS)
 #define PROBE_MAX 8
-/*
- * Payload leaves, heartbeats are answered, but nothing came through the session for so long: the other end may have
- * another session than we (its last message of a renewal was lost), or something on the way may drop ESP.
- */
-#define PATH_AFTER (5 * S)
 /* After so many heartbeats in a row without an answer, though something came, a probe has to be answered. */
 #define UNPROVEN_MAX 8
 /* A gateway that lives within this time after it failed was a false alarm. */
@@ -104,6 +99,9 @@ void failover_run_check(struct failover_step *s)
 	m->beats++;
 	m->beat_extended = false;
 	beat(s);
+	/* Heartbeats are in clear, and strangers can use up what is answered of them: the last question is put through the session too. */
+	if (m->beats == failover_tries(m))
+		failover_act(s, FAILOVER_DO_PROBE, m->current);
 }
 
 __u64 failover_probe_due(const struct failover *m)
@@ -142,7 +140,7 @@ __u64 failover_path_due(const struct failover *m)
 {
 	if (m->current == FAILOVER_NOBODY || m->watching || m->probes || m->config.heartbeat == FAILOVER_BEAT_NONE)
 		return NEVER;
-	return m->gateway[m->current].last_auth_ns + PATH_AFTER;
+	return m->gateway[m->current].last_auth_ns + FAILOVER_PATH_AFTER;
 }
 
 /* An idle client keeps quiet: it matters when payload leaves. */
@@ -208,15 +206,18 @@ static void forgive(struct failover_gateway *gateway)
 	gateway->damped_ns = 0;
 }
 
-/* The first sign of life of the gateway in use after a switch. */
-static void recovered(struct failover_step *s, __u64 rx_ns)
+/*
+ * The first packet through the session of the gateway in use after a switch. The answer to a heartbeat in clear is not
+ * enough: it does not prove the session, and the old one's is removed on the strength of this.
+ */
+static void recovered(struct failover_step *s, __u64 auth_ns)
 {
 	struct failover *m = s->m;
 	struct failover_action *say = failover_act(s, FAILOVER_SAY_RECOVERED, m->current);
 
 	say->from = m->left;
 	say->reason = m->why;
-	say->value = rx_ns > m->outage_from_ns ? rx_ns - m->outage_from_ns : 0;
+	say->value = auth_ns > m->outage_from_ns ? auth_ns - m->outage_from_ns : 0;
 	m->switching = false;
 	for (int g = 0; g < m->config.n_gateways; g++) {
 		struct failover_gateway *gateway = &m->gateway[g];
@@ -285,8 +286,8 @@ void failover_on_alive(struct failover_step *s, const struct failover_event *eve
 		m->probes = 0;
 		m->path_lost = false;
 	}
-	if (m->switching && gateway->last_rx_ns > m->switched_ns)
-		recovered(s, gateway->last_rx_ns);
+	if (m->switching && event->auth_ns > m->switched_ns) /* last_auth_ns is that of a new session's beginning as well */
+		recovered(s, event->auth_ns);
 }
 
 void failover_on_answered(struct failover_step *s, const struct failover_event *event)
@@ -298,4 +299,5 @@ void failover_on_answered(struct failover_step *s, const struct failover_event *
 	m->probes = 0;
 	m->unproven = 0;
 	m->doubt = m->path_lost = false;
+	failover_forget_vain(m);
 }

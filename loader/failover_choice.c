@@ -79,10 +79,34 @@ int failover_count_usable_others(const struct failover *m)
 	return n;
 }
 
+/*
+ * Payload that leaves a `pace` or more after the last sign is a question. Where the one that was not answered came much
+ * later than that, nobody was sending in between, and it began the outage; else traffic was under way from the last sign on.
+ */
+static __u64 silent_since(__u64 sign, __u64 asked, __u64 pace)
+{
+	return asked < sign || asked > sign + 2 * pace ? asked : sign;
+}
+
+/* Since when what was sent to the one in use, which is being left, may have been lost. */
+static __u64 outage_since(const struct failover *m, enum failover_reason reason, __u64 now)
+{
+	const struct failover_gateway *gateway = &m->gateway[m->current];
+
+	if (reason == FAILOVER_PATH)
+		return silent_since(gateway->last_auth_ns, m->probed_from_ns, FAILOVER_PATH_AFTER);
+	if (reason != FAILOVER_SILENT)
+		return now; /* it forwarded until now, as far as we know */
+	/* With INSTANT it is asked whether anybody sends or not: it was there at its last sign, and not at the next question. */
+	return m->config.heartbeat == FAILOVER_BEAT_DEFERRED ?
+		       silent_since(gateway->last_rx_ns, m->check_ns, m->config.defer_ns) : gateway->last_rx_ns;
+}
+
 void failover_steer(struct failover_step *s, int to, enum failover_reason reason)
 {
 	struct failover *m = s->m;
 	int from = m->current;
+	__u64 since = from != FAILOVER_NOBODY ? outage_since(m, reason, s->now) : 0;
 	bool fault = reason == FAILOVER_SILENT || reason == FAILOVER_PATH || reason == FAILOVER_LEAVING ||
 		     reason == FAILOVER_SESSION_LOST;
 	struct failover_action *say;
@@ -102,7 +126,7 @@ void failover_steer(struct failover_step *s, int to, enum failover_reason reason
 		m->switching = true;
 		m->left = from;
 		m->why = reason;
-		m->outage_from_ns = m->gateway[from].last_rx_ns;
+		m->outage_from_ns = since;
 		m->failovers++;
 	}
 	if (to == FAILOVER_NOBODY)

@@ -16,6 +16,12 @@
 #define S (1000 * MS)
 #define NEVER (~0ull)
 
+/*
+ * Payload leaves, heartbeats are answered, but nothing came through the session for so long: the other end may have
+ * another session than we (its last message of a renewal was lost), or something on the way may drop ESP.
+ */
+#define FAILOVER_PATH_AFTER (5 * S)
+
 struct failover_step {
 	struct failover *m;
 	__u64 now;
@@ -78,6 +84,11 @@ __u64 failover_request_due(const struct failover *m, __u64 now);
 void failover_run_request(struct failover_step *s);
 void failover_on_want(struct failover_step *s, const struct failover_event *event);
 void failover_on_rejected(struct failover_step *s, const struct failover_event *event);
+
+/* A session that was asked for is in use: until a probe through it is answered, it may be as vain as those before it. */
+void failover_note_vain(struct failover_step *s);
+/* It was not, or the next one may be another matter. */
+void failover_forget_vain(struct failover *m);
 
 /* failover_change.c */
 void failover_on_adopted(struct failover_step *s, const struct failover_event *event);

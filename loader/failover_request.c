@@ -6,10 +6,12 @@
 #define WANT_FOR (60 * S)
 #define URGENT_FOR (300 * S)
 #define URGENT_BACKOFF_MAX (500 * MS)
-/* Certificates do not change from one second to the next: gateways that were reached and denied us are spared. */
+/* Certificates do not change from one second to the next: gateways that were reached and denied us, or are no good, are spared. */
 #define DENIED_BACKOFF_MAX (10 * S)
 #define IDLE_BACKOFF_MAX (30 * S)
 #define STANDBY_BACKOFF_MAX (10 * S)
+/* Sessions that come to nothing are in a row when no more than this is between the wait for one and the next. */
+#define VAIN_FOR (60 * S)
 
 /* xorshift64*: jitter needs to be spread, not secret. */
 static __u64 jitter(struct failover *m, __u64 bound)
@@ -60,6 +62,9 @@ static bool is_spared(const struct failover *m, int g, __u64 now)
 
 	if (g == m->current)
 		return !m->path_lost; /* a new session with it may do */
+	/* One that has just asked to be left would ask again, and the one in use forwards meanwhile. */
+	if (urgent(m) && gateway->leaving && m->current != FAILOVER_NOBODY)
+		return now < gateway->retry_ns;
 	return urgent(m) ? failover_usable(m, g) : gateway->session || now < gateway->retry_ns;
 }
 
@@ -71,17 +76,21 @@ static __u64 plan(const struct failover *m, __u64 now, int *list, int *n)
 	__u64 mask = 0;
 
 	*n = 0;
-	if (m->moving && !urgent(m)) {
+	if (m->moving) {
 		list[(*n)++] = m->move_to;
-		return 1ull << m->move_to;
+		mask = 1ull << m->move_to;
 	}
+	if (m->moving && !urgent(m))
+		return mask;
 	for (int pass = 0; pass < 2; pass++) {
 		for (int i = 1; i <= m->config.n_gateways; i++) {
 			int g = (first + i + m->config.n_gateways) % m->config.n_gateways;
 			const struct failover_gateway *gateway = &m->gateway[g];
-			bool bad = gateway->failed || gateway->leaving;
+			/* New sessions with the one in use have not helped. */
+			bool vain = g == m->current && m->vain;
+			bool bad = gateway->failed || gateway->leaving || vain;
 
-			if (bad != (pass == 1) || is_spared(m, g, now))
+			if (bad != (pass == 1) || mask & 1ull << g || is_spared(m, g, now))
 				continue;
 			list[(*n)++] = g;
 			mask |= 1ull << g;
@@ -99,7 +108,9 @@ __u64 failover_request_due(const struct failover *m, __u64 now)
 	if (urgent(m)) {
 		if (m->asked && m->asked_urgent)
 			return NEVER;
-		return failover_wants(m, now) ? m->request_after_ns : NEVER;
+		if (!failover_wants(m, now))
+			return NEVER;
+		return m->request_after_ns > m->vain_until_ns ? m->request_after_ns : m->vain_until_ns;
 	}
 	if (m->asked)
 		return NEVER;
@@ -140,11 +151,33 @@ void failover_on_want(struct failover_step *s, const struct failover_event *even
 	m->wanted_ns = s->now;
 }
 
+/* How long one waits at the most before the next request; denied: gateways were reached. */
+static __u64 longest_wait(const struct failover *m, __u64 now, bool denied)
+{
+	if (!wanted_within(m, now, URGENT_FOR))
+		return IDLE_BACKOFF_MAX;
+	return denied ? DENIED_BACKOFF_MAX : URGENT_BACKOFF_MAX;
+}
+
+void failover_note_vain(struct failover_step *s)
+{
+	struct failover *m = s->m;
+
+	if (s->now > m->vain_until_ns + VAIN_FOR)
+		m->vain = 0;
+	m->vain_until_ns = s->now + failover_backoff(m, 100 * MS, m->vain++, longest_wait(m, s->now, true));
+}
+
+void failover_forget_vain(struct failover *m)
+{
+	m->vain = 0;
+	m->vain_until_ns = 0;
+}
+
 void failover_on_rejected(struct failover_step *s, const struct failover_event *event)
 {
 	struct failover *m = s->m;
-	__u64 most = !wanted_within(m, s->now, URGENT_FOR) ? IDLE_BACKOFF_MAX :
-		     event->denied			    ? DENIED_BACKOFF_MAX : URGENT_BACKOFF_MAX;
+	__u64 most = longest_wait(m, s->now, event->denied);
 
 	for (int g = 0; g < m->config.n_gateways; g++)
 		if (m->asked & 1ull << g)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 #include "selftests/sim/app.h"
 
+#include "selftests/sim/cluster.h"
 #include "selftests/sim/datapath.h"
 #include "selftests/sim/node.h"
 #include "selftests/sim/sim.h"
@@ -24,11 +25,25 @@ static void target_due(struct sim *sim, struct node *world, void *what, __u64 in
 	lan_target_sends(sim, (int)index);
 }
 
+/* Through any gateway but the one in use, whose stamps are to come from this cluster alone. */
+static void elsewhere_due(struct sim *sim, struct node *world, void *what, __u64 index)
+{
+	struct node *client = &sim->nodes[index];
+	int gateway = (int)rng_below(&sim->rng, (__u64)sim->shape.n_gateways);
+	struct peer *peer = node_peer(sim, client, gateway);
+
+	sim_after(sim, sim->shape.elsewhere_ns, elsewhere_due, NULL, index, false);
+	if (client->up && peer && peer->up && gateway != cluster_current(&client->clusters[0]))
+		datapath_elsewhere(sim, client, peer);
+}
+
 void app_start(struct sim *sim, struct node *client)
 {
 	__u64 index = (__u64)client->index;
 
 	sim_after(sim, rng_below(&sim->rng, sim->shape.payload_ns), send_due, NULL, index, false);
+	if (sim->shape.elsewhere_ns)
+		sim_after(sim, rng_below(&sim->rng, sim->shape.elsewhere_ns), elsewhere_due, NULL, index, false);
 	if (sim->shape.named)
 		sim_after(sim, rng_below(&sim->rng, 4 * TARGET_SENDS_NS), target_due, NULL, index, false);
 }

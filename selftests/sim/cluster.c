@@ -99,6 +99,7 @@ static void do_beat(const struct step *s, const struct failover_action *action)
 		send_control(s, peer, HF_CONTROL_PROBE, ++s->sim->last_id);
 		return;
 	}
+	invariant_asked(s->sim, s->node, s->cluster, peer->remote);
 	s->cluster->beats[s->cluster->n_beats % BEATS_KEPT].nonce = beat.nonce;
 	s->cluster->beats[s->cluster->n_beats++ % BEATS_KEPT].if_id = peer->if_id;
 	beat.to = peer->remote;
@@ -144,6 +145,12 @@ static void say(const struct step *s, const struct failover_action *action)
 		[FAILOVER_SAY_UPLINK] = "suspects its own uplink", [FAILOVER_SAY_FALSE_ALARM] = "false alarm about",
 	};
 
+	if (action->type == FAILOVER_SAY_MISSED)
+		invariant_missed(s->sim, s->node, s->cluster, s->cluster->gateway[action->gateway]);
+	if (action->type == FAILOVER_SAY_FAILED && action->reason == FAILOVER_SILENT)
+		invariant_failed(s->sim, s->node, s->cluster->gateway[action->gateway]);
+	if (action->type == FAILOVER_SAY_RECOVERED)
+		invariant_recovered(s->sim, s->node, s->cluster, s->cluster->gateway[action->gateway]);
 	s->sim->count.failovers += action->type == FAILOVER_SAY_RECOVERED;
 	s->sim->count.false_alarms += action->type == FAILOVER_SAY_FALSE_ALARM;
 	TRACE(s->sim, s->node, "%s %s (%s, %.1f ms)", words[action->type],

@@ -9,6 +9,9 @@
 #include "selftests/sim/serve.h"
 #include "selftests/sim/sim.h"
 
+/* Of the heartbeats of a client in whose name others are sent, per mille: what is left of its rate. */
+#define FLOODED_ANSWERED 10
+
 /* An event of the ring buffer. */
 struct told {
 	enum hf_event_type type;
@@ -88,6 +91,18 @@ void datapath_control(struct sim *sim, struct node *node, const struct peer *pee
 	emit(sim, node, peer, &inner);
 }
 
+void datapath_elsewhere(struct sim *sim, struct node *client, const struct peer *gateway)
+{
+	emit(sim, client, gateway, &(struct inner){ .client = client->index, .elsewhere = true });
+}
+
+/* Its answer from somewhere behind the gateway. */
+static void answer_elsewhere(struct sim *sim, struct node *node, const struct peer *peer)
+{
+	if (node->gateway && !node->gate.cut)
+		emit(sim, node, peer, &(struct inner){ .client = peer->remote, .to_client = true, .elsewhere = true });
+}
+
 /* hf_steer by slot: of a named client that of its cluster, of another client its own. */
 static struct peer *steered(struct sim *sim, struct node *node, const struct inner *packet, bool *ret_watched)
 {
@@ -147,6 +162,8 @@ static void take_beat(struct sim *sim, struct node *node, const struct packet *p
 		return;
 	if (!peer || !peer->up || peer->role != HF_ROLE_CLIENT || packet->ttl <= 1 || !gate_is_open(sim, node))
 		return;
+	if (node->flooded && !rng_chance(&sim->rng, FLOODED_ANSWERED))
+		return;
 	sim->count.reflected++;
 	peer->reflect_ns = node_now(sim, node);
 	answer.from = packet->to;
@@ -166,6 +183,10 @@ static void decrypted(struct sim *sim, struct node *node, struct peer *peer, con
 		return;
 	if (node->gateway || inner->control != HF_CONTROL_PROBE) /* a gateway that asks may not hear us */
 		peer->last_rx_ns = node_now(sim, node);
+	if (inner->elsewhere) {
+		answer_elsewhere(sim, node, peer);
+		return;
+	}
 	if (inner->control) {
 		tell(sim, node, HF_EVENT_CONTROL, peer, inner);
 		return;

@@ -18,6 +18,9 @@ void datapath_encrypt(struct sim *sim, struct node *node, const struct inner *pa
 void datapath_control(struct sim *sim, struct node *node, const struct peer *peer, enum hf_control_type type,
 		      __u64 nonce);
 
+/* A packet of another cluster of the client's, by way of this gateway. */
+void datapath_elsewhere(struct sim *sim, struct node *client, const struct peer *gateway);
+
 /* hf_xdp_underlay, the kernel's decryption, hf_tc_decrypted. */
 void datapath_receive(struct sim *sim, struct node *node, const struct packet *packet);
 

@@ -93,6 +93,13 @@ static void link_goes(struct sim *sim, const struct fault *fault, int by)
 		sim_node_after(sim, gateway, true, 5 * MS, link_noticed, NULL, 0, false);
 }
 
+/* The switch behind all of them is started anew. */
+static void links_go(struct sim *sim, const struct fault *fault, int by)
+{
+	for (int g = 0; g < sim->shape.n_gateways; g++)
+		link_goes(sim, &(struct fault){ .gateway = &sim->nodes[g] }, by);
+}
+
 static void gateway_drains(struct sim *sim, const struct fault *fault, int by)
 {
 	fault->gateway->gate.drained = by > 0;
@@ -153,6 +160,7 @@ static const struct kind {
 	{ "the network loses", network_loses, 10, 0 },
 	{ "the network lags", network_lags, 8, 0 },
 	{ "a user moves the cluster", user_moves, 8, 0 },
+	{ "all protected links go", links_go, 4, 0 },
 };
 #define N_KINDS (sizeof(kinds) / sizeof(kinds[0]))
 
@@ -222,12 +230,22 @@ static void plan_one(struct sim *sim)
 	sim_after(sim, begins, change, fault, 1, true);
 }
 
+/* Late, and at every gateway: before that it could not be told from the other faults, and a client would go where it is not. */
+static void flood(struct sim *sim, struct node *world, void *what, __u64 n)
+{
+	TRACE(sim, NULL, "the reflectors are flooded");
+	for (int g = 0; g < sim->shape.n_gateways; g++)
+		sim->nodes[g].flooded = true;
+}
+
 static void calm_down(struct sim *sim, struct node *world, void *what, __u64 n)
 {
 	TRACE(sim, NULL, "faults stop");
 	sim->calm = true;
 	sim->net.loss = sim->net.duplicates = sim->net.late = sim->lan.loss = 0;
 	sim->net.jitter_ns /= 10;
+	if (sim->shape.flood)
+		sim_after(sim, FAULTS_AFTERMATH_NS, flood, NULL, 0, false);
 }
 
 __u64 faults_end_ns(const struct sim *sim)

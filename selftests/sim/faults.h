@@ -13,6 +13,9 @@ struct sim;
 
 void faults_plan(struct sim *sim);
 
+/* So long after the last fault, all that was on its way when it ended has had its effects. */
+#define FAULTS_AFTERMATH_NS (10 * SEC)
+
 /* The time from which on nothing goes wrong any more. */
 __u64 faults_end_ns(const struct sim *sim);
 

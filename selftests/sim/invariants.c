@@ -3,6 +3,7 @@
 
 #include "selftests/sim/app.h"
 #include "selftests/sim/cluster.h"
+#include "selftests/sim/faults.h"
 #include "selftests/sim/node.h"
 #include "selftests/sim/sim.h"
 #include "selftests/sim/tcp.h"
@@ -61,6 +62,36 @@ void invariant_tick(struct sim *sim, const struct node *node, struct cluster *cl
 		sim_fault(sim, "the machine of %s spins: its timer is due again and again", node->name);
 }
 
+/* The last sign of life that the datapath has stamped, whether the machine has been told or not. */
+static __u64 stamped(const struct peer *peer)
+{
+	return peer->last_rx_ns > peer->beat_rx_ns ? peer->last_rx_ns : peer->beat_rx_ns;
+}
+
+void invariant_asked(struct sim *sim, const struct node *node, const struct cluster *cluster, int gateway)
+{
+	const struct failover *m = &cluster->machine;
+	const struct peer *peer = node_peer(sim, node, gateway);
+	__u64 quiet = node_now(sim, node) - stamped(peer);
+
+	if (gateway == cluster_current(cluster) && m->beats == 1 && !m->beat_extended && quiet < m->config.defer_ns)
+		sim_fault(sim, "%s asks %s for a sign of life, though there was one %.1f ms ago", node->name,
+			  sim->nodes[gateway].name, (double)quiet / MS);
+}
+
+void invariant_missed(struct sim *sim, const struct node *node, const struct cluster *cluster, int gateway)
+{
+	if (stamped(node_peer(sim, node, gateway)) >= cluster->machine.check_ns)
+		sim_fault(sim, "%s blames %s, which has answered", node->name, sim->nodes[gateway].name);
+}
+
+void invariant_recovered(struct sim *sim, const struct node *node, const struct cluster *cluster, int gateway)
+{
+	if (node_peer(sim, node, gateway)->last_rx_ns <= cluster->machine.switched_ns)
+		sim_fault(sim, "%s takes %s for sound, though nothing has come through its session", node->name,
+			  sim->nodes[gateway].name);
+}
+
 static bool terms_agree(const struct exchange_terms *a, const struct exchange_terms *b)
 {
 	return a->spi_initiator == b->spi_initiator && a->spi_responder == b->spi_responder &&
@@ -105,6 +136,18 @@ static bool can_use_any(struct sim *sim, const struct node *client)
 		if (can_use(sim, client, &sim->nodes[g]))
 			return true;
 	return false;
+}
+
+void invariant_failed(struct sim *sim, const struct node *node, int gateway)
+{
+	const struct node *other = &sim->nodes[gateway];
+	const struct peer *peer;
+
+	if (node->gateway || sim->now < faults_end_ns(sim) + FAULTS_AFTERMATH_NS)
+		return;
+	peer = node_peer(sim, other, node->index);
+	if (peer && peer->up && can_use(sim, node, other))
+		sim_fault(sim, "%s gives up %s for silent, which lives and has its session", node->name, other->name);
 }
 
 /* Without heartbeats nobody notices a dead gateway (the specification's NONE): nothing is promised. */

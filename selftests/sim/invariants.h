@@ -19,6 +19,14 @@ void invariant_packet(struct sim *sim, const struct packet *packet);
 /* After every step of a state machine. */
 void invariant_cluster(struct sim *sim, const struct node *node, const struct cluster *cluster);
 
+/* A heartbeat was sent, missed, or the gateway has recovered: what the datapath has stamped must agree. */
+void invariant_asked(struct sim *sim, const struct node *node, const struct cluster *cluster, int gateway);
+void invariant_missed(struct sim *sim, const struct node *node, const struct cluster *cluster, int gateway);
+void invariant_recovered(struct sim *sim, const struct node *node, const struct cluster *cluster, int gateway);
+
+/* A gateway is given up since it was silent: long after the last fault it was, whatever strangers send. */
+void invariant_failed(struct sim *sim, const struct node *node, int gateway);
+
 /* At every timer of a state machine: it does not spin. */
 void invariant_tick(struct sim *sim, const struct node *node, struct cluster *cluster);
 

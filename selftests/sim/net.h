@@ -22,6 +22,7 @@ struct inner {
 	__u64 number;	/* of the flow's packets; 0 for what a target sends by itself */
 	enum hf_control_type control; /* 0: payload */
 	__u64 nonce;
+	bool elsewhere; /* of another cluster of the client's, which uses this gateway: none of our flows */
 };
 
 enum packet_kind { PACKET_ESP, PACKET_BEAT };

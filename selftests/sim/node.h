@@ -57,6 +57,7 @@ struct node {
 	bool gateway, up;
 	unsigned int down; /* how many faults keep it down */
 	bool strict;		/* lets nobody in */
+	bool flooded;		/* somebody sends it heartbeats in the clients' names */
 	__u32 life;		/* one more with each death */
 	__u64 stopped_until;	/* of the daemon */
 	__s64 clock_ns;		/* ahead of the true time by this at its beginning */

@@ -65,6 +65,7 @@ static struct peer *peer_new(struct sim *sim, struct node *node, const struct se
 int peer_install(struct sim *sim, struct node *node, struct session *session)
 {
 	struct peer *peer = node_peer(sim, node, session->remote);
+	__u64 overtaken = peer && peer->pending_in ? peer->pending.request : 0;
 	struct sa *sa;
 
 	/* A gateway that dials its client: the session is turned round (loader/daemon_sessions.c, is_our_gateway). */
@@ -82,13 +83,18 @@ int peer_install(struct sim *sim, struct node *node, struct session *session)
 		peer = peer_new(sim, node, session);
 	pending_clear(peer); /* the newer exchange wins */
 	sa = sa_install_in(sim, node, session->remote, session->spi_in, session->key_in, peer->if_id);
-	if (!sa)
-		return -EEXIST;
-	peer->pending = *session;
-	peer->pending_in = sa;
-	peer->pending_ns = sim->now;
-	TRACE(sim, node, "installs SPI %08x for %s", session->spi_in, sim->nodes[session->remote].name);
-	return 0;
+	if (sa) {
+		peer->pending = *session;
+		peer->pending_in = sa;
+		peer->pending_ns = sim->now;
+		TRACE(sim, node, "installs SPI %08x for %s", session->spi_in, sim->nodes[session->remote].name);
+	}
+	/* As loader/daemon_sessions.c, on_install: the request of the older one has come to nothing, whatever its end. */
+	if (overtaken) {
+		keys_cancel(sim, node, overtaken);
+		clusters_rejected(sim, node, overtaken);
+	}
+	return sa ? 0 : -EEXIST;
 }
 
 static void fading_end(struct sim *sim, struct node *node, void *what, __u64 n)

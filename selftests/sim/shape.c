@@ -82,6 +82,9 @@ static void draw_small(struct shape *shape, struct rng *rng)
 	shape->faults_ns = rng_range(rng, 10, 30) * SEC;
 	shape->n_faults = (unsigned int)rng_range(rng, 1, 12);
 	shape->forged = rng_chance(rng, 200) ? 20 : 0;
+	/* Where one miss is enough, no probe goes with the heartbeat. */
+	shape->flood = rng_chance(rng, 200) && shape->machine.tries > 1;
+	shape->elsewhere_ns = rng_chance(rng, 300) ? rng_range(rng, 50, 300) * MS : 0;
 }
 
 static void draw_crowd(struct shape *shape, struct rng *rng)
@@ -92,6 +95,7 @@ static void draw_crowd(struct shape *shape, struct rng *rng)
 	shape->named = false; /* a machine for each pair would be 15,000 of them, and nothing new */
 	shape->machine.heartbeat = FAILOVER_BEAT_INSTANT;
 	shape->payload_ns = SEC;
+	shape->elsewhere_ns = 0;
 	shape->n_faults = 8;
 }
 

@@ -42,9 +42,11 @@ struct shape {
 	int clock_ppm; /* at most */
 
 	__u64 payload_ns; /* how often a client sends */
+	__u64 elsewhere_ns; /* how often it does by other clusters, through gateways that this one does not use; 0: never */
 	__u64 faults_ns, bound_ns, window_ns;
 	unsigned int n_faults;
 	unsigned int forged; /* hostile heartbeats */
+	bool flood;	     /* in the end, so many of them in the clients' names that nearly none of their own are answered */
 };
 
 void shape_draw(struct shape *shape, enum shape_kind kind, __u64 seed);

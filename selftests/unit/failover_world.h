@@ -27,12 +27,15 @@ struct world {
 	__u64 now;
 	bool alive[GATEWAYS];	    /* answers heartbeats and requests */
 	bool keeps_session[GATEWAYS]; /* has not forgotten our session */
+	bool closed[GATEWAYS];	    /* its gate: heartbeats are not answered, and a probe with the wish to be left */
+	bool mute[GATEWAYS];	    /* nothing comes through its sessions */
+	bool flooded[GATEWAYS];	    /* somebody uses up what it answers of heartbeats */
 	unsigned int loss;	    /* of a heartbeat or its answer, in 1/100 */
 	__u64 rtt;
 	struct {
 		__u64 at;
 		int gateway;
-		bool auth;
+		bool auth, leave;
 	} answers[64];
 	size_t n_answers;
 	__u64 request_done; /* 0: none under way */
@@ -41,12 +44,25 @@ struct world {
 
 	/* What happened. */
 	int steered; /* where the datapath sends */
-	unsigned int beats, beats_to[GATEWAYS], requests, removed, switches, uplink, false_alarms, leaves;
+	unsigned int beats, beats_to[GATEWAYS], probes, requests, removed, switches, uplink, false_alarms, leaves;
 	struct failover_action recovered;
 	unsigned int recoveries, held, watched;
 };
 
 static inline void world_step(struct world *w, struct failover_event event);
+
+/* A heartbeat, or a probe (auth), has left for a gateway, which would answer it if it lives. */
+static inline void world_answer(struct world *w, int g, bool auth, bool would)
+{
+	assert_true(w->machine.gateway[g].session); /* never to a gateway without a session */
+	if (!w->alive[g] || !w->keeps_session[g] || (unsigned int)(rand() % 100) < w->loss ||
+	    (unsigned int)(rand() % 100) < w->loss || w->n_answers >= 64 || !would)
+		return;
+	w->answers[w->n_answers].at = w->now + w->rtt;
+	w->answers[w->n_answers].gateway = g;
+	w->answers[w->n_answers].auth = auth;
+	w->answers[w->n_answers++].leave = auth && w->closed[g];
+}
 
 static inline void world_carry_out(struct world *w, const struct failover_action *action)
 {
@@ -58,18 +74,13 @@ static inline void world_carry_out(struct world *w, const struct failover_action
 		w->held += g == FAILOVER_NOBODY;
 		break;
 	case FAILOVER_DO_BEAT:
+		w->beats++;
+		w->beats_to[g]++;
+		world_answer(w, g, false, !w->closed[g] && !w->flooded[g]);
+		break;
 	case FAILOVER_DO_PROBE:
-		if (action->type == FAILOVER_DO_BEAT) {
-			w->beats++;
-			w->beats_to[g]++;
-		}
-		assert_true(w->machine.gateway[g].session); /* never to a gateway without a session */
-		if (w->alive[g] && w->keeps_session[g] && (unsigned int)(rand() % 100) >= w->loss &&
-		    (unsigned int)(rand() % 100) >= w->loss && w->n_answers < 64) {
-			w->answers[w->n_answers].at = w->now + w->rtt;
-			w->answers[w->n_answers].gateway = g;
-			w->answers[w->n_answers++].auth = action->type == FAILOVER_DO_PROBE;
-		}
+		w->probes++;
+		world_answer(w, g, true, !w->mute[g]);
 		break;
 	case FAILOVER_DO_LEAVE: w->leaves++; break;
 	case FAILOVER_DO_WATCH: w->watched++; break;
@@ -144,14 +155,15 @@ static inline void world_run_until(struct world *w, __u64 end)
 			world_finish_request(w);
 		} else if (first < w->n_answers) {
 			int g = w->answers[first].gateway;
-			bool auth = w->answers[first].auth;
+			bool auth = w->answers[first].auth, leave = w->answers[first].leave;
 
 			w->answers[first] = w->answers[--w->n_answers];
 			world_step(w, (struct failover_event){ .type = FAILOVER_ALIVE, .gateway = g, .rx_ns = w->now,
 							       .auth_ns = auth ? w->now : 0,
 							       .answer_ns = auth ? 0 : w->now });
 			if (auth)
-				world_step(w, (struct failover_event){ .type = FAILOVER_ANSWERED, .gateway = g });
+				world_step(w, (struct failover_event){ .type = leave ? FAILOVER_LEAVE_ME : FAILOVER_ANSWERED,
+								       .gateway = g });
 		} else {
 			world_step(w, (struct failover_event){ .type = FAILOVER_TICK });
 		}

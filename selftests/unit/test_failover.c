@@ -148,6 +148,53 @@ static void deferred_waits_for_payload(void **state)
 	assert_int_equal(w.steered, 1);
 }
 
+/* Where nobody had sent for an hour, the outage is not an hour; where traffic was under way, it began with the silence. */
+static void deferred_outage_is_that_of_the_traffic(void **state)
+{
+	struct world w;
+
+	world_init(&w, FAILOVER_BEAT_DEFERRED, 1);
+	w.alive[0] = false;
+	world_run_until(&w, w.now + 3600 * S);
+	world_step(&w, (struct failover_event){ .type = FAILOVER_PAYLOAD, .gateway = 0 });
+	world_run_until(&w, w.now + S);
+	assert_int_equal(w.recoveries, 1);
+	assert_in_range(w.recovered.value, 100 * MS, 110 * MS); /* 2 x 50, and the probe */
+
+	world_init(&w, FAILOVER_BEAT_DEFERRED, 1);
+	world_step(&w, (struct failover_event){ .type = FAILOVER_ALIVE, .gateway = 0, .rx_ns = w.now, .auth_ns = w.now });
+	w.alive[0] = false;
+	world_run_until(&w, w.now + 120 * MS);
+	world_step(&w, (struct failover_event){ .type = FAILOVER_PAYLOAD, .gateway = 0 });
+	world_run_until(&w, w.now + S);
+	assert_int_equal(w.recoveries, 1);
+	assert_in_range(w.recovered.value, 220 * MS, 230 * MS);
+}
+
+/* Until the move the old one forwarded: the outage is no more than the way there and back. */
+static void planned_moves_are_no_outage(void **state)
+{
+	static const struct failover_event moves[] = {
+		{ .type = FAILOVER_MOVE, .gateway = 1 },
+		{ .type = FAILOVER_LEAVE_ME, .gateway = 0 },
+		{ .type = FAILOVER_SESSION_UP, .gateway = 1, .by_peer = true },
+		{ .type = FAILOVER_SESSION_DOWN, .gateway = 0 },
+	};
+
+	for (enum failover_heartbeat mode = FAILOVER_BEAT_NONE; mode <= FAILOVER_BEAT_INSTANT; mode++)
+		for (size_t i = 0; i < sizeof(moves) / sizeof(*moves); i++) {
+			struct world w;
+
+			world_init(&w, mode, 1);
+			world_run_until(&w, w.now + 3600 * S);
+			world_step(&w, moves[i]);
+			assert_int_equal(w.steered, 1);
+			world_run_until(&w, w.now + S);
+			assert_int_equal(w.recoveries, 1);
+			assert_int_equal(w.recovered.value, w.rtt);
+		}
+}
+
 static void deferred_renews_what_is_used(void **state)
 {
 	struct world w;
@@ -197,6 +244,63 @@ static void loss_makes_no_storm(void **state)
 	w.loss = 0;
 	world_run_until(&w, w.now + 60 * S);
 	assert_int_equal(failover_tries(&w.machine), 2); /* and it forgets */
+}
+
+/* Somebody sends heartbeats in our name until the gateway's rate is used up. It lives, and says so through the session. */
+static void flood_of_heartbeats_condemns_nobody(void **state)
+{
+	for (enum failover_heartbeat mode = FAILOVER_BEAT_DEFERRED; mode <= FAILOVER_BEAT_INSTANT; mode++) {
+		struct world w;
+
+		world_init(&w, mode, 1);
+		memset(w.flooded, 1, sizeof(w.flooded));
+		for (int i = 0; i < 600; i++) {
+			world_run_until(&w, w.now + 100 * MS);
+			world_step(&w, (struct failover_event){ .type = FAILOVER_PAYLOAD, .gateway = 0 });
+		}
+		assert_true(w.beats > 100);
+		assert_int_equal(w.machine.failovers, 0);
+		assert_int_equal(w.requests, 2); /* the two sessions */
+		/* And one that is dead is left as soon as ever, but for the misses that the flood has taught it to expect. */
+		w.alive[0] = false;
+		world_run_until(&w, w.now + (100 + 50 * (2 + 6) + 1) * MS);
+		world_step(&w, (struct failover_event){ .type = FAILOVER_PAYLOAD, .gateway = 0 });
+		world_run_until(&w, w.now + (mode == FAILOVER_BEAT_DEFERRED ? 50 * (2 + 6) + 1 : 0) * MS);
+		assert_int_equal(w.steered, 1);
+	}
+}
+
+static unsigned int probes_of_a_check(unsigned int tries)
+{
+	struct failover_config config;
+	struct world w;
+	unsigned int probes;
+
+	world_init(&w, FAILOVER_BEAT_INSTANT, 0);
+	config = w.machine.config;
+	config.tries = tries;
+	w.machine.config = config;
+	w.alive[1] = w.alive[2] = false;
+	world_run_until(&w, w.now + 10 * S);
+	probes = w.probes;
+	w.alive[0] = false;
+	world_run_until(&w, w.now + S);
+	assert_int_equal(w.steered, FAILOVER_NOBODY);
+	return w.probes - probes;
+}
+
+/* With the last heartbeat of a check, where it is not the first as well: heartbeats that are answered cost no probe. */
+static void probes_only_in_need(void **state)
+{
+	struct world w;
+
+	world_init(&w, FAILOVER_BEAT_INSTANT, 1);
+	w.probes = 0;
+	world_run_until(&w, w.now + 60 * S);
+	assert_int_equal(w.probes, 0);
+	assert_int_equal(probes_of_a_check(1), 0);
+	assert_int_equal(probes_of_a_check(2), 1);
+	assert_int_equal(probes_of_a_check(4), 1);
 }
 
 static unsigned int requests_within(struct world *w, __u64 span, bool denied)
@@ -269,6 +373,113 @@ static void asked_to_leave_without_standby(void **state)
 	assert_int_equal(w.steered, 1);
 }
 
+/* The switch of the protected networks is down, so every gateway lets us in and asks to be left. */
+static void all_gates_are_closed(void **state)
+{
+	for (unsigned int standby = 0; standby < 2; standby++) {
+		struct world w;
+		unsigned int before;
+
+		world_init(&w, FAILOVER_BEAT_INSTANT, standby);
+		w.rtt = MS;
+		before = w.requests;
+		memset(w.closed, 1, sizeof(w.closed));
+		for (int g = 0; g < GATEWAYS; g++)
+			world_step(&w, (struct failover_event){ .type = FAILOVER_LEAVE_ME, .gateway = g });
+		world_run_until(&w, w.now + 10 * S);
+		assert_in_range(w.requests - before, 1, 20);
+		before = w.requests;
+		world_run_until(&w, w.now + 300 * S);
+		assert_in_range(w.requests - before, 20, 120);
+		/* One opens again. */
+		w.closed[1] = false;
+		world_run_until(&w, w.now + 15 * S);
+		assert_int_equal(w.steered, 1);
+		world_run_until(&w, w.now + 60 * S);
+		assert_int_equal(w.steered, 1);
+		/* And is as good as any: when it dies, the others are asked at once. */
+		memset(w.closed, 0, sizeof(w.closed));
+		world_run_until(&w, w.now + 60 * S);
+		w.alive[1] = false;
+		world_run_until(&w, w.now + 250 * MS);
+		assert_int_not_equal(w.steered, FAILOVER_NOBODY);
+		assert_int_not_equal(w.steered, 1);
+	}
+}
+
+/* The same where answers still come through the one that wants to be left: it is used on, and the others are asked with patience. */
+static void gates_close_under_traffic(void **state)
+{
+	struct world w;
+	unsigned int before;
+
+	world_init(&w, FAILOVER_BEAT_NONE, 1);
+	world_step(&w, (struct failover_event){ .type = FAILOVER_WANT });
+	memset(w.closed, 1, sizeof(w.closed));
+	w.rtt = MS;
+	before = w.requests;
+	world_step(&w, (struct failover_event){ .type = FAILOVER_LEAVE_ME, .gateway = 0 });
+	world_run_until(&w, w.now + 10 * S);
+	assert_in_range(w.requests - before, 1, 20);
+	assert_int_not_equal(w.steered, FAILOVER_NOBODY);
+}
+
+/* TCP and heartbeats come through, ESP does not, and there is no other: new sessions do not help, so they are rare. */
+static void lets_in_but_passes_nothing(void **state)
+{
+	struct world w;
+	unsigned int before;
+
+	world_init(&w, FAILOVER_BEAT_INSTANT, 0);
+	w.alive[1] = w.alive[2] = false;
+	world_dials(&w, 0); /* it must be probed */
+	w.mute[0] = true;
+	w.n_answers = 0;
+	before = w.requests;
+	world_run_until(&w, w.now + 3600 * S);
+	assert_in_range(w.requests - before, 60, 400);
+	assert_int_equal(w.steered, 0);
+}
+
+/* Where probes are never answered (clients that are dialled do not tell us), sessions long ago are no reason to wait. */
+static void vain_sessions_are_forgotten(void **state)
+{
+	struct world w;
+
+	world_init(&w, FAILOVER_BEAT_NONE, 0);
+	memset(w.mute, 1, sizeof(w.mute));
+	for (int round = 0; round < 20; round++) {
+		world_run_until(&w, w.now + 300 * S);
+		for (int again = 0; again < 2; again++) {
+			world_step(&w, (struct failover_event){ .type = FAILOVER_SESSION_DOWN, .gateway = w.steered });
+			world_step(&w, (struct failover_event){ .type = FAILOVER_WANT });
+			world_run_until(&w, w.now + 150 * MS);
+			assert_int_not_equal(w.steered, FAILOVER_NOBODY);
+		}
+	}
+}
+
+/* What keeps others standing by takes nothing from the haste with which one is looked for when all are gone. */
+static void standbys_do_not_slow(void **state)
+{
+	struct world w;
+
+	world_init(&w, FAILOVER_BEAT_INSTANT, 1);
+	for (int round = 0; round < 20; round++) {
+		world_step(&w, (struct failover_event){ .type = FAILOVER_SESSION_DOWN, .gateway = 1 });
+		world_run_until(&w, w.now + 3 * S);
+		world_step(&w, (struct failover_event){ .type = FAILOVER_SESSION_DOWN, .gateway = 2 });
+		world_run_until(&w, w.now + 3 * S);
+	}
+	assert_int_equal(w.steered, 0);
+	w.alive[0] = false;
+	for (int g = 1; g < GATEWAYS; g++)
+		world_step(&w, (struct failover_event){ .type = FAILOVER_SESSION_DOWN, .gateway = g });
+	world_step(&w, (struct failover_event){ .type = FAILOVER_SESSION_DOWN, .gateway = 0 });
+	world_run_until(&w, w.now + 30 * MS);
+	assert_int_not_equal(w.steered, FAILOVER_NOBODY);
+}
+
 static void moved_by_the_user(void **state)
 {
 	struct world w;
@@ -282,6 +493,38 @@ static void moved_by_the_user(void **state)
 	world_run_until(&w, w.now + 100 * MS);
 	assert_int_equal(w.steered, 2);
 	assert_int_equal(failover_gateway_state(&w.machine, 1), FAILOVER_STANDBY); /* kept */
+}
+
+/* Nobody has sent for long, or ever, so there is no session: a user's wish is reason enough for one. */
+static void moved_without_a_session(void **state)
+{
+	for (enum failover_heartbeat mode = FAILOVER_BEAT_NONE; mode <= FAILOVER_BEAT_INSTANT; mode++)
+		for (int to = FAILOVER_NOBODY; to < GATEWAYS; to++)
+			for (int idle = 0; idle < 2; idle++) {
+				struct world w;
+				struct failover_config config;
+				unsigned int before;
+
+				world_init(&w, mode, 0);
+				config = w.machine.config;
+				if (idle) {
+					world_run_until(&w, w.now + 300 * S);
+					w.alive[0] = w.alive[1] = w.alive[2] = false;
+					world_step(&w, (struct failover_event){ .type = FAILOVER_SESSION_DOWN, .gateway = 0 });
+					world_run_until(&w, w.now + 300 * S);
+					w.alive[0] = w.alive[1] = w.alive[2] = true;
+				} else {
+					failover_init(&w.machine, &config);
+				}
+				w.steered = FAILOVER_NOBODY;
+				before = w.requests;
+				world_step(&w, (struct failover_event){ .type = FAILOVER_MOVE, .gateway = to });
+				assert_int_equal(w.requests, before + 1);
+				assert_int_equal(w.request[0], to == FAILOVER_NOBODY ? 0 : to);
+				assert_int_equal(w.n_request, GATEWAYS); /* any is better than none */
+				world_run_until(&w, w.now + 100 * MS);
+				assert_int_equal(w.steered, to == FAILOVER_NOBODY ? 0 : to);
+			}
 }
 
 static void session_ends(void **state)
@@ -346,14 +589,24 @@ int main(void)
 		cmocka_unit_test(beats_only_to_the_one_in_use),
 		cmocka_unit_test(none_sends_nothing),
 		cmocka_unit_test(deferred_waits_for_payload),
+		cmocka_unit_test(deferred_outage_is_that_of_the_traffic),
+		cmocka_unit_test(planned_moves_are_no_outage),
 		cmocka_unit_test(deferred_renews_what_is_used),
 		cmocka_unit_test(late_timer_does_not_blame),
 		cmocka_unit_test(loss_makes_no_storm),
+		cmocka_unit_test(flood_of_heartbeats_condemns_nobody),
+		cmocka_unit_test(probes_only_in_need),
 		cmocka_unit_test(denied_backs_off),
 		cmocka_unit_test(traffic_ends_an_idle_back_off),
 		cmocka_unit_test(asked_to_leave),
 		cmocka_unit_test(asked_to_leave_without_standby),
+		cmocka_unit_test(all_gates_are_closed),
+		cmocka_unit_test(gates_close_under_traffic),
+		cmocka_unit_test(lets_in_but_passes_nothing),
+		cmocka_unit_test(vain_sessions_are_forgotten),
+		cmocka_unit_test(standbys_do_not_slow),
 		cmocka_unit_test(moved_by_the_user),
+		cmocka_unit_test(moved_without_a_session),
 		cmocka_unit_test(session_ends),
 		cmocka_unit_test(random_events),
 	};

@@ -37,6 +37,87 @@ static void adopted_goes_on(void **state)
 	assert_int_equal(w.machine.failovers, 1);
 }
 
+/* A new daemon, a hundred seconds later, that has adopted nothing yet. */
+static void restart(struct world *w, enum failover_heartbeat mode)
+{
+	struct failover_config config;
+
+	world_init(w, mode, 1);
+	config = w->machine.config;
+	failover_init(&w->machine, &config);
+	w->now += 100 * S;
+	w->n_answers = 0;
+	w->requests = w->switches = 0;
+	w->steered = FAILOVER_NOBODY;
+	memset(w->keeps_session, 0, sizeof(w->keeps_session));
+}
+
+static void adopt(struct world *w, int g, bool in_use, __u64 rx_ns)
+{
+	w->keeps_session[g] = true;
+	if (in_use)
+		w->steered = g;
+	world_step(w, (struct failover_event){ .type = FAILOVER_ADOPTED, .gateway = g, .in_use = in_use, .rx_ns = rx_ns,
+					      .auth_ns = rx_ns });
+}
+
+/* It is probed through its session until something comes through that: it may have forgotten us, and yet answer heartbeats. */
+static void adopted_is_proven(void **state)
+{
+	struct world w;
+
+	restart(&w, FAILOVER_BEAT_INSTANT);
+	w.mute[1] = true;
+	adopt(&w, 0, false, w.now - S);
+	adopt(&w, 1, true, w.now - S);
+	world_step(&w, (struct failover_event){ .type = FAILOVER_START });
+	world_run_until(&w, w.now + S);
+	assert_int_equal(w.steered, 1);
+	assert_true(w.machine.probes > 1);
+	world_run_until(&w, w.now + 4 * S);
+	assert_int_equal(w.steered, 0);
+	assert_int_equal(w.recovered.reason, FAILOVER_PATH);
+}
+
+/* Nobody was steered to: all had been silent, or the one in use is not among the adopted ones. */
+static void adopted_is_used_though_nobody_was(void **state)
+{
+	for (enum failover_heartbeat mode = FAILOVER_BEAT_NONE; mode <= FAILOVER_BEAT_INSTANT; mode++) {
+		struct world w;
+
+		restart(&w, mode);
+		adopt(&w, 1, false, w.now - 20 * S);
+		adopt(&w, 2, false, w.now - 20 * S);
+		world_step(&w, (struct failover_event){ .type = FAILOVER_WANT }); /* the key service is not there yet */
+		world_step(&w, (struct failover_event){ .type = FAILOVER_START });
+		assert_int_equal(w.steered, 1);
+		world_run_until(&w, w.now + 10 * S);
+		assert_int_equal(w.steered, 1);
+		assert_int_equal(w.machine.failovers, 0);
+		/* Once more, as after a reload: nothing moves. */
+		world_step(&w, (struct failover_event){ .type = FAILOVER_START });
+		assert_int_equal(w.switches, 1);
+	}
+}
+
+/* They are silent still: whoever lives is found, and those that do not are given up in turn. */
+static void adopted_but_silent(void **state)
+{
+	struct world w;
+
+	restart(&w, FAILOVER_BEAT_INSTANT);
+	memset(w.alive, 0, sizeof(w.alive));
+	adopt(&w, 0, false, w.now - 20 * S);
+	adopt(&w, 1, false, w.now - 20 * S);
+	world_step(&w, (struct failover_event){ .type = FAILOVER_START });
+	world_run_until(&w, w.now + 3 * S);
+	assert_int_equal(w.steered, FAILOVER_NOBODY);
+	assert_int_equal(w.uplink, 1);
+	w.alive[1] = true;
+	world_run_until(&w, w.now + S);
+	assert_int_equal(w.steered, 1);
+}
+
 /* The policy changes: new gateway g was from[g] before. The world follows; what is on its way to it is lost. */
 static void change_policy(struct world *w, struct failover_config config, const int *from, int n)
 {
@@ -155,6 +236,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(adopted_goes_on),
+		cmocka_unit_test(adopted_is_proven),
+		cmocka_unit_test(adopted_is_used_though_nobody_was),
+		cmocka_unit_test(adopted_but_silent),
 		cmocka_unit_test(keeps_what_stays),
 		cmocka_unit_test(one_in_use_is_gone_another_is_there),
 		cmocka_unit_test(one_in_use_is_gone_and_was_alone),

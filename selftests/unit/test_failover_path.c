@@ -112,6 +112,51 @@ static void renewed_during_a_check(void **state)
 	assert_int_equal(scene.machine.current, 0);
 }
 
+/*
+ * The response time is over, and the caller tells gateway by gateway what the datapath has stamped: another one first,
+ * which other clusters use as well. The answer of the one in use came long ago.
+ */
+static void not_blamed_before_its_stamp_is_read(void **state)
+{
+	struct scene scene;
+
+	begin(&scene, 1, true);
+	for (int round = 0; round < 20; round++) {
+		__u64 answered;
+
+		while (!count(&scene, FAILOVER_DO_BEAT))
+			tick(&scene);
+		answered = scene.now + 10 * MS;
+		scene.now += 101 * MS;
+		step(&scene, (struct failover_event){ .type = FAILOVER_ALIVE, .gateway = 1, .rx_ns = scene.now,
+						      .auth_ns = scene.now });
+		assert_int_equal(count(&scene, FAILOVER_SAY_MISSED), 0);
+		step(&scene, (struct failover_event){ .type = FAILOVER_SESSION_UP, .gateway = 1 });
+		assert_int_equal(count(&scene, FAILOVER_SAY_MISSED), 0);
+		step(&scene, (struct failover_event){ .type = FAILOVER_ALIVE, .gateway = 0, .rx_ns = answered,
+						      .answer_ns = answered });
+		step(&scene, (struct failover_event){ .type = FAILOVER_TICK });
+		assert_int_equal(count(&scene, FAILOVER_SAY_MISSED), 0);
+	}
+	assert_int_equal(scene.machine.current, 0);
+	assert_int_equal(failover_tries(&scene.machine), 1);
+}
+
+/* Nor is it asked before that: packets of it may have come that nobody has told of yet. */
+static void not_asked_before_its_stamp_is_read(void **state)
+{
+	struct scene scene;
+
+	begin(&scene, 2, true);
+	scene.now += 201 * MS;
+	step(&scene, (struct failover_event){ .type = FAILOVER_ALIVE, .gateway = 1, .rx_ns = scene.now, .auth_ns = scene.now });
+	assert_int_equal(count(&scene, FAILOVER_DO_BEAT), 0);
+	step(&scene, (struct failover_event){ .type = FAILOVER_ALIVE, .gateway = 0, .rx_ns = scene.now - MS,
+					      .auth_ns = scene.now - MS });
+	step(&scene, (struct failover_event){ .type = FAILOVER_TICK });
+	assert_int_equal(count(&scene, FAILOVER_DO_BEAT), 0);
+}
+
 /* Heartbeats in clear are answered; payload leaves by the session, and nothing comes back. Returns the probes sent. */
 static unsigned int play_dead_session(struct scene *scene, __u64 end)
 {
@@ -171,6 +216,94 @@ static void dead_session_gives_way_to_another(void **state)
 	session_up(&scene, 1);
 	assert_int_equal(scene.machine.current, 1);
 	assert_int_equal(failover_gateway_state(&scene.machine, 0), FAILOVER_FAILED);
+}
+
+/* The one in use is given up, falsely, and another takes over: at its next deadline it has been told of no answer. */
+static void give_up_the_first(struct scene *scene)
+{
+	begin(scene, 2, true);
+	while (scene->machine.current == 0)
+		tick(scene);
+	assert_int_equal(scene->machine.current, 1);
+	assert_int_equal(count(scene, FAILOVER_DO_PROBE), 1);
+}
+
+/* Heartbeats prove that a machine answers, not that anything comes through the session: until that is sure, the old one stays. */
+static void heartbeats_are_no_recovery(void **state)
+{
+	struct scene scene;
+	unsigned int removed = 0;
+
+	give_up_the_first(&scene);
+	for (__u64 end = scene.now + 3 * S; scene.now < end;) {
+		heartbeat_answered(&scene);
+		assert_int_equal(count(&scene, FAILOVER_SAY_RECOVERED), 0);
+		tick(&scene);
+		assert_int_equal(count(&scene, FAILOVER_DO_REMOVE), 0);
+	}
+	packet_comes(&scene);
+	assert_int_equal(count(&scene, FAILOVER_SAY_RECOVERED), 1);
+	for (__u64 end = scene.now + 3 * S; scene.now < end;) {
+		packet_comes(&scene);
+		tick(&scene);
+		removed += count(&scene, FAILOVER_DO_REMOVE);
+	}
+	assert_int_equal(removed, 1);
+}
+
+/* Nothing ever comes: new sessions with it do not help, so at last the one that was given up is asked, before it. */
+static void given_up_one_is_asked_before_a_mute_one(void **state)
+{
+	struct scene scene;
+	unsigned int rounds = 0;
+
+	for (give_up_the_first(&scene); scene.machine.current == 1 && rounds < 3;) {
+		tick(&scene);
+		if (count(&scene, FAILOVER_DO_BEAT))
+			heartbeat_answered(&scene);
+		if (!scene.did.n_request)
+			continue;
+		assert_int_equal(count(&scene, FAILOVER_DO_REMOVE), 0);
+		rounds++;
+		session_up(&scene, scene.did.request[0]);
+	}
+	assert_int_equal(scene.machine.current, 0);
+	assert_int_equal(rounds, 2); /* the mute one first: its session may just have been forgotten */
+	assert_true(scene.now < 15 * S);
+}
+
+static __u64 outage(const struct scene *scene)
+{
+	for (size_t i = 0; i < scene->did.n; i++)
+		if (scene->did.action[i].type == FAILOVER_SAY_RECOVERED)
+			return scene->did.action[i].value;
+	fail_msg("nothing has recovered");
+	return 0;
+}
+
+/* Heartbeats were answered all the time, so they say nothing of since when it was an outage: packets of the session do. */
+static void outage_of_a_dead_session(void **state)
+{
+	struct scene scene;
+	__u64 last = 0;
+
+	begin(&scene, 2, true);
+	last = scene.now;
+	play_dead_session(&scene, scene.now + 60 * S);
+	packet_comes(&scene);
+	assert_int_equal(outage(&scene), scene.now - last);
+	/* An idle hour before is none. */
+	begin(&scene, 2, true);
+	while (scene.now < 1000 * S) {
+		tick(&scene);
+		if (count(&scene, FAILOVER_DO_BEAT))
+			heartbeat_answered(&scene);
+	}
+	last = scene.now;
+	step(&scene, (struct failover_event){ .type = FAILOVER_PAYLOAD, .gateway = 0 });
+	play_dead_session(&scene, scene.now + 60 * S);
+	packet_comes(&scene);
+	assert_int_equal(outage(&scene), scene.now - last);
 }
 
 /* An idle client sends nothing for it. */
@@ -272,9 +405,14 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(renewed_during_a_check),
+		cmocka_unit_test(not_blamed_before_its_stamp_is_read),
+		cmocka_unit_test(not_asked_before_its_stamp_is_read),
 		cmocka_unit_test(dead_session_is_left),
 		cmocka_unit_test(dead_session_alone_is_replaced),
 		cmocka_unit_test(dead_session_gives_way_to_another),
+		cmocka_unit_test(heartbeats_are_no_recovery),
+		cmocka_unit_test(given_up_one_is_asked_before_a_mute_one),
+		cmocka_unit_test(outage_of_a_dead_session),
 		cmocka_unit_test(idle_session_is_not_probed),
 		cmocka_unit_test(heard_but_not_hearing),
 		cmocka_unit_test(answer_ends_the_doubt),
