@@ -15,10 +15,15 @@
 
 /* An announcement may be lost: it is repeated after these times. */
 static const unsigned int announce_after_ms[] = { 100, 400, 1500 };
-/* A client heard within this time uses this gateway for sure; announcements that requests call for keep a pace. */
-#define RECENTLY_NS (2 * CLOCK_NS_PER_S)
-#define ANNOUNCE_PACE_NS (100 * CLOCK_NS_PER_MS)
 #define ANNOUNCE_REPEATS (sizeof(announce_after_ms) / sizeof(*announce_after_ms))
+/* A client heard within this time uses this gateway for sure. */
+#define RECENTLY_NS (2 * CLOCK_NS_PER_S)
+/*
+ * What a client or a target can call for as often as it likes keeps a pace. An address costs some ten microseconds to claim
+ * and announce: so much time for each leaves a client with four thousand of them a tenth of this thread's at the most.
+ */
+#define ANNOUNCE_PACE_NS (80 * CLOCK_NS_PER_MS) /* shorter than the first repeat */
+#define ANNOUNCE_PACE_ADDR_NS (CLOCK_NS_PER_MS / 10)
 
 static void announce_addr(struct client *client, const struct hf_addr *addr);
 
@@ -180,8 +185,24 @@ static void announce_addr(struct client *client, const struct hf_addr *addr)
 		claim_arp_announce(clients->hearing[h].fd, addr, clients->hearing[h].interface->mac);
 }
 
+/* How long it is until all may be announced again; 0: it may now. */
+static __u64 announce_wait_ns(const struct client *client)
+{
+	__u64 since = clock_now_ns() - client->announced_all_ns, addresses = 0, pace;
+
+	for (size_t i = 0; i < client->peer->n_inner; i++)
+		addresses += claim_count(&client->peer->inner[i]);
+	pace = addresses * ANNOUNCE_PACE_ADDR_NS;
+	if (pace < ANNOUNCE_PACE_NS)
+		pace = ANNOUNCE_PACE_NS;
+	return since < pace ? pace - since : 0;
+}
+
 static void announce(struct client *client)
 {
+	if (announce_wait_ns(client))
+		return;
+	client->announced_all_ns = clock_now_ns();
 	for (size_t i = 0; i < client->peer->n_inner; i++)
 		for (size_t k = 0; k < claim_count(&client->peer->inner[i]); k++) {
 			struct hf_addr addr = claim_addr(&client->peer->inner[i], k);
@@ -190,19 +211,25 @@ static void announce(struct client *client)
 		}
 }
 
+static void wait_ns(struct client *client, __u64 ns)
+{
+	struct timeval tv = { .tv_sec = (time_t)(ns / CLOCK_NS_PER_S), .tv_usec = (suseconds_t)(ns % CLOCK_NS_PER_S / 1000) };
+
+	event_add(client->timer, &tv);
+}
+
 void client_announce_due(evutil_socket_t fd, short what, void *context)
 {
 	struct client *client = context;
-	struct timeval tv = { 0 };
 
+	if (!client->claimed) { /* it came back a moment after it had left */
+		client_claim(client);
+		return;
+	}
 	if (client->announced)
 		announce(client);
-	if (client->announced == ANNOUNCE_REPEATS)
-		return;
-	tv.tv_usec = (suseconds_t)announce_after_ms[client->announced++] * 1000;
-	tv.tv_sec = tv.tv_usec / 1000000;
-	tv.tv_usec %= 1000000;
-	event_add(client->timer, &tv);
+	if (client->announced < ANNOUNCE_REPEATS)
+		wait_ns(client, announce_after_ms[client->announced++] * CLOCK_NS_PER_MS);
 }
 
 /* The kernel answers ARP for the client's addresses, and routing daemons see them. */
@@ -226,11 +253,19 @@ static void record_claim(struct client *client)
 	peers_record(client->peer);
 }
 
-/* Announces even what is claimed already: another gateway may have been in use since. */
+/*
+ * Announces even what is claimed already: another gateway may have been in use since. A client that asks again and again is
+ * served by the repeats; one that leaves and comes back all the time waits for its next claim.
+ */
 void client_claim(struct client *client)
 {
+	__u64 wait = announce_wait_ns(client);
 	bool claimed = client->claimed;
 
+	if (!claimed && wait) {
+		wait_ns(client, wait);
+		return;
+	}
 	client->claimed = true;
 	if (!claimed) {
 		client_claim_addresses(client);
@@ -251,10 +286,10 @@ void client_unclaim(struct client *client, const char *why)
 {
 	struct node *node = client->clients->config.node;
 
+	event_del(client->timer);
 	if (!client->claimed)
 		return;
 	client->claimed = false;
-	event_del(client->timer);
 	for (size_t i = 0; i < client->peer->n_inner; i++) {
 		const struct hf_prefix *inner = &client->peer->inner[i];
 

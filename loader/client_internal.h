@@ -18,8 +18,9 @@ struct client {
 	struct hold *hold; /* answers that came before the session stood in both directions */
 	bool claimed;
 	size_t announced; /* repeats so far */
-	__u64 announced_ns;
-	struct event *timer;
+	__u64 announced_ns;	/* any of its addresses */
+	__u64 announced_all_ns; /* all of them */
+	struct event *timer;	/* the next repeat; or, not claimed, the claim that has to wait */
 	struct client *next;
 };
 
@@ -46,13 +47,13 @@ int clients_hear(struct clients *clients, const struct node_interface *interface
 /* No more. */
 void hearing_clear(struct hearing *hearing);
 
-/* The event of a client's timer, with the client as context: an announcement, and the time of the next. */
+/* The event of a client's timer, with the client as context: an announcement, and the time of the next; or a claim. */
 void client_announce_due(evutil_socket_t fd, short what, void *context);
 
 /* What a claim is to the kernel: neighbour entries and routes. Does not announce. */
 void client_claim_addresses(struct client *client);
 
-/* Claims its addresses, and announces them in any case. */
+/* Claims its addresses, and announces them in any case, at once or a moment later: at a pace that it cannot quicken. */
 void client_claim(struct client *client);
 
 /* The reverse. Nothing where nothing is claimed. */
