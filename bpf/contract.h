@@ -76,6 +76,7 @@ struct hf_tunnel {
 
 /* hf_steer: array, slot -> the peer in use. if_id 0: none, the packet is held or dropped. */
 #define HF_STEER_MAX 131072u /* slots */
+#define HF_STEER_NOBODY HF_STEER_MAX /* of a prefix that leads nowhere: a client had it a moment ago */
 
 struct hf_steer {
 	__u32 if_id;

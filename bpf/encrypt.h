@@ -54,7 +54,9 @@ static __always_inline int hf_encrypt(struct __sk_buff *skb)
 		return hf_drop(HF_DROP_not_tunnelled, TC_ACT_SHOT);
 	slot = tunnel->slot;
 	steer = bpf_map_lookup_elem(&hf_steer, &slot);
-	if (steer && steer->if_id) {
+	if (!steer)
+		return hf_drop(HF_DROP_no_session, TC_ACT_SHOT);
+	if (steer->if_id) {
 		if (steer->watch)
 			hf_tell_payload(steer, slot);
 		return hf_encrypt_for(skb, steer->if_id);

@@ -52,6 +52,7 @@ void clients_free(struct clients *clients)
 	}
 	for (size_t i = 0; i < clients->n_hearing; i++)
 		hearing_clear(&clients->hearing[i]);
+	clients_free_closed(clients);
 	free(clients);
 }
 
@@ -94,6 +95,7 @@ static int enter(struct client *client)
 	for (size_t i = 0; i < peer->n_inner && !err; i++) {
 		if (client->named & 1u << i)
 			continue;
+		clients_open_prefix(client->clients, &peer->inner[i]);
 		err = datapath_set_tunnel(node->dp, &peer->inner[i], client->slot, 0);
 		if (!err)
 			err = route_add(node->route, node->tunnel, &peer->inner[i], 1, NULL);
@@ -101,14 +103,18 @@ static int enter(struct client *client)
 	return err;
 }
 
-static void remove_entries(struct client *client)
+/* close: packets of its session may still call for answers, which must not leave in clear. */
+static void remove_entries(struct client *client, bool close)
 {
 	struct node *node = client->clients->config.node;
 	struct peer *peer = client->peer;
 
 	for (size_t i = 0; i < peer->n_inner; i++)
 		if (!(client->named & 1u << i)) {
-			datapath_del_tunnel(node->dp, &peer->inner[i]);
+			if (close)
+				clients_close_prefix(client->clients, &peer->inner[i]);
+			else
+				datapath_del_tunnel(node->dp, &peer->inner[i]);
 			route_delete(node->route, &peer->inner[i], 1);
 		}
 	datapath_steer(node->dp, client->slot, 0);
@@ -275,7 +281,7 @@ int clients_adopt(struct clients *clients, struct peer *peer)
 		return 0;
 	}
 	if (peer->owner) {
-		remove_entries(peer->owner);
+		remove_entries(peer->owner, false);
 		client_unlink(peer->owner);
 	}
 	peers_remove(peer);
@@ -290,7 +296,7 @@ void clients_abandon(struct clients *clients, struct peer *peer)
 	bool named = peer->named;
 
 	if (client && !peer->up) {
-		remove_entries(client);
+		remove_entries(client, false);
 		client_unlink(client);
 	}
 	if (peers_abandon(peer) && named)
@@ -352,7 +358,7 @@ void clients_session_end(struct clients *clients, struct peer *peer, const char 
 		      "session with client %s (%s) ended: %s", addr_text(&peer->remote).s, peer->name, why);
 	if (!datapath_read_live(clients->config.node->dp, peer->if_id, &live))
 		clients->reflected_before += live.beats_reflected;
-	remove_entries(client);
+	remove_entries(client, true);
 	client_unlink(client);
 	peers_remove(peer);
 	if (named)

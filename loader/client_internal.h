@@ -2,7 +2,8 @@
 /*
  * What the files of client.h share, and nobody else: the clients themselves.
  * client.c is their sessions, client_claim.c the claim of their addresses,
- * client_fit.c whether the policy and the other clients leave them these.
+ * client_fit.c whether the policy and the other clients leave them these,
+ * client_closed.c what becomes of these after them.
  */
 #ifndef HF_LOADER_CLIENT_INTERNAL_H
 #define HF_LOADER_CLIENT_INTERNAL_H
@@ -39,6 +40,9 @@ struct clients {
 	__u64 reflected_before; /* for clients that are gone */
 	struct hearing hearing[NODE_INTERFACES_MAX];
 	size_t n_hearing;
+	struct closed *closed; /* client_closed.c; the oldest first */
+	size_t n_closed;
+	struct event *closed_timer;
 };
 
 /* client_claim.c. From now on, what is said by ARP in this protected network. 0 or -errno. */
@@ -58,6 +62,24 @@ void client_claim(struct client *client);
 
 /* The reverse. Nothing where nothing is claimed. */
 void client_unclaim(struct client *client, const char *why);
+
+/*
+ * client_closed.c. The prefix of a client that is gone leads nowhere for a minute, instead of away in clear: until a new
+ * session has it. A bounded number: the oldest go first.
+ */
+void clients_close_prefix(struct clients *clients, const struct hf_prefix *prefix);
+
+/* A client has the prefix: what is closed of it would be in the way. */
+void clients_open_prefix(struct clients *clients, const struct hf_prefix *prefix);
+
+/* Likewise what this policy tunnels. */
+void clients_open_tunnelled(struct clients *clients, const struct policy *policy, const struct policy_table *table);
+
+/* Forgets what is closed; it is the datapath's to keep or lose. */
+void clients_free_closed(struct clients *clients);
+
+/* Whether an address is in both. */
+bool prefix_overlaps(const struct hf_prefix *a, const struct hf_prefix *b);
 
 /*
  * client_fit.c. Who has the session's inner addresses already: the same client

@@ -294,6 +294,37 @@ static void test_control_cuts(void **state)
 	}
 }
 
+/* A prefix that a client had a moment ago: nothing is held for it, and nobody is asked. Opening touches no other. */
+static void test_closed(void **state)
+{
+	struct hf_prefix waiting = fixture_prefix(WAITING, 32), target = fixture_prefix(TARGET, 24);
+	struct fixture *f = fixture_begin();
+	struct packet_spec spec = {TO(WAITING), DATA};
+	struct run_result result;
+	struct packet in;
+
+	world_make(f);
+	prefix_mask(&target);
+	packet_build(&spec, &in);
+	assert_int_equal(datapath_close_tunnel(f->dp, &waiting), 0);
+	fixture_run_tc(datapath_program_fd(f->dp, "hf_tc_encrypt"), &in, NULL, &result);
+	assert_int_equal(result.verdict, TC_ACT_SHOT);
+	fixture_assert_drops(f, HF_DROP_no_session);
+	fixture_take_events(f);
+	assert_int_equal(f->n_events, 0);
+
+	assert_int_equal(datapath_open_tunnel(f->dp, &target), 0);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(datapath_open_tunnel(f->dp, &waiting), 0);
+		fixture_run_tc(datapath_program_fd(f->dp, "hf_tc_encrypt"), &in, NULL, &result);
+		assert_int_equal(result.verdict, TC_ACT_STOLEN);
+		fixture_assert_drops(f, HF_DROP_held);
+		fixture_take_events(f);
+		assert_int_equal(f->n_events, 1);
+		assert_int_equal(f->events[0].slot, 3);
+	}
+}
+
 /* A watched slot tells of the next packet, and of that one only. */
 static void test_watch(void **state)
 {
@@ -428,6 +459,7 @@ int main(void)
 		cmocka_unit_test(test_control_cuts),
 		cmocka_unit_test(test_held_cuts),
 		cmocka_unit_test(test_watch),
+		cmocka_unit_test(test_closed),
 		cmocka_unit_test(test_ring_full),
 		cmocka_unit_test(test_without_xfrm),
 		cmocka_unit_test_teardown(test_switch, tear_down_receiver),
