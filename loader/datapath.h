@@ -229,8 +229,8 @@ const char *datapath_drop_text(enum hf_drop reason);
 /*
  * Events. The descriptor becomes readable when there are some; consume calls
  * event for each (packet: event->packet_len bytes for HF_EVENT_WANT, else
- * NULL) and returns how many there were, or -errno. The pointers are good
- * within the call only.
+ * NULL) and returns how many there were, or -errno. It ends after some hundred,
+ * and the descriptor stays readable. The pointers are good within the call only.
  */
 typedef void (*datapath_event_fn)(void *context, const struct hf_event *event, const __u8 *packet);
 
