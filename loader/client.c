@@ -142,7 +142,7 @@ static struct client *client_new(struct clients *clients, struct peer *peer, __u
 	client->peer = peer;
 	client->slot = slot ? slot : free_slot(clients);
 	client->timer = evtimer_new(clients->config.base, client_announce_due, client);
-	if (!client->slot || !client->timer || hold_new(&client->hold)) {
+	if (!client->slot || !client->timer || hold_new(&clients->config.node->held_lost, &client->hold)) {
 		client_free(client);
 		return NULL;
 	}
@@ -303,21 +303,26 @@ void clients_abandon(struct clients *clients, struct peer *peer)
 		clients->config.down(clients->config.context, &addr, if_id, 0);
 }
 
-static void send_held(void *context, __u8 *packet, size_t len)
+static int send_held(void *context, __u8 *packet, size_t len)
 {
 	struct client *client = context;
-
 	int err = inner_held_send(&client->clients->config.node->inner, packet, len);
 
 	if (err)
 		log_debug("held packet of %zu bytes for client %s: %s", len, client->peer->name, strerror(-err));
+	return err;
 }
 
 void clients_want(struct clients *clients, __u32 slot, const __u8 *packet, size_t len)
 {
-	for (struct client *client = clients->first; client; client = client->next)
-		if (client->slot == slot && len)
-			hold_add(client->hold, packet, len, clock_now_ns());
+	struct client *client = clients->first;
+
+	while (client && client->slot != slot)
+		client = client->next;
+	if (client && len)
+		hold_add(client->hold, packet, len, clock_now_ns());
+	else if (len)
+		clients->config.node->held_lost++; /* the client has gone since */
 }
 
 int clients_activate(struct clients *clients, struct peer *peer)

@@ -134,7 +134,7 @@ struct cluster *cluster_new(struct clusters *all, const struct policy_cluster *p
 	cluster->slot = slot;
 	cluster->timer = evtimer_new(all->config.base, timer_due, cluster);
 	cluster->failed = evtimer_new(all->config.base, cluster_request_failed, cluster);
-	if (!cluster->timer || !cluster->failed || hold_new(&cluster->hold)) {
+	if (!cluster->timer || !cluster->failed || hold_new(&all->config.node->held_lost, &cluster->hold)) {
 		cluster_free(cluster);
 		return NULL;
 	}
@@ -239,8 +239,10 @@ void clusters_want(struct clusters *all, __u32 slot, const __u8 *packet, size_t 
 	if (!clusters_have_slot(all, slot))
 		return;
 	cluster = all->by_slot[slot];
-	if (!cluster->awake)
+	if (!cluster->awake) {
+		all->config.node->held_lost += len > 0;
 		return;
+	}
 	if (len)
 		hold_add(cluster->hold, packet, len, clock_now_ns());
 	if (cluster->machine.current != FAILOVER_NOBODY) /* taken just before the switch */

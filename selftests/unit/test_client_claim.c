@@ -132,7 +132,7 @@ static void world_open(struct world *world, unsigned int len_v4)
 	world->peer.n_inner = 1;
 	world->client = calloc(1, sizeof(*world->client));
 	assert_non_null(world->client);
-	assert_int_equal(hold_new(&world->client->hold), 0);
+	assert_int_equal(hold_new(&world->node.held_lost, &world->client->hold), 0);
 	world->client->clients = world->clients;
 	world->client->peer = &world->peer;
 	world->client->timer = evtimer_new(world->base, client_announce_due, world->client);
