@@ -380,7 +380,7 @@ static ssize_t bare_read(int fd, __u8 *data, size_t size)
 	return 0;
 }
 
-static void check_bare(const struct beat_case *c, int fd)
+static void check_bare(const struct beat_case *c, int fd, unsigned int protected)
 {
 	bool answered = c->drop == HF_DROP_beat_answered, reflected = c->verdict == XDP_TX;
 	struct fixture *f = begin();
@@ -391,6 +391,7 @@ static void check_bare(const struct beat_case *c, int fd)
 	if (c->edit)
 		c->edit(&in);
 	strip(&in);
+	assert_int_equal(datapath_set_protected(f->dp, &protected, protected != 0, 0), 0);
 	if (c->gate_closed)
 		assert_int_equal(datapath_set_gate(f->dp, 1), 0);
 	assert_int_equal(write(fd, in.data, in.len), in.len);
@@ -418,7 +419,8 @@ static void test_bare(void **state)
 		if (cases[i].in.vlans || cases[i].in.ethertype || cases[i].in.mac_group || cases[i].edit == lie_version)
 			continue;
 		print_message("bare: %s\n", cases[i].what);
-		check_bare(&cases[i], fd);
+		check_bare(&cases[i], fd, 0);
+		check_bare(&cases[i], fd, ifindex); /* the targets are there, too */
 		n++;
 	}
 	assert_true(n > 30);
