@@ -49,9 +49,18 @@ static void on_request(struct client *client, int index, const struct hf_addr *a
 	claim_add(client->clients->config.node->route, index, &prefix);
 }
 
+/* From any of its interfaces: two may be on one segment, and each hear the other. */
+static bool is_own(const struct clients *clients, const __u8 mac[6])
+{
+	for (size_t i = 0; i < clients->n_hearing; i++)
+		if (!memcmp(mac, clients->hearing[i].interface->mac, sizeof(clients->hearing[i].interface->mac)))
+			return true;
+	return false;
+}
+
 static void on_arp(struct hearing *hearing, const struct claim_arp *arp)
 {
-	bool foreign = memcmp(arp->sender_mac, hearing->interface->mac, sizeof(arp->sender_mac));
+	bool foreign = !is_own(hearing->clients, arp->sender_mac);
 
 	for (struct client *client = hearing->clients->first; client; client = client->next) {
 		for (size_t i = 0; i < client->peer->n_inner && client->claimed; i++) {

@@ -251,6 +251,25 @@ static void test_leaves_and_returns(void **state)
 	world_close(&world);
 }
 
+/* Another gateway's announcement ends the claim; that of our own other interface on the same segment does not. */
+static void test_announced(void **state)
+{
+	struct claim_arp arp = { .announcement = true, .sender_mac = { 2, 0, 0, 0, 0, 2 } };
+	struct world world;
+
+	world_open(&world, 24);
+	arp.sender = arp.target = prefix("10.1.2.77", 32).addr;
+	probe(&world);
+	for (unsigned int mac = 1; mac <= 3; mac++) {
+		arp.sender_mac[5] = (__u8)mac;
+		said = &arp;
+		run(&world, 1, NULL);
+		assert_null(said);
+		assert_int_equal(world.client->claimed, mac < 3);
+	}
+	world_close(&world);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -258,6 +277,7 @@ int main(void)
 		cmocka_unit_test(test_second_probe),
 		cmocka_unit_test(test_flood),
 		cmocka_unit_test(test_leaves_and_returns),
+		cmocka_unit_test(test_announced),
 	};
 
 	return cmocka_run_group_tests_name("client_claim", tests, NULL, NULL);
