@@ -511,7 +511,7 @@ void clusters_session_end(struct clusters *all, struct peer *gateway, const char
 	eventlog_emit(all->config.log, EVENT_SESSION_ENDED, json_pack("{s:s, s:s}", "gateway", addr_text(&addr).s, "why", why),
 		      "session with gateway %s ended: %s", addr_text(&addr).s, why);
 	if (!datapath_read_live(all->config.node->dp, if_id, &live))
-		all->answered_before += live.beats_answered;
+		all->before.answered += live.beats_answered;
 	peers_remove(gateway);
 	clusters_session_down(all, &addr, if_id, request);
 }

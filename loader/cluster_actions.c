@@ -123,10 +123,11 @@ static void do_beat(struct cluster *cluster, const struct failover_action *actio
 		err = datapath_add_beat(all->config.node->dp, beat.nonce, peer->if_id, clock_now_ns());
 	if (!err) {
 		*kept = beat.nonce;
-		cluster->sent++;
 		err = beat_send(all->config.node->beat_fd, &beat);
 	}
-	if (err)
+	if (!err)
+		cluster->sent++;
+	else
 		log_debug("%s: heartbeat to %s: %s", cluster->policy->name, addr_text(&peer->remote).s, strerror(-err));
 }
 

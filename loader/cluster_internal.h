@@ -42,7 +42,7 @@ struct clusters {
 	struct policy_cluster detected; /* of the cluster AUTO: none or one gateway */
 	struct hf_addr server;
 	struct cluster *led_to; /* where AUTO leads; NULL: nowhere */
-	__u64 answered_before; /* of peers that are gone */
+	struct clusters_counts before; /* of peers and clusters that are gone */
 	__u32 sequence;
 	/* A renewal is a request of its own, beside those of the machines. */
 	struct {
