@@ -381,6 +381,14 @@ static void send_control(struct clients *clients, const struct peer *peer, const
 		log_debug("control packet to %s: %s", addr_text(to).s, strerror(-err));
 }
 
+void client_send_control(const struct client *client, __u64 nonce, enum hf_control_type type)
+{
+	const struct peer *peer = client->peer;
+
+	if (peer->up && peer->n_inner)
+		send_control(client->clients, peer, &peer->inner[0].addr, nonce, type);
+}
+
 void clients_control(struct clients *clients, struct peer *peer, const struct hf_event *event, bool open)
 {
 	if (event->control == HF_CONTROL_LEAVE) {
@@ -389,6 +397,8 @@ void clients_control(struct clients *clients, struct peer *peer, const struct hf
 	}
 	if (event->control == HF_CONTROL_BYE)
 		clients_session_end(clients, peer, "the client goes down");
+	if (event->control == HF_CONTROL_ANSWER)
+		client_answered(peer->owner, event->nonce);
 	if (event->control != HF_CONTROL_PROBE)
 		return;
 	if (!open) {

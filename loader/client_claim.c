@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "lib/clock.h"
@@ -15,6 +16,9 @@
 
 /* An announcement may be lost: it is repeated after these times. */
 static const unsigned int announce_after_ms[] = { 100, 400, 1500 };
+/* A client is asked again after these: a link may carry nothing for half a minute yet (spanning tree). */
+static const unsigned int ask_after_ms[] = { 100, 400, 1500, 3000, 5000, 10000, 20000, 20000 };
+#define ASK_TIMES (sizeof(ask_after_ms) / sizeof(*ask_after_ms))
 #define ANNOUNCE_REPEATS (sizeof(announce_after_ms) / sizeof(*announce_after_ms))
 /* A client heard within this time uses this gateway for sure. */
 #define RECENTLY_NS (2 * CLOCK_NS_PER_S)
@@ -232,7 +236,10 @@ void client_announce_due(evutil_socket_t fd, short what, void *context)
 	struct client *client = context;
 
 	if (!client->claimed) { /* it came back a moment after it had left */
-		client_claim(client);
+		if (client->lost_spi)
+			client_ask(client);
+		else
+			client_claim(client);
 		return;
 	}
 	if (client->announced)
@@ -271,6 +278,7 @@ void client_claim(struct client *client)
 	__u64 wait = announce_wait_ns(client);
 	bool claimed = client->claimed;
 
+	client->lost_spi = 0;
 	if (!claimed && wait) {
 		wait_ns(client, wait);
 		return;
@@ -296,6 +304,8 @@ void client_unclaim(struct client *client, const char *why)
 	struct node *node = client->clients->config.node;
 
 	event_del(client->timer);
+	client->lost_spi = 0;
+	datapath_rearm_claim(node->dp, client->peer->if_id); /* also where the claim was still to come */
 	if (!client->claimed)
 		return;
 	client->claimed = false;
@@ -307,13 +317,54 @@ void client_unclaim(struct client *client, const char *why)
 		if (node->n_protected && announced_by_route(client, inner))
 			route_withdraw(node->route, node->tunnel, inner);
 	}
-	datapath_rearm_claim(node->dp, client->peer->if_id);
 	record_claim(client);
 	eventlog_emit(client->clients->config.log, EVENT_CLAIM_ENDED,
 		      json_pack("{s:s, s:s, s:s}", "client", addr_text(&client->peer->remote).s, "name",
 				client->peer->name, "why", why),
 		      "the addresses of client %s (%s) are no longer claimed: %s", addr_text(&client->peer->remote).s,
 		      client->peer->name, why);
+}
+
+void client_ask(struct client *client)
+{
+	/* A session that is newer is of a client that has found us gone. */
+	if (client->lost_spi != client->peer->spi_in || client->asked == ASK_TIMES) {
+		client->lost_spi = 0;
+		return;
+	}
+	client_send_control(client, client->lost_nonce, HF_CONTROL_PROBE);
+	wait_ns(client, ask_after_ms[client->asked++] * CLOCK_NS_PER_MS);
+}
+
+void client_answered(struct client *client, __u64 nonce)
+{
+	if (client->lost_spi && client->lost_spi == client->peer->spi_in && client->lost_nonce == nonce)
+		client_claim(client);
+}
+
+static void lose_underlay(struct client *client)
+{
+	bool claimed;
+
+	if (client->lost_spi) {
+		event_del(client->timer); /* asked no more, until there is an underlay again */
+		return;
+	}
+	claimed = client->claimed;
+	client_unclaim(client, "no underlay interface has a link");
+	if (claimed && getrandom(&client->lost_nonce, sizeof(client->lost_nonce), 0) == sizeof(client->lost_nonce))
+		client->lost_spi = client->peer->spi_in;
+}
+
+void clients_underlay(struct clients *clients, bool reached)
+{
+	for (struct client *client = clients->first; client; client = client->next) {
+		client->asked = 0;
+		if (!reached)
+			lose_underlay(client);
+		else if (client->lost_spi)
+			client_ask(client);
+	}
 }
 
 void clients_claim(struct clients *clients, struct peer *peer)

@@ -21,7 +21,10 @@ struct client {
 	size_t announced; /* repeats so far */
 	__u64 announced_ns;	/* any of its addresses */
 	__u64 announced_all_ns; /* all of them */
-	struct event *timer;	/* the next repeat; or, not claimed, the claim that has to wait */
+	struct event *timer;	/* the next repeat; or, not claimed, the claim that has to wait, or the next question */
+	__u32 lost_spi; /* spi_in of the session in which it was claimed when the underlay was lost; 0: it was not */
+	__u64 lost_nonce;
+	size_t asked;
 	struct client *next;
 };
 
@@ -57,11 +60,20 @@ void client_announce_due(evutil_socket_t fd, short what, void *context);
 /* What a claim is to the kernel: neighbour entries and routes. Does not announce. */
 void client_claim_addresses(struct client *client);
 
+/* Its addresses were claimed when the underlay was lost: asks whether it is still there, now and later. */
+void client_ask(struct client *client);
+
+/* It answers. */
+void client_answered(struct client *client, __u64 nonce);
+
 /* Claims its addresses, and announces them in any case, at once or a moment later: at a pace that it cannot quicken. */
 void client_claim(struct client *client);
 
 /* The reverse. Nothing where nothing is claimed. */
 void client_unclaim(struct client *client, const char *why);
+
+/* client.c. A control packet through its SA, to its first inner address. */
+void client_send_control(const struct client *client, __u64 nonce, enum hf_control_type type);
 
 /*
  * client_closed.c. The prefix of a client that is gone leads nowhere for a minute, instead of away in clear: until a new

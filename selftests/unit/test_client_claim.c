@@ -17,7 +17,8 @@
 
 /* What the kernel and the network are told is only counted here. */
 static struct {
-	unsigned int announced, added, deleted, answers;
+	unsigned int announced, added, deleted, answers, questions, rearmed;
+	__u64 nonce; /* of the last question */
 } done;
 
 /* What the next look at any of the hearings finds; none: NULL. */
@@ -80,6 +81,7 @@ int __wrap_route_withdraw(struct netlink *nl, int index, const struct hf_prefix 
 
 int __wrap_datapath_rearm_claim(struct datapath *dp, __u32 if_id)
 {
+	done.rearmed++;
 	return 0;
 }
 
@@ -87,6 +89,8 @@ int __wrap_inner_control_send(const struct inner *inner, const struct hf_addr *f
 			      const struct hf_control_wire *control)
 {
 	done.answers += control->type == HF_CONTROL_ANSWER;
+	done.questions += control->type == HF_CONTROL_PROBE;
+	done.nonce = control->nonce;
 	return 0;
 }
 
@@ -216,7 +220,7 @@ static void test_flood(void **state)
 	world_open(&world, 32);
 	run(&world, 1000, probe);
 	assert_in_range(done.answers, 1000, ~0u);
-	assert_in_range(done.announced, 2 * 5, 2 * 13);
+	assert_in_range(done.announced, 2 * 5, 2 * 30);
 	world_close(&world);
 
 	world_open(&world, 24);
@@ -225,7 +229,7 @@ static void test_flood(void **state)
 		world.peer.inner[world.peer.n_inner].addr.b[14] += (__u8)world.peer.n_inner;
 	}
 	run(&world, 1000, probe);
-	assert_in_range(done.announced, 2 * 4096, 3 * 2 * 4096);
+	assert_in_range(done.announced, 2 * 4096, 6 * 2 * 4096);
 	world_close(&world);
 }
 
@@ -237,12 +241,18 @@ static void test_leaves_and_returns(void **state)
 	world_open(&world, 32);
 	run(&world, 1000, probe_and_leave);
 	assert_false(world.client->claimed);
-	assert_in_range(done.added, 2 * 5, 2 * 13);
+	assert_in_range(done.added, 2 * 5, 2 * 30);
 	assert_int_equal(done.deleted, done.added);
-	probe_and_leave(&world);
+	world.client->announced_all_ns = clock_now_ns();
+	probe(&world);
+	assert_false(world.client->claimed);
+	done.rearmed = 0;
+	control(&world, HF_CONTROL_LEAVE);
+	assert_int_equal(done.rearmed, 1); /* or its next packet would not be told */
 	run(&world, 300, NULL);
 	assert_false(world.client->claimed);
 
+	world.client->announced_all_ns = clock_now_ns();
 	probe_and_leave(&world);
 	probe(&world);
 	assert_false(world.client->claimed);
@@ -270,6 +280,60 @@ static void test_announced(void **state)
 	world_close(&world);
 }
 
+static void answer(struct world *world, __u64 nonce)
+{
+	clients_control(world->clients, &world->peer, &(struct hf_event){ .control = HF_CONTROL_ANSWER, .nonce = nonce }, true);
+}
+
+/* Without an underlay nothing is claimed; who is still there after it, in the same session, is claimed again. */
+static void test_underlay_lost(void **state)
+{
+	struct world world;
+
+	world_open(&world, 32);
+	world.peer.up = true;
+	world.peer.spi_in = 7;
+	probe(&world);
+	clients_underlay(world.clients, false);
+	assert_false(world.client->claimed);
+	assert_int_equal(done.deleted, 2);
+	answer(&world, 0);
+	run(&world, 200, NULL);
+	assert_int_equal(done.questions, 0);
+	clients_underlay(world.clients, true);
+	assert_int_equal(done.questions, 1);
+	run(&world, 200, NULL);
+	assert_int_equal(done.questions, 2);
+	answer(&world, done.nonce + 1);
+	assert_false(world.client->claimed);
+	answer(&world, done.nonce);
+	assert_true(world.client->claimed);
+	run(&world, 600, NULL);
+	assert_int_equal(done.questions, 2);
+	assert_int_equal(done.announced, 2 + 2 * 3);
+
+	/* Another session: it had found us gone. */
+	clients_underlay(world.clients, false);
+	clients_underlay(world.clients, true);
+	world.peer.spi_in = 8;
+	answer(&world, done.nonce);
+	assert_false(world.client->claimed);
+	run(&world, 700, NULL);
+	assert_int_equal(done.questions, 3);
+
+	/* It has moved: asked no more. One that was not claimed is not asked at all. */
+	probe(&world);
+	clients_underlay(world.clients, false);
+	clients_underlay(world.clients, true);
+	control(&world, HF_CONTROL_LEAVE);
+	answer(&world, done.nonce);
+	assert_false(world.client->claimed);
+	clients_underlay(world.clients, false);
+	clients_underlay(world.clients, true);
+	assert_int_equal(done.questions, 4);
+	world_close(&world);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -278,6 +342,7 @@ int main(void)
 		cmocka_unit_test(test_flood),
 		cmocka_unit_test(test_leaves_and_returns),
 		cmocka_unit_test(test_announced),
+		cmocka_unit_test(test_underlay_lost),
 	};
 
 	return cmocka_run_group_tests_name("client_claim", tests, NULL, NULL);
