@@ -46,6 +46,10 @@ enum {
 	BPF_F_NO_PREALLOC = 1,
 };
 
+enum {
+	BPF_RB_AVAIL_DATA = 0,
+};
+
 enum bpf_hdr_start_off {
 	BPF_HDR_START_MAC = 0,
 	BPF_HDR_START_NET = 1,

@@ -57,6 +57,8 @@ static __always_inline bool hf_beat_within_rate(struct hf_live *live)
 
 	if (!rate)
 		return false;
+	if ((__s64)silence < 0)
+		silence = 0; /* another CPU has written a later time since */
 	if (!live->reflect_ns || silence >= burst * HF_NS_PER_S / rate) {
 		tokens = burst;
 		live->reflect_ns = now;

@@ -76,6 +76,7 @@ struct hf_tunnel {
 
 /* hf_steer: array, slot -> the peer in use. if_id 0: none, the packet is held or dropped. */
 #define HF_STEER_MAX 131072u /* slots */
+#define HF_STEER_NOBODY HF_STEER_MAX /* of a prefix that leads nowhere: a client had it a moment ago */
 
 struct hf_steer {
 	__u32 if_id;
@@ -187,7 +188,9 @@ struct hf_slot {
 	char name[HF_NAME_MAX];
 };
 
-/* hf_events: ring buffer, datapath -> holdfastd. Each record starts with this. */
+/* hf_events: ring buffer, datapath -> holdfastd. Each record starts with struct hf_event. */
+#define HF_EVENTS_SIZE (1u << 21) /* bytes: five hundred held packets at the most, and ten thousand other events */
+
 enum hf_event_type {
 	HF_EVENT_WANT = 1,    /* traffic for a slot without a peer; packet follows (to be held) */
 	HF_EVENT_CLAIM = 2,   /* first inner packet of a client whose claim is not told */

@@ -38,7 +38,7 @@ static __always_inline int hf_encrypt(struct __sk_buff *skb)
 	const struct hf_tunnel *tunnel;
 	struct hf_steer *steer;
 	struct hf_inner inner;
-	__u32 slot;
+	__u32 slot, if_id;
 	long found;
 
 	found = hf_inner_parse(skb, &inner);
@@ -54,10 +54,13 @@ static __always_inline int hf_encrypt(struct __sk_buff *skb)
 		return hf_drop(HF_DROP_not_tunnelled, TC_ACT_SHOT);
 	slot = tunnel->slot;
 	steer = bpf_map_lookup_elem(&hf_steer, &slot);
-	if (steer && steer->if_id) {
+	if (!steer)
+		return hf_drop(HF_DROP_no_session, TC_ACT_SHOT);
+	if_id = *(volatile __u32 *)&steer->if_id; /* once: it may become 0 at any time */
+	if (if_id) {
 		if (steer->watch)
 			hf_tell_payload(steer, slot);
-		return hf_encrypt_for(skb, steer->if_id);
+		return hf_encrypt_for(skb, if_id);
 	}
 	return hf_hold(skb, &inner, slot);
 }

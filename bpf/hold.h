@@ -26,6 +26,9 @@ static __always_inline long hf_hold_copy(struct __sk_buff *skb, const struct hf_
 	return 0;
 }
 
+/* Packets to be held may fill half the ring; the rest is for what clients and gateways say. */
+#define HF_HOLD_RING (HF_EVENTS_SIZE / 2)
+
 /*
  * Asks holdfastd for a session for the slot. A packet that could be handed
  * over counts as taken (TC_ACT_STOLEN: the sender sees no error); one that
@@ -33,9 +36,11 @@ static __always_inline long hf_hold_copy(struct __sk_buff *skb, const struct hf_
  */
 static __always_inline int hf_hold(struct __sk_buff *skb, const struct hf_inner *inner, __u32 slot)
 {
-	struct hf_event_packet *held = bpf_ringbuf_reserve(&hf_events, sizeof(*held), 0);
+	struct hf_event_packet *held = NULL;
 	long lost;
 
+	if (bpf_ringbuf_query(&hf_events, BPF_RB_AVAIL_DATA) <= HF_HOLD_RING)
+		held = bpf_ringbuf_reserve(&hf_events, sizeof(*held), 0);
 	if (!held)
 		return hf_drop(HF_DROP_no_session, TC_ACT_SHOT);
 	__builtin_memset(&held->event, 0, sizeof(held->event));

@@ -78,6 +78,7 @@ int hf_tc_bare(struct __sk_buff *skb)
 		return TC_ACT_SHOT;
 	if (verdict == XDP_TX) {
 		hf_mark_set(skb, HF_MARK); /* it is ours, and may be going to a tunnelled address */
+		skb->tc_index = HF_TC_TURNED; /* nor is it forwarded, where the interface is Protected as well */
 		return bpf_redirect(skb->ifindex, 0);
 	}
 	hf_underlay_mark(skb);

@@ -115,7 +115,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 1u << 21); /* bytes: some thousand control events, or a thousand held packets */
+	__uint(max_entries, HF_EVENTS_SIZE);
 } hf_events SEC(".maps");
 
 #endif

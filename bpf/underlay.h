@@ -9,6 +9,9 @@
 #ifndef HF_BPF_UNDERLAY_H
 #define HF_BPF_UNDERLAY_H
 
+/* tc_index of a heartbeat that was turned: what comes in has 0, and only a program of this machine can write another. */
+#define HF_TC_TURNED 0x4846u
+
 /* ESP, ESP in UDP, or TCP of the key management service. */
 static __always_inline bool hf_underlay_is_ours(struct __sk_buff *skb, const struct hf_inner *packet)
 {
@@ -55,13 +58,14 @@ static __always_inline void hf_underlay_mark(struct __sk_buff *skb)
  * tunnel interface has encrypted, which forgets the interface at the way in
  * (xfrmi_scrub_packet() in net/xfrm/xfrm_interface_core.c). The mark would say
  * less: on an interface that is both, hf_tc_underlay has set it on the way in.
+ * A heartbeat that hf_tc_bare has turned came in where it leaves.
  */
 static __always_inline bool hf_underlay_is_clear(const struct __sk_buff *skb)
 {
 	__u32 from = skb->ingress_ifindex, to = skb->ifindex;
 	const __u32 *what = from ? bpf_map_lookup_elem(&hf_protected, &from) : NULL;
 
-	if (!what)
+	if (!what || skb->tc_index == HF_TC_TURNED)
 		return false;
 	return *what == HF_PROTECTED_TARGETS || !bpf_map_lookup_elem(&hf_protected, &to);
 }

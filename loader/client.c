@@ -52,6 +52,7 @@ void clients_free(struct clients *clients)
 	}
 	for (size_t i = 0; i < clients->n_hearing; i++)
 		hearing_clear(&clients->hearing[i]);
+	clients_free_closed(clients);
 	free(clients);
 }
 
@@ -94,6 +95,7 @@ static int enter(struct client *client)
 	for (size_t i = 0; i < peer->n_inner && !err; i++) {
 		if (client->named & 1u << i)
 			continue;
+		clients_open_prefix(client->clients, &peer->inner[i]);
 		err = datapath_set_tunnel(node->dp, &peer->inner[i], client->slot, 0);
 		if (!err)
 			err = route_add(node->route, node->tunnel, &peer->inner[i], 1, NULL);
@@ -101,14 +103,18 @@ static int enter(struct client *client)
 	return err;
 }
 
-static void remove_entries(struct client *client)
+/* close: packets of its session may still call for answers, which must not leave in clear. */
+static void remove_entries(struct client *client, bool close)
 {
 	struct node *node = client->clients->config.node;
 	struct peer *peer = client->peer;
 
 	for (size_t i = 0; i < peer->n_inner; i++)
 		if (!(client->named & 1u << i)) {
-			datapath_del_tunnel(node->dp, &peer->inner[i]);
+			if (close)
+				clients_close_prefix(client->clients, &peer->inner[i]);
+			else
+				datapath_del_tunnel(node->dp, &peer->inner[i]);
 			route_delete(node->route, &peer->inner[i], 1);
 		}
 	datapath_steer(node->dp, client->slot, 0);
@@ -136,7 +142,7 @@ static struct client *client_new(struct clients *clients, struct peer *peer, __u
 	client->peer = peer;
 	client->slot = slot ? slot : free_slot(clients);
 	client->timer = evtimer_new(clients->config.base, client_announce_due, client);
-	if (!client->slot || !client->timer || hold_new(&client->hold)) {
+	if (!client->slot || !client->timer || hold_new(&clients->config.node->held_lost, &client->hold)) {
 		client_free(client);
 		return NULL;
 	}
@@ -278,7 +284,7 @@ int clients_adopt(struct clients *clients, struct peer *peer)
 		return 0;
 	}
 	if (peer->owner) {
-		remove_entries(peer->owner);
+		remove_entries(peer->owner, false);
 		client_unlink(peer->owner);
 	}
 	peers_remove(peer);
@@ -293,28 +299,33 @@ void clients_abandon(struct clients *clients, struct peer *peer)
 	bool named = peer->named;
 
 	if (client && !peer->up) {
-		remove_entries(client);
+		remove_entries(client, false);
 		client_unlink(client);
 	}
 	if (peers_abandon(peer) && named)
 		clients->config.down(clients->config.context, &addr, if_id, 0);
 }
 
-static void send_held(void *context, __u8 *packet, size_t len)
+static int send_held(void *context, __u8 *packet, size_t len)
 {
 	struct client *client = context;
-
 	int err = inner_held_send(&client->clients->config.node->inner, packet, len);
 
 	if (err)
 		log_debug("held packet of %zu bytes for client %s: %s", len, client->peer->name, strerror(-err));
+	return err;
 }
 
 void clients_want(struct clients *clients, __u32 slot, const __u8 *packet, size_t len)
 {
-	for (struct client *client = clients->first; client; client = client->next)
-		if (client->slot == slot && len)
-			hold_add(client->hold, packet, len, clock_now_ns());
+	struct client *client = clients->first;
+
+	while (client && client->slot != slot)
+		client = client->next;
+	if (client && len)
+		hold_add(client->hold, packet, len, clock_now_ns());
+	else if (len)
+		clients->config.node->held_lost++; /* the client has gone since */
 }
 
 int clients_activate(struct clients *clients, struct peer *peer)
@@ -355,7 +366,7 @@ void clients_session_end(struct clients *clients, struct peer *peer, const char 
 		      "session with client %s (%s) ended: %s", addr_text(&peer->remote).s, peer->name, why);
 	if (!datapath_read_live(clients->config.node->dp, peer->if_id, &live))
 		clients->reflected_before += live.beats_reflected;
-	remove_entries(client);
+	remove_entries(client, true);
 	client_unlink(client);
 	peers_remove(peer);
 	if (named)
@@ -373,6 +384,14 @@ static void send_control(struct clients *clients, const struct peer *peer, const
 		log_debug("control packet to %s: %s", addr_text(to).s, strerror(-err));
 }
 
+void client_send_control(const struct client *client, __u64 nonce, enum hf_control_type type)
+{
+	const struct peer *peer = client->peer;
+
+	if (peer->up && peer->n_inner)
+		send_control(client->clients, peer, &peer->inner[0].addr, nonce, type);
+}
+
 void clients_control(struct clients *clients, struct peer *peer, const struct hf_event *event, bool open)
 {
 	if (event->control == HF_CONTROL_LEAVE) {
@@ -381,6 +400,8 @@ void clients_control(struct clients *clients, struct peer *peer, const struct hf
 	}
 	if (event->control == HF_CONTROL_BYE)
 		clients_session_end(clients, peer, "the client goes down");
+	if (event->control == HF_CONTROL_ANSWER)
+		client_answered(peer->owner, event->nonce);
 	if (event->control != HF_CONTROL_PROBE)
 		return;
 	if (!open) {

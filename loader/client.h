@@ -88,6 +88,13 @@ void clients_want(struct clients *clients, __u32 slot, const __u8 *packet, size_
 /* The client was heard through its SA for the first time since the claim ended: it uses us. */
 void clients_claim(struct clients *clients, struct peer *peer);
 
+/*
+ * Whether clients can be reached at all. When not, their claims end: who uses another gateway meanwhile cannot say so, and where
+ * the target network is routed, nobody else does. When they can be again, those that had one are asked, for a minute: who still has
+ * the session of then has not moved, and need not send anything to be claimed again.
+ */
+void clients_underlay(struct clients *clients, bool reached);
+
 /* A control packet of a client. open: whether the gate is; a closed one leaves probes unanswered. */
 void clients_control(struct clients *clients, struct peer *peer, const struct hf_event *event, bool open);
 

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "lib/clock.h"
@@ -15,10 +16,18 @@
 
 /* An announcement may be lost: it is repeated after these times. */
 static const unsigned int announce_after_ms[] = { 100, 400, 1500 };
-/* A client heard within this time uses this gateway for sure; announcements that requests call for keep a pace. */
-#define RECENTLY_NS (2 * CLOCK_NS_PER_S)
-#define ANNOUNCE_PACE_NS (100 * CLOCK_NS_PER_MS)
+/* A client is asked again after these: a link may carry nothing for half a minute yet (spanning tree). */
+static const unsigned int ask_after_ms[] = { 100, 400, 1500, 3000, 5000, 10000, 20000, 20000 };
+#define ASK_TIMES (sizeof(ask_after_ms) / sizeof(*ask_after_ms))
 #define ANNOUNCE_REPEATS (sizeof(announce_after_ms) / sizeof(*announce_after_ms))
+/* A client heard within this time uses this gateway for sure. */
+#define RECENTLY_NS (2 * CLOCK_NS_PER_S)
+/*
+ * What a client or a target can call for as often as it likes keeps a pace. An address costs some ten microseconds to claim
+ * and announce: so much time for each leaves a client with four thousand of them a tenth of this thread's at the most.
+ */
+#define ANNOUNCE_PACE_NS (80 * CLOCK_NS_PER_MS) /* shorter than the first repeat */
+#define ANNOUNCE_PACE_ADDR_NS (CLOCK_NS_PER_MS / 10)
 
 static void announce_addr(struct client *client, const struct hf_addr *addr);
 
@@ -44,9 +53,18 @@ static void on_request(struct client *client, int index, const struct hf_addr *a
 	claim_add(client->clients->config.node->route, index, &prefix);
 }
 
+/* From any of its interfaces: two may be on one segment, and each hear the other. */
+static bool is_own(const struct clients *clients, const __u8 mac[6])
+{
+	for (size_t i = 0; i < clients->n_hearing; i++)
+		if (!memcmp(mac, clients->hearing[i].interface->mac, sizeof(clients->hearing[i].interface->mac)))
+			return true;
+	return false;
+}
+
 static void on_arp(struct hearing *hearing, const struct claim_arp *arp)
 {
-	bool foreign = memcmp(arp->sender_mac, hearing->interface->mac, sizeof(arp->sender_mac));
+	bool foreign = !is_own(hearing->clients, arp->sender_mac);
 
 	for (struct client *client = hearing->clients->first; client; client = client->next) {
 		for (size_t i = 0; i < client->peer->n_inner && client->claimed; i++) {
@@ -180,8 +198,24 @@ static void announce_addr(struct client *client, const struct hf_addr *addr)
 		claim_arp_announce(clients->hearing[h].fd, addr, clients->hearing[h].interface->mac);
 }
 
+/* How long it is until all may be announced again; 0: it may now. */
+static __u64 announce_wait_ns(const struct client *client)
+{
+	__u64 since = clock_now_ns() - client->announced_all_ns, addresses = 0, pace;
+
+	for (size_t i = 0; i < client->peer->n_inner; i++)
+		addresses += claim_count(&client->peer->inner[i]);
+	pace = addresses * ANNOUNCE_PACE_ADDR_NS;
+	if (pace < ANNOUNCE_PACE_NS)
+		pace = ANNOUNCE_PACE_NS;
+	return since < pace ? pace - since : 0;
+}
+
 static void announce(struct client *client)
 {
+	if (announce_wait_ns(client))
+		return;
+	client->announced_all_ns = clock_now_ns();
 	for (size_t i = 0; i < client->peer->n_inner; i++)
 		for (size_t k = 0; k < claim_count(&client->peer->inner[i]); k++) {
 			struct hf_addr addr = claim_addr(&client->peer->inner[i], k);
@@ -190,19 +224,28 @@ static void announce(struct client *client)
 		}
 }
 
+static void wait_ns(struct client *client, __u64 ns)
+{
+	struct timeval tv = { .tv_sec = (time_t)(ns / CLOCK_NS_PER_S), .tv_usec = (suseconds_t)(ns % CLOCK_NS_PER_S / 1000) };
+
+	event_add(client->timer, &tv);
+}
+
 void client_announce_due(evutil_socket_t fd, short what, void *context)
 {
 	struct client *client = context;
-	struct timeval tv = { 0 };
 
+	if (!client->claimed) { /* it came back a moment after it had left */
+		if (client->lost_spi)
+			client_ask(client);
+		else
+			client_claim(client);
+		return;
+	}
 	if (client->announced)
 		announce(client);
-	if (client->announced == ANNOUNCE_REPEATS)
-		return;
-	tv.tv_usec = (suseconds_t)announce_after_ms[client->announced++] * 1000;
-	tv.tv_sec = tv.tv_usec / 1000000;
-	tv.tv_usec %= 1000000;
-	event_add(client->timer, &tv);
+	if (client->announced < ANNOUNCE_REPEATS)
+		wait_ns(client, announce_after_ms[client->announced++] * CLOCK_NS_PER_MS);
 }
 
 /* The kernel answers ARP for the client's addresses, and routing daemons see them. */
@@ -226,11 +269,20 @@ static void record_claim(struct client *client)
 	peers_record(client->peer);
 }
 
-/* Announces even what is claimed already: another gateway may have been in use since. */
+/*
+ * Announces even what is claimed already: another gateway may have been in use since. A client that asks again and again is
+ * served by the repeats; one that leaves and comes back all the time waits for its next claim.
+ */
 void client_claim(struct client *client)
 {
+	__u64 wait = announce_wait_ns(client);
 	bool claimed = client->claimed;
 
+	client->lost_spi = 0;
+	if (!claimed && wait) {
+		wait_ns(client, wait);
+		return;
+	}
 	client->claimed = true;
 	if (!claimed) {
 		client_claim_addresses(client);
@@ -251,10 +303,12 @@ void client_unclaim(struct client *client, const char *why)
 {
 	struct node *node = client->clients->config.node;
 
+	event_del(client->timer);
+	client->lost_spi = 0;
+	datapath_rearm_claim(node->dp, client->peer->if_id); /* also where the claim was still to come */
 	if (!client->claimed)
 		return;
 	client->claimed = false;
-	event_del(client->timer);
 	for (size_t i = 0; i < client->peer->n_inner; i++) {
 		const struct hf_prefix *inner = &client->peer->inner[i];
 
@@ -263,13 +317,54 @@ void client_unclaim(struct client *client, const char *why)
 		if (node->n_protected && announced_by_route(client, inner))
 			route_withdraw(node->route, node->tunnel, inner);
 	}
-	datapath_rearm_claim(node->dp, client->peer->if_id);
 	record_claim(client);
 	eventlog_emit(client->clients->config.log, EVENT_CLAIM_ENDED,
 		      json_pack("{s:s, s:s, s:s}", "client", addr_text(&client->peer->remote).s, "name",
 				client->peer->name, "why", why),
 		      "the addresses of client %s (%s) are no longer claimed: %s", addr_text(&client->peer->remote).s,
 		      client->peer->name, why);
+}
+
+void client_ask(struct client *client)
+{
+	/* A session that is newer is of a client that has found us gone. */
+	if (client->lost_spi != client->peer->spi_in || client->asked == ASK_TIMES) {
+		client->lost_spi = 0;
+		return;
+	}
+	client_send_control(client, client->lost_nonce, HF_CONTROL_PROBE);
+	wait_ns(client, ask_after_ms[client->asked++] * CLOCK_NS_PER_MS);
+}
+
+void client_answered(struct client *client, __u64 nonce)
+{
+	if (client->lost_spi && client->lost_spi == client->peer->spi_in && client->lost_nonce == nonce)
+		client_claim(client);
+}
+
+static void lose_underlay(struct client *client)
+{
+	bool claimed;
+
+	if (client->lost_spi) {
+		event_del(client->timer); /* asked no more, until there is an underlay again */
+		return;
+	}
+	claimed = client->claimed;
+	client_unclaim(client, "no underlay interface has a link");
+	if (claimed && getrandom(&client->lost_nonce, sizeof(client->lost_nonce), 0) == sizeof(client->lost_nonce))
+		client->lost_spi = client->peer->spi_in;
+}
+
+void clients_underlay(struct clients *clients, bool reached)
+{
+	for (struct client *client = clients->first; client; client = client->next) {
+		client->asked = 0;
+		if (!reached)
+			lose_underlay(client);
+		else if (client->lost_spi)
+			client_ask(client);
+	}
 }
 
 void clients_claim(struct clients *clients, struct peer *peer)

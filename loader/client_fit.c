@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
-static bool overlaps(const struct hf_prefix *a, const struct hf_prefix *b)
+bool prefix_overlaps(const struct hf_prefix *a, const struct hf_prefix *b)
 {
 	return a->len <= b->len ? prefix_contains(a, &b->addr) : prefix_contains(b, &a->addr);
 }
@@ -17,7 +17,7 @@ static bool holds(const struct client *client, const struct kms_session *session
 {
 	for (size_t i = 0; i < client->peer->n_inner; i++)
 		for (size_t k = 0; k < session->n_inner; k++)
-			if (overlaps(&client->peer->inner[i], &session->inner[k]))
+			if (prefix_overlaps(&client->peer->inner[i], &session->inner[k]))
 				return true;
 	return false;
 }
@@ -141,6 +141,7 @@ void clients_change_policy(struct clients *clients, const struct policy *policy,
 		else if (why)
 			clients_abandon(clients, client->peer);
 	}
+	clients_open_tunnelled(clients, policy, table);
 	clients->config.policy = policy;
 	clients->config.table = table;
 }

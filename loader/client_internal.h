@@ -2,7 +2,8 @@
 /*
  * What the files of client.h share, and nobody else: the clients themselves.
  * client.c is their sessions, client_claim.c the claim of their addresses,
- * client_fit.c whether the policy and the other clients leave them these.
+ * client_fit.c whether the policy and the other clients leave them these,
+ * client_closed.c what becomes of these after them.
  */
 #ifndef HF_LOADER_CLIENT_INTERNAL_H
 #define HF_LOADER_CLIENT_INTERNAL_H
@@ -18,8 +19,12 @@ struct client {
 	struct hold *hold; /* answers that came before the session stood in both directions */
 	bool claimed;
 	size_t announced; /* repeats so far */
-	__u64 announced_ns;
-	struct event *timer;
+	__u64 announced_ns;	/* any of its addresses */
+	__u64 announced_all_ns; /* all of them */
+	struct event *timer;	/* the next repeat; or, not claimed, the claim that has to wait, or the next question */
+	__u32 lost_spi; /* spi_in of the session in which it was claimed when the underlay was lost; 0: it was not */
+	__u64 lost_nonce;
+	size_t asked;
 	struct client *next;
 };
 
@@ -38,6 +43,9 @@ struct clients {
 	__u64 reflected_before; /* for clients that are gone */
 	struct hearing hearing[NODE_INTERFACES_MAX];
 	size_t n_hearing;
+	struct closed *closed; /* client_closed.c; the oldest first */
+	size_t n_closed;
+	struct event *closed_timer;
 };
 
 /* client_claim.c. From now on, what is said by ARP in this protected network. 0 or -errno. */
@@ -46,17 +54,44 @@ int clients_hear(struct clients *clients, const struct node_interface *interface
 /* No more. */
 void hearing_clear(struct hearing *hearing);
 
-/* The event of a client's timer, with the client as context: an announcement, and the time of the next. */
+/* The event of a client's timer, with the client as context: an announcement, and the time of the next; or a claim. */
 void client_announce_due(evutil_socket_t fd, short what, void *context);
 
 /* What a claim is to the kernel: neighbour entries and routes. Does not announce. */
 void client_claim_addresses(struct client *client);
 
-/* Claims its addresses, and announces them in any case. */
+/* Its addresses were claimed when the underlay was lost: asks whether it is still there, now and later. */
+void client_ask(struct client *client);
+
+/* It answers. */
+void client_answered(struct client *client, __u64 nonce);
+
+/* Claims its addresses, and announces them in any case, at once or a moment later: at a pace that it cannot quicken. */
 void client_claim(struct client *client);
 
 /* The reverse. Nothing where nothing is claimed. */
 void client_unclaim(struct client *client, const char *why);
+
+/* client.c. A control packet through its SA, to its first inner address. */
+void client_send_control(const struct client *client, __u64 nonce, enum hf_control_type type);
+
+/*
+ * client_closed.c. The prefix of a client that is gone leads nowhere for a minute, instead of away in clear: until a new
+ * session has it. A bounded number: the oldest go first.
+ */
+void clients_close_prefix(struct clients *clients, const struct hf_prefix *prefix);
+
+/* A client has the prefix: what is closed of it would be in the way. */
+void clients_open_prefix(struct clients *clients, const struct hf_prefix *prefix);
+
+/* Likewise what this policy tunnels. */
+void clients_open_tunnelled(struct clients *clients, const struct policy *policy, const struct policy_table *table);
+
+/* Forgets what is closed; it is the datapath's to keep or lose. */
+void clients_free_closed(struct clients *clients);
+
+/* Whether an address is in both. */
+bool prefix_overlaps(const struct hf_prefix *a, const struct hf_prefix *b);
 
 /*
  * client_fit.c. Who has the session's inner addresses already: the same client

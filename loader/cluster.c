@@ -134,7 +134,7 @@ struct cluster *cluster_new(struct clusters *all, const struct policy_cluster *p
 	cluster->slot = slot;
 	cluster->timer = evtimer_new(all->config.base, timer_due, cluster);
 	cluster->failed = evtimer_new(all->config.base, cluster_request_failed, cluster);
-	if (!cluster->timer || !cluster->failed || hold_new(&cluster->hold)) {
+	if (!cluster->timer || !cluster->failed || hold_new(&all->config.node->held_lost, &cluster->hold)) {
 		cluster_free(cluster);
 		return NULL;
 	}
@@ -239,8 +239,10 @@ void clusters_want(struct clusters *all, __u32 slot, const __u8 *packet, size_t 
 	if (!clusters_have_slot(all, slot))
 		return;
 	cluster = all->by_slot[slot];
-	if (!cluster->awake)
+	if (!cluster->awake) {
+		all->config.node->held_lost += len > 0;
 		return;
+	}
 	if (len)
 		hold_add(cluster->hold, packet, len, clock_now_ns());
 	if (cluster->machine.current != FAILOVER_NOBODY) /* taken just before the switch */
@@ -509,7 +511,7 @@ void clusters_session_end(struct clusters *all, struct peer *gateway, const char
 	eventlog_emit(all->config.log, EVENT_SESSION_ENDED, json_pack("{s:s, s:s}", "gateway", addr_text(&addr).s, "why", why),
 		      "session with gateway %s ended: %s", addr_text(&addr).s, why);
 	if (!datapath_read_live(all->config.node->dp, if_id, &live))
-		all->answered_before += live.beats_answered;
+		all->before.answered += live.beats_answered;
 	peers_remove(gateway);
 	clusters_session_down(all, &addr, if_id, request);
 }

@@ -28,7 +28,7 @@ json_t *cluster_gateway_json(const struct cluster *cluster, int g)
 	return g == FAILOVER_NOBODY ? json_null() : json_string(cluster_gateway_text(cluster, g, &text));
 }
 
-void cluster_send_held(void *context, __u8 *packet, size_t len)
+int cluster_send_held(void *context, __u8 *packet, size_t len)
 {
 	struct cluster *cluster = context;
 	int err = inner_held_send(&cluster->all->config.node->inner, packet, len);
@@ -36,6 +36,7 @@ void cluster_send_held(void *context, __u8 *packet, size_t len)
 	if (err)
 		log_debug("%s: a held packet of %zu bytes could not be sent: %s", cluster->policy->name, len,
 			  strerror(-err));
+	return err;
 }
 
 static void do_steer(struct cluster *cluster, const struct failover_action *action)
@@ -122,10 +123,11 @@ static void do_beat(struct cluster *cluster, const struct failover_action *actio
 		err = datapath_add_beat(all->config.node->dp, beat.nonce, peer->if_id, clock_now_ns());
 	if (!err) {
 		*kept = beat.nonce;
-		cluster->sent++;
 		err = beat_send(all->config.node->beat_fd, &beat);
 	}
-	if (err)
+	if (!err)
+		cluster->sent++;
+	else
 		log_debug("%s: heartbeat to %s: %s", cluster->policy->name, addr_text(&peer->remote).s, strerror(-err));
 }
 

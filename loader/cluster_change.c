@@ -250,6 +250,9 @@ static void put_to_rest(struct clusters *all, struct cluster **old, size_t n_old
 		if (stays)
 			continue;
 		all->by_slot[old[i]->slot] = NULL;
+		all->before.sent += old[i]->sent;
+		all->before.missed += old[i]->missed;
+		all->before.failovers += old[i]->machine.failovers;
 		cluster_free(old[i]);
 	}
 }

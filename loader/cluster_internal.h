@@ -42,7 +42,7 @@ struct clusters {
 	struct policy_cluster detected; /* of the cluster AUTO: none or one gateway */
 	struct hf_addr server;
 	struct cluster *led_to; /* where AUTO leads; NULL: nowhere */
-	__u64 answered_before; /* of peers that are gone */
+	struct clusters_counts before; /* of peers and clusters that are gone */
 	__u32 sequence;
 	/* A renewal is a request of its own, beside those of the machines. */
 	struct {
@@ -108,7 +108,7 @@ const char *cluster_gateway_text(const struct cluster *cluster, int g, struct ad
 json_t *cluster_gateway_json(const struct cluster *cluster, int g);
 
 /* For hold_flush(), with the cluster as context. */
-void cluster_send_held(void *context, __u8 *packet, size_t len);
+int cluster_send_held(void *context, __u8 *packet, size_t len);
 
 /* Through the peer's SA: from the client's inner address to the gateway's outer one, or the reverse to a client. */
 void clusters_send_control(const struct clusters *clusters, const struct peer *peer, enum hf_control_type type,

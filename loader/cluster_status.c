@@ -41,7 +41,7 @@ json_t *clusters_status(const struct clusters *all)
 
 void clusters_count(const struct clusters *all, struct clusters_counts *ret)
 {
-	*ret = (struct clusters_counts){ .answered = all->answered_before };
+	*ret = all->before;
 	for (size_t i = 0; i < all->n; i++) {
 		ret->sent += all->cluster[i]->sent;
 		ret->missed += all->cluster[i]->missed;

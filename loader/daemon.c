@@ -124,6 +124,11 @@ static void on_gate_closed(void *context)
 	clients_ask_to_leave(((struct daemon *)context)->clients);
 }
 
+static void on_underlay(void *context, bool reached)
+{
+	clients_underlay(((struct daemon *)context)->clients, reached);
+}
+
 /* Start and stop. */
 
 struct node_config daemon_node_config(const struct daemon *daemon)
@@ -199,7 +204,7 @@ static int make_parts(struct event_base *base, struct daemon *daemon, char *erro
 	if (!err)
 		err = certwatch_new(base, on_list_ends, daemon, &daemon->listwatch);
 	if (!err)
-		err = gate_new(base, &daemon->node, daemon->log, on_gate_closed, daemon, &daemon->gate);
+		err = gate_new(base, &daemon->node, daemon->log, on_gate_closed, on_underlay, daemon, &daemon->gate);
 	if (!err) {
 		datapath_on_event(daemon->node.dp, on_datapath, daemon);
 		daemon->datapath_readable = event_new(base, datapath_events_fd(daemon->node.dp), EV_READ | EV_PERSIST,

@@ -17,6 +17,8 @@
 
 #define REFLECT_PER_SECOND 200
 #define REFLECT_BURST 50
+/* libbpf would go on while more come in: timers, and all that is not the datapath, have their turn between. */
+#define EVENTS_AT_ONCE 256
 #define MAP_PREFIX "hf_"
 #define VERSION_MAP "hf_version"
 
@@ -301,7 +303,8 @@ static int event_from_ring(void *context, void *data, size_t size)
 		packet = held->packet;
 	if (dp->event)
 		dp->event(dp->event_context, event, packet);
-	return 0;
+	/* The record counts as consumed (ringbuf_process_ring() in libbpf's ringbuf.c). */
+	return ++dp->n_events < EVENTS_AT_ONCE ? 0 : -EAGAIN;
 }
 
 static int load(struct datapath *dp, struct datapath_report *report)
@@ -428,7 +431,11 @@ int datapath_events_fd(const struct datapath *dp)
 
 int datapath_consume_events(struct datapath *dp)
 {
-	return ring_buffer__consume(dp->ring);
+	int result;
+
+	dp->n_events = 0;
+	result = ring_buffer__consume(dp->ring);
+	return result == -EAGAIN ? EVENTS_AT_ONCE : result;
 }
 
 int datapath_program_fd(const struct datapath *dp, const char *name)

@@ -130,6 +130,13 @@ struct datapath_tunnel {
 int datapath_set_tunnel(struct datapath *dp, const struct hf_prefix *prefix, __u32 slot, __u32 number);
 int datapath_del_tunnel(struct datapath *dp, const struct hf_prefix *prefix); /* 0 also when absent */
 
+/*
+ * A prefix that leads nowhere: hf0 and the underlay drop what goes there. open
+ * removes it where it still does so; 0 also when it leads somewhere, or is absent.
+ */
+int datapath_close_tunnel(struct datapath *dp, const struct hf_prefix *prefix);
+int datapath_open_tunnel(struct datapath *dp, const struct hf_prefix *prefix);
+
 /* n entries in few system calls. Those that were there and are not among them stay. */
 int datapath_set_tunnels(struct datapath *dp, const struct datapath_tunnel *tunnels, size_t n);
 
@@ -222,8 +229,8 @@ const char *datapath_drop_text(enum hf_drop reason);
 /*
  * Events. The descriptor becomes readable when there are some; consume calls
  * event for each (packet: event->packet_len bytes for HF_EVENT_WANT, else
- * NULL) and returns how many there were, or -errno. The pointers are good
- * within the call only.
+ * NULL) and returns how many there were, or -errno. It ends after some hundred,
+ * and the descriptor stays readable. The pointers are good within the call only.
  */
 typedef void (*datapath_event_fn)(void *context, const struct hf_event *event, const __u8 *packet);
 

@@ -27,6 +27,7 @@ struct datapath {
 	bool adopted;
 	datapath_event_fn event;
 	void *event_context;
+	int n_events; /* since datapath_consume_events() began */
 	struct datapath_interface interfaces[DATAPATH_INTERFACES_MAX];
 	size_t n_interfaces;
 };

@@ -51,6 +51,25 @@ int datapath_del_tunnel(struct datapath *dp, const struct hf_prefix *prefix)
 	return map_delete(MAP_FD(dp, hf_tunnels), &key);
 }
 
+int datapath_close_tunnel(struct datapath *dp, const struct hf_prefix *prefix)
+{
+	struct hf_tunnel_key key = tunnel_key(prefix);
+	struct hf_tunnel value = {.slot = HF_STEER_NOBODY};
+
+	return prefix->len > 128 ? -EINVAL : bpf_map_update_elem(MAP_FD(dp, hf_tunnels), &key, &value, BPF_ANY);
+}
+
+int datapath_open_tunnel(struct datapath *dp, const struct hf_prefix *prefix)
+{
+	struct hf_tunnel_key key = tunnel_key(prefix);
+	struct hf_tunnel value;
+
+	/* The entry itself or, where there is none, that of a wider prefix: then there is nothing to delete. */
+	if (bpf_map_lookup_elem(MAP_FD(dp, hf_tunnels), &key, &value) || value.slot != HF_STEER_NOBODY)
+		return 0;
+	return map_delete(MAP_FD(dp, hf_tunnels), &key);
+}
+
 struct tunnel_batch {
 	struct hf_tunnel_key keys[BATCH];
 	struct hf_tunnel values[BATCH];

@@ -18,12 +18,14 @@ struct gate {
 	struct node *node;
 	struct eventlog *log;
 	gate_closed closed;
+	gate_underlay underlay;
 	void *context;
 	struct netlink_monitor *monitor;
 	struct event *readable;
 	struct event *refresh;
 	bool drained;
 	bool open;
+	bool cut_off; /* no Underlay interface has a link */
 	unsigned int refreshes;
 	char reason[64];
 };
@@ -64,32 +66,58 @@ static void decide(struct gate *gate)
 		gate->closed(gate->context);
 }
 
+static void decide_underlay(struct gate *gate)
+{
+	bool cut_off = gate->node->n_underlay;
+
+	for (size_t i = 0; i < gate->node->n_underlay; i++)
+		cut_off = cut_off && !gate->node->underlay[i].running;
+	if (cut_off == gate->cut_off)
+		return;
+	gate->cut_off = cut_off;
+	gate->underlay(gate->context, !cut_off);
+}
+
+static void read_running(const struct gate *gate, struct node_interface *interface)
+{
+	struct link_info info;
+
+	interface->running = !link_by_index(gate->node->route, interface->index, &info) && info.running;
+}
+
 static void refresh_due(evutil_socket_t fd, short what, void *context)
 {
 	struct gate *gate = context;
 
 	decide(gate); /* an interface that came back as another one is followed by reconcile.c */
+	for (size_t i = 0; gate->cut_off && i < gate->node->n_underlay; i++)
+		read_running(gate, &gate->node->underlay[i]);
+	decide_underlay(gate);
 	write_gate(gate);
 	if (!gate->open && ++gate->refreshes % ASK_EVERY == 0)
 		gate->closed(gate->context);
+}
+
+static void change(const struct gate *gate, struct node_interface *interface, const struct netlink_event *event)
+{
+	if (event->type == NETLINK_OVERRUN)
+		read_running(gate, interface);
+	else if (event->index == interface->index && event->type == NETLINK_LINK)
+		interface->running = event->running;
+	else if (event->index == interface->index && event->type == NETLINK_LINK_GONE)
+		interface->running = false;
 }
 
 static void on_change(void *context, const struct netlink_event *event)
 {
 	struct gate *gate = context;
 
-	for (size_t i = 0; i < gate->node->n_protected; i++) {
-		struct node_interface *interface = &gate->node->protected[i];
-		struct link_info info;
-
-		if (event->type == NETLINK_OVERRUN)
-			interface->running = !link_by_index(gate->node->route, interface->index, &info) && info.running;
-		else if (event->index == interface->index && event->type == NETLINK_LINK)
-			interface->running = event->running;
-		else if (event->index == interface->index && event->type == NETLINK_LINK_GONE)
-			interface->running = false;
-	}
+	for (size_t i = 0; i < gate->node->n_protected; i++)
+		change(gate, &gate->node->protected[i], event);
+	for (size_t i = 0; i < gate->node->n_underlay; i++)
+		change(gate, &gate->node->underlay[i], event);
 	decide(gate);
+	decide_underlay(gate);
 }
 
 static void monitor_readable(evutil_socket_t fd, short what, void *context)
@@ -97,8 +125,8 @@ static void monitor_readable(evutil_socket_t fd, short what, void *context)
 	netlink_monitor_dispatch(((struct gate *)context)->monitor);
 }
 
-int gate_new(struct event_base *base, struct node *node, struct eventlog *log, gate_closed closed, void *context,
-	     struct gate **ret_gate)
+int gate_new(struct event_base *base, struct node *node, struct eventlog *log, gate_closed closed, gate_underlay underlay,
+	     void *context, struct gate **ret_gate)
 {
 	static const struct timeval every = { .tv_usec = REFRESH_MS * 1000 };
 	struct gate *gate = calloc(1, sizeof(*gate));
@@ -109,6 +137,7 @@ int gate_new(struct event_base *base, struct node *node, struct eventlog *log, g
 	gate->node = node;
 	gate->log = log;
 	gate->closed = closed;
+	gate->underlay = underlay;
 	gate->context = context;
 	err = netlink_monitor_open(on_change, gate, &gate->monitor);
 	if (err) {

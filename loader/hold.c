@@ -15,15 +15,17 @@ struct held {
 struct hold {
 	size_t first;
 	size_t n;
+	__u64 *lost;
 	struct held *ring[HOLD_PACKETS];
 };
 
-int hold_new(struct hold **ret_hold)
+int hold_new(__u64 *lost, struct hold **ret_hold)
 {
 	struct hold *hold = calloc(1, sizeof(*hold));
 
 	if (!hold)
 		return -ENOMEM;
+	hold->lost = lost;
 	*ret_hold = hold;
 	return 0;
 }
@@ -37,12 +39,18 @@ static struct held *take_first(struct hold *hold)
 	return held;
 }
 
+static void lose_first(struct hold *hold)
+{
+	free(take_first(hold));
+	++*hold->lost;
+}
+
 void hold_free(struct hold *hold)
 {
 	if (!hold)
 		return;
 	while (hold->n)
-		free(take_first(hold));
+		lose_first(hold);
 	free(hold);
 }
 
@@ -50,18 +58,20 @@ int hold_add(struct hold *hold, const __u8 *packet, size_t len, __u64 now_ns)
 {
 	struct held *held = malloc(sizeof(*held) + len);
 
-	if (!held)
+	if (!held) {
+		++*hold->lost;
 		return -ENOMEM;
+	}
 	held->time_ns = now_ns;
 	held->len = len;
 	memcpy(held->packet, packet, len);
 	if (hold->n == HOLD_PACKETS)
-		free(take_first(hold));
+		lose_first(hold);
 	hold->ring[(hold->first + hold->n++) % HOLD_PACKETS] = held;
 	return 0;
 }
 
-size_t hold_flush(struct hold *hold, __u64 now_ns, void (*send)(void *context, __u8 *packet, size_t len),
+size_t hold_flush(struct hold *hold, __u64 now_ns, int (*send)(void *context, __u8 *packet, size_t len),
 		  void *context)
 {
 	size_t sent = 0;
@@ -69,10 +79,10 @@ size_t hold_flush(struct hold *hold, __u64 now_ns, void (*send)(void *context, _
 	while (hold->n) {
 		struct held *held = take_first(hold);
 
-		if (now_ns - held->time_ns <= HOLD_AGE_NS) {
-			send(context, held->packet, held->len);
+		if (now_ns - held->time_ns <= HOLD_AGE_NS && !send(context, held->packet, held->len))
 			sent++;
-		}
+		else
+			++*hold->lost;
 		free(held);
 	}
 	return sent;

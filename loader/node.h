@@ -36,6 +36,7 @@ struct node {
 	struct sysctl_journal *sysctls;
 	struct inner inner;
 	int beat_fd;
+	__u64 held_lost; /* packets that were held and never sent, by any part */
 	int tunnel; /* interface index of hf0; 0: not made */
 	bool closed;	  /* the routing rules stand */
 	bool closed_before; /* they stood already: a run that was killed left them */

@@ -9,12 +9,14 @@
 static const enum hf_drop refusals[] = { HF_DROP_beat_malformed, HF_DROP_beat_stranger, HF_DROP_beat_unasked,
 					 HF_DROP_beat_gate, HF_DROP_beat_rate };
 
-static json_t *drops_json(const __u64 *drops)
+/* What holdfastd has lost of the packets that count as held stands beside the datapath's reasons. */
+static json_t *drops_json(const __u64 *drops, __u64 held_lost)
 {
 	json_t *json = json_object();
 
 	for (int i = 0; i < HF_DROP_MAX; i++)
 		json_object_set_new(json, datapath_drop_name(i), json_integer((json_int_t)drops[i]));
+	json_object_set_new(json, "held_lost", json_integer((json_int_t)held_lost));
 	return json;
 }
 
@@ -44,7 +46,7 @@ json_t *status_json(const struct status_sources *s)
 			 "instance", s->instance, "version", HF_VERSION, "pid", (int)getpid(), "kernel", uts.release,
 			 "clusters", clusters_status(s->clusters), "clients", clients_status(s->clients), "health", "gate",
 			 gate_is_open(s->gate) ? "open" : "closed", "reason", gate_reason(s->gate), "drops",
-			 drops_json(drops), "heartbeats", "sent", (json_int_t)counts.sent, "answered",
+			 drops_json(drops, s->node->held_lost), "heartbeats", "sent", (json_int_t)counts.sent, "answered",
 			 (json_int_t)counts.answered, "missed", (json_int_t)counts.missed, "reflected",
 			 (json_int_t)clients_reflected(s->clients), "refused", (json_int_t)refused, "failovers",
 			 (json_int_t)counts.failovers, "shortages", shortages_json());

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # How the tests are built; a part of the Makefile, by subject. What runs them is selftests/run.
 
-# Unit tests: selftests/unit/test_X.c, one program each (cmocka). WRAP: functions that a test has its own in the place of.
+# Unit tests: selftests/unit/test_X.c, one program each (cmocka). WRAP: functions that a test puts its own in the place of.
+comma     := ,
 UNIT_SRC  := $(wildcard selftests/unit/test_*.c)
 UNIT_BIN  := $(patsubst %.c,$(B)/%,$(UNIT_SRC))
 PROG_SRC  := $(wildcard selftests/prog/test_*.c)
@@ -12,6 +13,11 @@ $(UNIT_BIN): $(B)/%: $(B)/%.o $(TESTED_O)
 	$(CC) $(CFLAGS) $(LDFLAGS) $(addprefix -Wl$(comma)--wrap=,$(WRAP)) -o $@ $^ -lcmocka -lxdp -lbpf -lelf -lmnl -lssl -lcrypto \
 		-levent_openssl -levent -ljansson -lsystemd -lseccomp
 $(B)/selftests/unit/test_kms_sandbox: WRAP := sandbox_close_syscalls
+$(B)/selftests/unit/test_client_claim: WRAP := claim_arp_open claim_arp_announce claim_arp_receive claim_add claim_delete \
+	route_announce route_withdraw datapath_rearm_claim inner_control_send peers_record eventlog_emit
+$(B)/selftests/unit/test_cluster_counts: WRAP := peers_next beat_send datapath_add_beat datapath_del_beat datapath_steer \
+	datapath_read_live
+$(B)/selftests/unit/test_client_closed: WRAP := clock_gettime datapath_close_tunnel datapath_open_tunnel datapath_del_tunnel
 $(UNIT_BIN:=.o): | $(B)/bpf/holdfast.skel.h
 # The kernel of selftests/unit/peer_kernel.h, in the place of the real one.
 $(B)/selftests/unit/test_peer: WRAP := clock_gettime time netlink_text inner_control_send route_add route_delete \
@@ -91,7 +97,6 @@ $(FUZZ_O): | $(B)/bpf/holdfast.skel.h
 $(FUZZ_BIN): $(FUZZ)/%: $(FUZZ)/selftests/fuzz/%.o $(FUZZ)/libtested.a
 	$(CLANG) -fsanitize=fuzzer,$(FUZZ_SAN) $(addprefix -Wl$(comma)--wrap=,$(WRAP)) -o $@ $^ \
 		-lxdp -lbpf -lelf -lmnl -lssl -lcrypto -levent_openssl -levent -ljansson -lsystemd
-comma := ,
 # The programs read packets at any alignment, and find a header of ours in the place of libbpf's.
 $(FUZZ)/selftests/fuzz/fuzz_datapath.o: FUZZ_SAN += -fno-sanitize=alignment -Iselftests/fuzz/shim
 $(FUZZ)/fuzz_control: WRAP := clusters_move status_json gate_drain reload_start

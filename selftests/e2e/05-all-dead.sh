@@ -23,6 +23,8 @@ say "back after $(($(now_ms) - back)) ms"
 [ "$(($(now_ms) - back))" -le $((${RETURN_LIMIT_MS:-3000} + 2000)) ] || fail "not within 3 s (and 2 s for the VM)"
 must 30 "g253 is in use" current_is g253
 still_moving down
+# What was held all that time was too much, and most of it too old: it is lost, and said to be.
+at_least client .drops.held_lost 100 || fail "the client has lost $(get client .drops.held_lost) held packets, it says"
 probe_end udp
 probe_end down
 [ "$(sum down connection)" = same ] || fail "the connection broke"

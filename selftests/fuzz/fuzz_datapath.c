@@ -149,6 +149,12 @@ long shim_delete(const struct shim_map *map, const void *key)
 
 /* The ring buffer. */
 
+/* Full for packets that are to be held, but not for the rest. */
+__u64 bpf_ringbuf_query(void *ring, __u64 flags)
+{
+	return setting.flags & DATAPATH_RING_HALF ? HF_EVENTS_SIZE / 2 + 1 : 0;
+}
+
 void *shim_reserve(__u64 size)
 {
 	struct record *record = calloc(1, sizeof(*record));

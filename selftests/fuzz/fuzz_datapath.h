@@ -24,6 +24,7 @@ enum datapath_flags {
 	DATAPATH_PULL_FAILS = 16,
 	DATAPATH_XFRM_FAILS = 32,
 	DATAPATH_NO_XFRM = 64, /* the kernel lacks it */
+	DATAPATH_RING_HALF = 128, /* full, for packets that are to be held */
 };
 
 struct datapath_setting {

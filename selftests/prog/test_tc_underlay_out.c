@@ -103,6 +103,33 @@ static void test_case(void **state)
 	fixture_assert_drops(f, c->drop);
 }
 
+static void run_own(struct fixture *f, __u32 mark, int drop)
+{
+	const struct packet_spec spec = {OURS(ICMP)};
+	struct run_options options = {.mark = mark};
+	struct run_result result;
+	struct packet in;
+
+	packet_build(&spec, &in);
+	fixture_run_tc(datapath_program_fd(f->dp, "hf_tc_underlay_out"), &in, &options, &result);
+	assert_int_equal(result.verdict, drop == NOTHING ? TC_ACT_UNSPEC : TC_ACT_SHOT);
+	fixture_assert_drops(f, drop);
+}
+
+/* To the address of a client that is gone, this machine itself says nothing in clear, until it is opened. */
+static void test_closed(void **state)
+{
+	struct fixture *f = fixture_begin();
+	struct hf_prefix client = fixture_prefix(CLIENT, 32);
+
+	run_own(f, 0, NOTHING);
+	assert_int_equal(datapath_close_tunnel(f->dp, &client), 0);
+	run_own(f, 0, HF_DROP_clear);
+	run_own(f, HF_MARK, NOTHING); /* the key service, on its way to a new session */
+	assert_int_equal(datapath_open_tunnel(f->dp, &client), 0);
+	run_own(f, 0, NOTHING);
+}
+
 static bool is_protected(struct fixture *f, __u32 ifindex)
 {
 	__u32 value;
@@ -137,6 +164,7 @@ int main(void)
 	const struct fixture_table table = {cases, sizeof(cases) / sizeof(*cases), sizeof(*cases), test_case};
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_set),
+		cmocka_unit_test(test_closed),
 	};
 
 	return fixture_main("hf_tc_underlay_out", &table, tests, sizeof(tests) / sizeof(*tests));

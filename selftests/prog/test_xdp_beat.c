@@ -380,7 +380,7 @@ static ssize_t bare_read(int fd, __u8 *data, size_t size)
 	return 0;
 }
 
-static void check_bare(const struct beat_case *c, int fd)
+static void check_bare(const struct beat_case *c, int fd, unsigned int protected)
 {
 	bool answered = c->drop == HF_DROP_beat_answered, reflected = c->verdict == XDP_TX;
 	struct fixture *f = begin();
@@ -391,6 +391,7 @@ static void check_bare(const struct beat_case *c, int fd)
 	if (c->edit)
 		c->edit(&in);
 	strip(&in);
+	assert_int_equal(datapath_set_protected(f->dp, &protected, protected != 0, 0), 0);
 	if (c->gate_closed)
 		assert_int_equal(datapath_set_gate(f->dp, 1), 0);
 	assert_int_equal(write(fd, in.data, in.len), in.len);
@@ -418,7 +419,8 @@ static void test_bare(void **state)
 		if (cases[i].in.vlans || cases[i].in.ethertype || cases[i].in.mac_group || cases[i].edit == lie_version)
 			continue;
 		print_message("bare: %s\n", cases[i].what);
-		check_bare(&cases[i], fd);
+		check_bare(&cases[i], fd, 0);
+		check_bare(&cases[i], fd, ifindex); /* the targets are there, too */
 		n++;
 	}
 	assert_true(n > 30);
@@ -558,6 +560,12 @@ static void test_rate(void **state)
 	live = live_of(f, CLIENT_ID);
 	assert_int_equal(live.reflect_tokens, 0);
 	live.reflect_ns = clock_now_ns();
+	assert_int_equal(bpf_map_update_elem(datapath_map_fd(f->dp, "hf_live"), &if_id, &live, BPF_EXIST), 0);
+	fixture_run_xdp(program(f), &in, &result);
+	assert_int_equal(result.verdict, XDP_DROP);
+	fixture_assert_drops(f, HF_DROP_beat_rate);
+	/* Another CPU has refilled it since this one looked at the clock: no time has gone by, rather than all of it. */
+	live.reflect_ns = clock_now_ns() + CLOCK_NS_PER_S;
 	assert_int_equal(bpf_map_update_elem(datapath_map_fd(f->dp, "hf_live"), &if_id, &live, BPF_EXIST), 0);
 	fixture_run_xdp(program(f), &in, &result);
 	assert_int_equal(result.verdict, XDP_DROP);

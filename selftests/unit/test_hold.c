@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* loader/hold: what is kept while no session stands: order, bound, age, and who owns the bytes. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -29,7 +30,7 @@ static size_t make(__u8 packet[LEN + 1], __u32 number)
 	return len;
 }
 
-static void collect(void *context, __u8 *packet, size_t len)
+static int collect(void *context, __u8 *packet, size_t len)
 {
 	struct sent *sent = context;
 	__u8 expected[LEN + 1];
@@ -41,12 +42,22 @@ static void collect(void *context, __u8 *packet, size_t len)
 	assert_in_range(sent->n, 0, 2 * HOLD_PACKETS - 1);
 	sent->number[sent->n++] = number;
 	memset(packet, 0, len); /* the receiver may change it: checksums are finished in place */
+	return 0;
 }
 
-static void refuse(void *context, __u8 *packet, size_t len)
+static int refuse(void *context, __u8 *packet, size_t len)
 {
 	fail_msg("a packet of %zu bytes is sent, and none should be", len);
+	return 0;
 }
+
+/* The kernel takes every second one. */
+static int take_even(void *context, __u8 *packet, size_t len)
+{
+	return ++*(unsigned int *)context % 2 ? -ENOBUFS : 0;
+}
+
+static __u64 lost;
 
 static void add(struct hold *hold, __u32 number, __u64 now)
 {
@@ -68,7 +79,8 @@ static struct hold *fresh(void)
 {
 	struct hold *hold = NULL;
 
-	assert_int_equal(hold_new(&hold), 0);
+	lost = 0;
+	assert_int_equal(hold_new(&lost, &hold), 0);
 	assert_non_null(hold);
 	assert_int_equal(hold_count(hold), 0);
 	return hold;
@@ -115,6 +127,7 @@ static void test_bound_drops_the_oldest(void **state)
 	}
 	assert_int_equal(hold_flush(hold, START, collect, &sent), HOLD_PACKETS);
 	expect(&sent, 7, HOLD_PACKETS);
+	assert_int_equal(lost, 7);
 	hold_free(hold);
 }
 
@@ -147,6 +160,7 @@ static void test_age(void **state)
 	assert_int_equal(hold_flush(hold, START + 1 + HOLD_AGE_NS, collect, &sent), 2);
 	expect(&sent, 1, 2);
 	assert_int_equal(hold_count(hold), 0); /* what was too old is gone, not kept */
+	assert_int_equal(lost, 1);
 
 	add(hold, 9, START);
 	assert_int_equal(hold_flush(hold, START + 10 * HOLD_AGE_NS, refuse, NULL), 0);
@@ -169,6 +183,22 @@ static void test_free_with_packets(void **state)
 	for (__u32 i = 0; i < HOLD_PACKETS + 1; i++)
 		add(hold, i, START);
 	hold_free(hold);
+	assert_int_equal(lost, HOLD_PACKETS + 1);
+}
+
+/* What could not be sent is lost, and not counted as sent. */
+static void test_send_fails(void **state)
+{
+	struct hold *hold = fresh();
+	unsigned int calls = 0;
+
+	for (__u32 i = 0; i < 6; i++)
+		add(hold, i, START);
+	assert_int_equal(hold_flush(hold, START, take_even, &calls), 3);
+	assert_int_equal(lost, 3);
+	assert_int_equal(hold_count(hold), 0);
+	hold_free(hold);
+	assert_int_equal(lost, 3);
 }
 
 int main(void)
@@ -180,6 +210,7 @@ int main(void)
 		cmocka_unit_test(test_around_the_ring),
 		cmocka_unit_test(test_age),
 		cmocka_unit_test(test_free_with_packets),
+		cmocka_unit_test(test_send_fails),
 	};
 
 	return cmocka_run_group_tests_name("hold", tests, NULL, NULL);

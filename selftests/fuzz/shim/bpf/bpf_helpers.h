@@ -41,6 +41,7 @@ long shim_delete(const struct shim_map *map, const void *key);
 #define bpf_map_delete_elem(map, key) shim_delete(SHIM_MAP(map), key)
 
 /* There is one ring. */
+__u64 bpf_ringbuf_query(void *ring, __u64 flags);
 void *shim_reserve(__u64 size);
 void shim_submit(void *record);
 
