@@ -33,10 +33,13 @@ struct daemon_config {
 /*
  * Reads the policy and starts everything. Returns 0: started() will follow once
  * the identity is read. Or -errno with error, one line that says what to do;
- * then nothing is left.
+ * then nothing is left but what a run before had left.
  */
 int daemon_start(struct event_base *base, const struct daemon_config *config, char error[DAEMON_ERROR_MAX],
 		 struct daemon **ret_daemon);
+
+/* The start fails after all: daemon_stop() will leave what was adopted of a run before as it runs. */
+void daemon_leave(struct daemon *daemon);
 
 /*
  * Says goodbye: clients are asked to leave, gateways to forget us, and who

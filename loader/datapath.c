@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include <xdp/libxdp.h>
 
+#include "lib/clock.h"
 #include "loader/datapath_internal.h"
 
 #define REFLECT_PER_SECOND 200
@@ -351,14 +352,16 @@ int datapath_open(const struct datapath_config *config, struct datapath_report *
 	if (!dp)
 		return datapath_report_set(report, -ENOMEM, "out of memory");
 	dp->config = *config;
+	dp->opened_ns = clock_now_ns();
 	if (config->instance)
 		result = pin_prepare(dp, report);
-	if (!result)
+	if (!result) {
 		result = load(dp, report);
+		if (result && config->instance && !dp->adopted)
+			datapath_unpin(config->pin_root, config->instance);
+	}
 	dp->config.instance = dp->config.pin_root = NULL;
 	if (result) {
-		if (config->instance && !dp->adopted)
-			datapath_unpin(config->pin_root, config->instance);
 		datapath_free(dp);
 		return result;
 	}

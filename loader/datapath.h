@@ -178,8 +178,8 @@ struct datapath_keep {
 
 /*
  * Removes what an earlier run has left in the maps: tunnels, peers with their
- * members, records and outer addresses, slots that lead to nobody kept, and all
- * heartbeats. *ret_n: how many entries.
+ * members, records and outer addresses, slots that lead to nobody kept, and the
+ * heartbeats of before datapath_open(). *ret_n: how many entries.
  */
 int datapath_sweep(struct datapath *dp, const struct datapath_keep *keep, size_t *ret_n);
 

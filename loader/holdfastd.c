@@ -213,6 +213,7 @@ static int run(struct program *program)
 		err = control_open(program->base, program->control_path, on_command, program, &program->control);
 	if (err) {
 		log_error("control socket %s: %s", program->control_path, strerror(-err));
+		daemon_leave(program->daemon);
 		program->status = EXIT_FAILURE;
 		goto out;
 	}

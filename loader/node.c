@@ -50,8 +50,27 @@ int node_preflight(struct node *node)
 }
 
 /*
+ * Whether what is pinned cannot go on under this build, though nothing is short: another contract, or maps of another
+ * shape (EINVAL: libbpf's, which has the same for programs that the kernel does not take). Then a set of its own loads.
+ */
+static bool is_other_layout(const struct datapath_config *config, int err)
+{
+	struct datapath_config unpinned = *config;
+	struct datapath_report report;
+	struct datapath *trial;
+
+	if (err != -EPROTO && err != -EINVAL)
+		return false;
+	unpinned.instance = NULL;
+	if (datapath_open(&unpinned, &report, &trial))
+		return false;
+	datapath_free(trial);
+	return true;
+}
+
+/*
  * Adopts what is pinned, where its interface stands too; else makes it anew, and
- * tells in node->replaced why.
+ * tells in node->replaced why. What was there is given up only for one of these reasons.
  */
 static int open_datapath(struct node *node, const struct node_config *config, int tunnel)
 {
@@ -70,15 +89,19 @@ static int open_datapath(struct node *node, const struct node_config *config, in
 			snprintf(node->replaced, sizeof(node->replaced), "its maps are not pinned any more");
 		return 0;
 	}
-	/* Another layout, half a set, an interface that is gone: begun anew, under other pins. */
+	if (err && !is_other_layout(&dp, err)) {
+		log_debug("%s", report.detail);
+		return node_fail(node, err, "%s", report.text);
+	}
+	/* Begun anew, under other pins. */
 	snprintf(node->replaced, sizeof(node->replaced), "%s", err ? report.text : LINK_TUNNEL " is gone");
+	node->touched = true;
 	datapath_free(node->dp);
 	node->dp = NULL;
 	datapath_unpin(NULL, config->instance);
 	err = datapath_open(&dp, &report, &node->dp);
 	if (!err)
 		return 0;
-	node->replaced[0] = '\0'; /* it is not for what was found: this kernel takes none */
 	log_debug("%s", report.detail);
 	return node_fail(node, err, "%s", report.text);
 }
@@ -92,6 +115,7 @@ static int take_over(struct node *node, const struct node_config *config)
 		err = open_datapath(node, config, tunnel);
 	if (err)
 		return err;
+	node->touched = true;
 	if (!node->adopted) {
 		xfrm_flush(node->xfrm, NULL, NULL);
 		claim_flush(node->route, NULL);
@@ -318,7 +342,6 @@ int node_hang_up(struct node *node, const struct node_config *config)
  */
 static void open_the_way(struct node *node)
 {
-	claim_flush(node->route, NULL);
 	if (!node->closed_before || node->started) {
 		route_flush(node->route);
 		route_rule_delete(node->route, AF_INET);
@@ -332,6 +355,8 @@ static void take_down(struct node *node)
 	/* The reverse order; what tunnels was unreachable from the first step to the last one. */
 	if (node->xfrm)
 		xfrm_flush(node->xfrm, NULL, NULL);
+	if (node->route)
+		claim_flush(node->route, NULL);
 	if (node->sysctls)
 		sysctl_restore(node->sysctls);
 	if (node->dp)
@@ -340,7 +365,9 @@ static void take_down(struct node *node)
 
 void node_down(struct node *node, const struct node_config *config)
 {
-	if (!node->leave)
+	bool ours = node->touched && !node->leave;
+
+	if (ours)
 		take_down(node);
 	sysctl_close(node->sysctls);
 	datapath_free(node->dp);
@@ -350,7 +377,7 @@ void node_down(struct node *node, const struct node_config *config)
 	node->slots = NULL;
 	node_close_fd(&node->beat_fd);
 	inner_close(&node->inner);
-	if (node->tunnel && !node->leave)
+	if (node->tunnel && ours)
 		link_delete(node->route, LINK_TUNNEL);
 	node->tunnel = 0;
 	if (node->closed && !node->leave)

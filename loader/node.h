@@ -41,6 +41,7 @@ struct node {
 	bool closed_before; /* they stood already: a run that was killed left them */
 	bool adopted;	    /* the datapath of a run before goes on: its sessions can be adopted */
 	char replaced[NODE_ERROR_MAX]; /* not adopted: what was found of a run before and why it was replaced; or empty */
+	bool touched;	    /* the datapath is this run's, made or adopted: node_down() leaves that of a run before alone until then */
 	bool leave;	    /* set by the daemon when the start fails: an adopted datapath is left as it is */
 	char keeper_path[128]; /* of the sockets that outlive this process; see keeper.h */
 	__u32 *slots;	    /* of the policy's clusters, and of AUTO at the end; see slots.h. Changed by reload.c */
@@ -73,8 +74,8 @@ int node_preflight(struct node *node);
 /*
  * Sets everything up, and gives the policy's clusters their slots. Tunnels to AUTO
  * have the last of these, and no way there: they
- * are unreachable until node_dial(). On failure everything is down again and
- * node->error says why.
+ * are unreachable until node_dial(). On failure everything is down again, but for what a run
+ * before has left and this one has not replaced, and node->error says why.
  */
 int node_up(struct node *node, const struct node_config *config);
 
@@ -118,9 +119,11 @@ int node_hang_up(struct node *node, const struct node_config *config);
 
 /*
  * Another policy for the tunnels (node_tunnels.c). In the first step what is new
- * is added, each prefix first as unreachable: on failure node->error says why,
+ * is added, entries of the map before routes: on failure node->error says why,
  * and the same with the difference the other way round takes it back. In the
- * second, what is gone is removed: it goes the ordinary way from then on.
+ * second, what is gone is removed: it goes the ordinary way from then on. A
+ * destination that is tunnelled before and after loses nothing, though its prefix
+ * may be another.
  */
 struct node_tunnels {
 	const struct policy *policy; /* the new one */
