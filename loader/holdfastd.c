@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * holdfastd: options, the lock of the instance, the event loop, signals,
+ * holdfastd: options, the locks, the event loop, signals,
  * readiness. What the daemon does is in daemon*.c.
  */
 #include <errno.h>
@@ -147,39 +147,94 @@ static int check_policy(const char *path)
 	return err ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
-/* One daemon an instance: the lock is held for as long as the process lives. */
-static int lock_instance(const char *run_dir)
-{
-	char path[160];
-	int fd;
+/*
+ * One daemon an instance, and one a network namespace: two would each take what the other has in the kernel for that of a
+ * run before. The locks are held for as long as the process lives.
+ */
+struct locks {
+	char instance_path[160];
+	char space_path[96];
+	int instance;
+	int space;
+};
 
-	if ((mkdir(CONTROL_RUN_ROOT, 0755) && errno != EEXIST) || (mkdir(run_dir, 0755) && errno != EEXIST)) {
-		log_error("%s: %s%s", run_dir, strerror(errno), errno == EACCES ? " (start it as root)" : "");
-		return -1;
-	}
-	snprintf(path, sizeof(path), "%s/lock", run_dir);
-	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (fd >= 0 && !flock(fd, LOCK_EX | LOCK_NB))
-		return fd;
-	if (fd >= 0 && errno == EWOULDBLOCK)
-		log_error("this instance runs already (%s is locked); see `holdfast status`", path);
-	else
-		log_error("%s: %s", path, strerror(errno));
-	if (fd >= 0)
-		close(fd);
-	return -1;
+static bool is_file(int fd, const char *path)
+{
+	struct stat open, there;
+
+	return !fstat(fd, &open) && !stat(path, &there) && open.st_ino == there.st_ino && open.st_dev == there.st_dev;
 }
 
-/* What only a running instance needs; a log that `holdfast up` made stays. */
-static void unlock_instance(const char *run_dir, int lock)
+/* The descriptor, or -errno; -EWOULDBLOCK: somebody else has it. */
+static int lock_file(const char *run_dir, const char *path)
 {
-	char path[160];
+	for (;;) {
+		int fd, err;
 
-	snprintf(path, sizeof(path), "%s/lock", run_dir);
-	unlink(path);
+		if ((mkdir(CONTROL_RUN_ROOT, 0755) && errno != EEXIST) || (mkdir(run_dir, 0755) && errno != EEXIST))
+			return -errno;
+		fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+		if (fd < 0 && errno != ENOENT)
+			return -errno;
+		/* Who had it may have ended in between: the file is gone then, or another one. */
+		if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB)) {
+			err = -errno;
+			close(fd);
+			return err;
+		}
+		if (fd >= 0 && is_file(fd, path))
+			return fd;
+		if (fd >= 0)
+			close(fd);
+	}
+}
+
+/* A log that `holdfast up` made stays; all else there only a running instance needs. */
+static void unlock(const struct locks *locks, const char *run_dir)
+{
+	if (locks->space >= 0) {
+		unlink(locks->space_path);
+		close(locks->space);
+	}
+	if (locks->instance >= 0) {
+		unlink(locks->instance_path);
+		close(locks->instance);
+	}
 	rmdir(run_dir);
 	rmdir(CONTROL_RUN_ROOT);
-	close(lock);
+}
+
+static int lock(const char *run_dir, struct locks *ret_locks)
+{
+	struct locks locks = { .instance = -1, .space = -1 };
+	struct stat space;
+
+	if (stat("/proc/self/ns/net", &space)) {
+		log_error("/proc/self/ns/net: %s", strerror(errno));
+		return -1;
+	}
+	snprintf(locks.instance_path, sizeof(locks.instance_path), "%s/lock", run_dir);
+	snprintf(locks.space_path, sizeof(locks.space_path), CONTROL_RUN_ROOT "/netns-%llu", (unsigned long long)space.st_ino);
+	locks.instance = lock_file(run_dir, locks.instance_path);
+	if (locks.instance < 0) {
+		if (locks.instance == -EWOULDBLOCK)
+			log_error("this instance runs already (%s is locked); see `holdfast status`", locks.instance_path);
+		else
+			log_error("%s: %s", locks.instance_path, strerror(-locks.instance));
+		return -1;
+	}
+	locks.space = lock_file(run_dir, locks.space_path);
+	if (locks.space < 0) {
+		if (locks.space == -EWOULDBLOCK)
+			log_error("an instance of Holdfast runs in this network namespace already (%s is locked): the kernel allows "
+				  "one; nothing was changed", locks.space_path);
+		else
+			log_error("%s: %s", locks.space_path, strerror(-locks.space));
+		unlock(&locks, run_dir);
+		return -1;
+	}
+	*ret_locks = locks;
+	return 0;
 }
 
 static int run(struct program *program)
@@ -263,7 +318,8 @@ int main(int argc, char **argv)
 					       .answer = on_answer } };
 	char key_service[4200], run_dir[96];
 	bool only_check = false;
-	int option, lock, status, err;
+	struct locks locks;
+	int option, status, err;
 
 	if (argc && !strcmp(argv[0], KEEPER_NAME))
 		return keeper_main();
@@ -300,18 +356,17 @@ int main(int argc, char **argv)
 	snprintf(program.control_path, sizeof(program.control_path), "%s/control.sock", run_dir);
 	program.config.key_service = key_service;
 	program.config.run_dir = run_dir;
-	lock = lock_instance(run_dir);
-	if (lock < 0)
+	if (lock(run_dir, &locks))
 		return EXIT_FAILURE;
 	program.base = make_base();
 	if (!program.base) {
 		log_error("event loop: %s", strerror(errno));
-		unlock_instance(run_dir, lock);
+		unlock(&locks, run_dir);
 		return EXIT_FAILURE;
 	}
 	status = run(&program);
 	event_base_free(program.base);
 	libevent_global_shutdown();
-	unlock_instance(run_dir, lock);
+	unlock(&locks, run_dir);
 	return status;
 }
