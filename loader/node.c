@@ -131,10 +131,31 @@ static int take_over(struct node *node, const struct node_config *config)
 	return err ? node_fail(node, err, "filling the map of slots: %s", strerror(-err)) : 0;
 }
 
+/*
+ * hf0 of a run before still carries what is in its maps, where this policy may have cut a wider prefix into these: unreachable
+ * alone they would hide it until the end of this start. What goes wrong is found by the steps that follow.
+ */
+static void keep_open(struct node *node, const struct node_prefixes *prefixes)
+{
+	int tunnel;
+
+	if (!node_find_tunnel(node, &tunnel) && tunnel && prefixes->n_clusters)
+		route_add(node->route, tunnel, prefixes->prefix, prefixes->n_clusters, node_source_or_none(&node->source));
+}
+
+static int open_journal(struct node *node, const struct node_config *config)
+{
+	char journal[256];
+	int err;
+
+	snprintf(journal, sizeof(journal), "%s/sysctls", config->run_dir);
+	err = sysctl_open(journal, &node->sysctls);
+	return err ? node_fail(node, err, "%s: %s", journal, strerror(-err)) : 0;
+}
+
 int node_up(struct node *node, const struct node_config *config)
 {
 	struct node_prefixes prefixes = { .prefix = NULL };
-	char journal[256];
 	int err;
 
 	node->beat_fd = node->inner.control = node->inner.held = -1;
@@ -145,13 +166,11 @@ int node_up(struct node *node, const struct node_config *config)
 	err = node_find_interfaces(node, config->policy);
 	if (err)
 		goto out;
-	snprintf(journal, sizeof(journal), "%s/sysctls", config->run_dir);
 	snprintf(node->keeper_path, sizeof(node->keeper_path), "%s/keeper.sock", config->run_dir);
-	err = sysctl_open(journal, &node->sysctls);
-	if (err) {
-		node_fail(node, err, "%s: %s", journal, strerror(-err));
+	err = open_journal(node, config);
+	if (err)
 		goto out;
-	}
+	keep_open(node, &prefixes);
 	err = node_close_way(node, config, &prefixes, &node->closed_before);
 	if (err)
 		goto out;

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <libmnl/libmnl.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <linux/fib_rules.h>
@@ -38,11 +39,15 @@ static void build(struct netlink_request *request, __u16 type, __u16 flags, cons
 		netlink_put_addr(request, RTA_PREFSRC, entry->source);
 }
 
-/* A change of many prefixes: first one kind for all of them, then, where wanted, the other. */
+/*
+ * A change of many prefixes: first one kind of route for all of them, then, where wanted, the other. A twin never stands
+ * without its open route where both are to be: it would hide that of a wider prefix, which still leads the way, or will.
+ */
 struct change {
 	const struct hf_prefix *prefixes;
 	size_t n;
-	int index;
+	int index; /* 0: unreachable ones only */
+	bool twins; /* deleted as well, and first */
 	const struct hf_addr *source;
 };
 
@@ -61,7 +66,7 @@ static int build_add(const void *context, size_t i, struct netlink_request *requ
 	const struct change *change = context;
 	struct entry entry;
 
-	fill_entry(change, i, i < change->n, &entry);
+	fill_entry(change, i, !change->index || i >= change->n, &entry);
 	build(request, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, &entry);
 	return 0;
 }
@@ -71,7 +76,7 @@ static int build_delete(const void *context, size_t i, struct netlink_request *r
 	const struct change *change = context;
 	struct entry entry;
 
-	fill_entry(change, i, i >= change->n, &entry);
+	fill_entry(change, i, change->twins && i < change->n, &entry);
 	build(request, RTM_DELROUTE, 0, &entry);
 	return 0;
 }
@@ -100,7 +105,7 @@ int route_close(struct netlink *nl, const struct hf_prefix *prefixes, size_t n)
 int route_delete(struct netlink *nl, const struct hf_prefix *prefixes, size_t n)
 {
 	/* Any index: it makes the type unicast, and is not sent. */
-	struct change change = { .prefixes = prefixes, .n = n, .index = 1 };
+	struct change change = { .prefixes = prefixes, .n = n, .index = 1, .twins = true };
 
 	return netlink_batch(nl, 2 * n, build_delete, &change, ESRCH);
 }
@@ -183,6 +188,12 @@ static int build_flush(const void *context, size_t i, struct netlink_request *re
 	return 0;
 }
 
+static int unreachable_first(const void *a, const void *b)
+{
+	return ((const struct entry *)a)->index - ((const struct entry *)b)->index;
+}
+
+/* Of what goes, the twins go first, as in route_delete(). */
 static size_t drop_kept(struct search *search, bool (*keep)(void *, const struct route_seen *), void *context)
 {
 	struct entry *entries = search->found.items;
@@ -195,6 +206,8 @@ static size_t drop_kept(struct search *search, bool (*keep)(void *, const struct
 		if (!keep || !keep(context, &seen))
 			entries[n++] = entries[i];
 	}
+	if (n)
+		qsort(entries, n, sizeof(*entries), unreachable_first);
 	return n;
 }
 

@@ -25,7 +25,8 @@
 
 /*
  * Adds n prefixes over interface index and their unreachable twins, the twins
- * first. source, where not NULL, is the address that packets of this machine get
+ * last, also where the others fail: alone they would hide the open route of a wider
+ * prefix. The tunnel interface drops what it does not know. source, where not NULL, is the address that packets of this machine get
  * when they have none; used for prefixes of its family. Many at a time: a
  * hundred thousand prefixes are a matter of a second. Updates: a prefix that is
  * there gets the new interface and source.
@@ -39,7 +40,7 @@ int route_add_unreachable(struct netlink *nl, const struct hf_prefix *prefixes, 
 /* Removes n prefixes over the tunnel interface; their unreachable twins stay. */
 int route_close(struct netlink *nl, const struct hf_prefix *prefixes, size_t n);
 
-/* Removes n prefixes with their twins, the twins last. */
+/* Removes n prefixes with their twins, the twins first: a wider prefix may lead the way from then on. */
 int route_delete(struct netlink *nl, const struct hf_prefix *prefixes, size_t n);
 
 /* Adds or deletes the rule of one family: AF_INET or AF_INET6. ret_existed (may be NULL): it was there before. */

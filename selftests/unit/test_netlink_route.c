@@ -229,6 +229,50 @@ static void test_announce(void **state)
 	assert_string_equal(space_output("ip -N route show proto 75"), "");
 }
 
+static bool leads_over(const char *address, const char *dev)
+{
+	char command[64];
+
+	snprintf(command, sizeof(command), "ip route get %s 2>&1", address);
+	return strstr(space_output(command), dev);
+}
+
+/* What of a wider prefix is a prefix of its own has its open route even where it cannot be closed, and the other way round. */
+static void test_within_wider(void **state)
+{
+	struct hf_prefix wide = space_prefix("10.0.0.0", 24), part = space_prefix("10.0.0.0", 25);
+	struct hf_addr foreign = space_addr("203.0.113.9");
+	char text[512];
+	FILE *monitor;
+	int tunnel;
+
+	(void)state;
+	start();
+	tunnel = make_link("hf0", "100.0.0.1/32");
+	assert_int_equal(route_rule_add(nl, AF_INET, NULL), 0);
+	assert_int_equal(route_add(nl, tunnel, &wide, 1, NULL), 0);
+	assert_true(leads_over("10.0.0.1", "dev hf0"));
+	/* The monitor tells the order of the changes. */
+	monitor = popen("timeout 3 ip -4 monitor route | grep -o -e Deleted -e unreachable -e 'dev hf0' -e '/2[45]' | tr '\\n' ' '", "re");
+	assert_non_null(monitor);
+	space_run("sleep 0.5");
+	assert_int_equal(route_add(nl, tunnel, &part, 1, NULL), 0);
+	assert_int_equal(route_delete(nl, &part, 1), 0);
+	assert_int_equal(route_add(nl, tunnel, &part, 1, NULL), 0);
+	assert_int_equal(route_flush(nl), 0);
+	text[fread(text, 1, sizeof(text) - 1, monitor)] = '\0';
+	pclose(monitor);
+	assert_string_equal(text, "/25 dev hf0 unreachable /25 "
+				  "Deleted unreachable /25 Deleted /25 dev hf0 "
+				  "/25 dev hf0 unreachable /25 "
+				  "Deleted unreachable /25 Deleted unreachable /24 Deleted /25 dev hf0 Deleted /24 dev hf0 ");
+	/* Without an open route it is closed. */
+	assert_int_equal(route_add(nl, tunnel, &wide, 1, NULL), 0);
+	assert_int_equal(route_add(nl, tunnel, &part, 1, &foreign), -EINVAL);
+	assert_true(leads_over("10.0.0.1", "No route to host"));
+	assert_true(leads_over("10.0.0.200", "dev hf0"));
+}
+
 /* 100,000 prefixes must be a matter of a second; the bound leaves a slow machine room. */
 static void test_many(void **state)
 {
@@ -376,6 +420,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_path, enter, leave),
 		cmocka_unit_test_setup_teardown(test_routes, enter, leave),
 		cmocka_unit_test_setup_teardown(test_routes_v6, enter, leave),
+		cmocka_unit_test_setup_teardown(test_within_wider, enter, leave),
 		cmocka_unit_test_setup_teardown(test_announce, enter, leave),
 		cmocka_unit_test_setup_teardown(test_many, enter, leave),
 		cmocka_unit_test_setup_teardown(test_batch_error, enter, leave),
