@@ -200,16 +200,20 @@ out:
 	return err;
 }
 
-/* hf0 is made anew where it is gone; up, with its addresses, in either case. *ret_new: it is another one. */
+/*
+ * hf0 is made anew where it is gone; up, with its addresses, in either case. *ret_new: it is another one, from this time or
+ * from one before that failed midway.
+ */
 static int restore_tunnel(struct node *node, const struct node_config *config, bool *ret_new)
 {
 	int found, err = node_find_tunnel(node, &found);
 
-	*ret_new = !err && found != node->tunnel;
-	if (*ret_new) {
+	if (!err && found != node->tunnel) {
+		node->tunnel_unfinished = true;
 		datapath_detach_tunnel(node->dp, (unsigned int)node->tunnel);
 		err = node_make_tunnel(node);
 	}
+	*ret_new = node->tunnel_unfinished;
 	if (!err)
 		err = node_set_tunnel(node, config->policy);
 	if (!err && *ret_new)
@@ -246,7 +250,7 @@ int node_restore(struct node *node, const struct node_config *config, unsigned i
 {
 	struct node_prefixes prefixes = { .prefix = NULL };
 	struct hf_addr source = node->source;
-	bool new_tunnel = false, existed = true, changed = false, other_way = false;
+	bool new_tunnel = false, existed = true, changed = false, other_way = false, other_protected = false;
 	int err = node_tunnelled(config, &prefixes) ? node_fail(node, -ENOMEM, "out of memory") : 0;
 
 	*ret_done = 0;
@@ -254,6 +258,13 @@ int node_restore(struct node *node, const struct node_config *config, unsigned i
 		err = node_close_way(node, config, &prefixes, &existed);
 	if (!existed)
 		*ret_done |= NODE_RULES;
+	/* The address of one of them may be this machine's own, in a network of Address. */
+	if (parts & (NODE_PROTECTED | NODE_ADDRESSES)) {
+		other_protected = node_follow_protected(node);
+		err = err ? err : node_fill_protected(node);
+	}
+	if (other_protected)
+		*ret_done |= NODE_PROTECTED;
 	if (!err && parts & (NODE_PROGRAMS | NODE_ADDRESSES)) {
 		err = node_follow_underlay(node, config->policy, &other_way);
 		source = node_own_address(node, &config->policy->interface);
@@ -268,13 +279,11 @@ int node_restore(struct node *node, const struct node_config *config, unsigned i
 		*ret_done |= NODE_TUNNEL;
 	if (!err && (parts & NODE_PROGRAMS || new_tunnel))
 		err = restore_programs(node, config);
+	if (!err && new_tunnel)
+		node->tunnel_unfinished = false;
 	if (!err && parts & NODE_PROGRAMS)
 		*ret_done |= NODE_PROGRAMS;
-	if (!err && parts & NODE_PROTECTED && node_follow_protected(node)) {
-		*ret_done |= NODE_PROTECTED;
-		err = node_fill_protected(node);
-	}
-	if (!err && (parts & (NODE_PROTECTED | NODE_SYSCTLS) || other_way))
+	if (!err && (parts & (NODE_PROTECTED | NODE_SYSCTLS) || other_protected || other_way))
 		err = node_set_sysctls(node, node_tunnels_v6(config->table), &changed);
 	if (changed)
 		*ret_done |= NODE_SYSCTLS;

@@ -37,6 +37,7 @@ struct node {
 	struct inner inner;
 	int beat_fd;
 	int tunnel; /* interface index of hf0; 0: not made */
+	bool tunnel_unfinished; /* made anew by node_restore(), which has not yet come to its programs and sockets */
 	bool closed;	  /* the routing rules stand */
 	bool closed_before; /* they stood already: a run that was killed left them */
 	bool adopted;	    /* the datapath of a run before goes on: its sessions can be adopted */

@@ -258,6 +258,14 @@ const struct hf_addr *node_source_or_none(const struct hf_addr *source)
 	return addr_is_zero(source) ? NULL : source;
 }
 
+/* While this machine does not have it, the kernel takes no route with it; what is forwarded needs none. */
+static const struct hf_addr *source_if_local(struct node *node, const struct hf_addr *source)
+{
+	struct link_path path;
+
+	return !link_path(node->route, source, &path) && path.local ? node_source_or_none(source) : NULL;
+}
+
 /* What leads to AUTO stays unreachable. */
 int node_open_traffic(struct node *node, const struct node_prefixes *prefixes)
 {
@@ -265,9 +273,9 @@ int node_open_traffic(struct node *node, const struct node_prefixes *prefixes)
 
 	if (!err && prefixes->n_clusters)
 		err = route_add(node->route, node->tunnel, prefixes->prefix, prefixes->n_clusters,
-				node_source_or_none(&node->source));
+				source_if_local(node, &node->source));
 	if (!err && node->dialled.index && prefixes->n > prefixes->n_clusters)
 		err = route_add(node->route, node->tunnel, prefixes->prefix + prefixes->n_clusters,
-				prefixes->n - prefixes->n_clusters, node_source_or_none(&node->dialled_source));
+				prefixes->n - prefixes->n_clusters, source_if_local(node, &node->dialled_source));
 	return err ? node_fail(node, err, "routes over %s: %s", LINK_TUNNEL, node_why(node->route, err)) : 0;
 }

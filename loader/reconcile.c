@@ -37,7 +37,9 @@ struct reconcile {
 	struct event *timer;
 	unsigned int doubtful; /* bits of enum reconcile_part */
 	__u64 looked_ns;
+	__u64 due_ns; /* of the next look, while the timer runs */
 	bool overrun; /* all is in doubt only because notices were lost */
+	bool unfollowed; /* a protected interface is another one, and clients.c does not know yet */
 	bool failing; /* the last look could not put all right: it is said once, and tried again at a slower pace */
 	__u8 buffer[RECEIVE_MAX] __attribute__((aligned(NLMSG_ALIGNTO)));
 };
@@ -149,8 +151,11 @@ static int restore_node(struct reconcile *all, unsigned int *ret_done)
 		log_warning("%s", config->node->error);
 	if (!err && parts & (NODE_PROGRAMS | NODE_ADDRESSES))
 		err = config->underlay_followed(config->context);
-	if (!err && done & NODE_PROTECTED)
+	all->unfollowed |= (done & NODE_PROTECTED) != 0;
+	if (!err && all->unfollowed)
 		err = clients_follow(config->clients);
+	if (!err)
+		all->unfollowed = false;
 	if (!err && done & NODE_ROUTES)
 		err = clients_restore(config->clients);
 	route_count(config->node->route, &after);
@@ -183,15 +188,19 @@ static int restore_policies(struct reconcile *all, unsigned int *ret_done)
 	return err;
 }
 
-static void arm(struct reconcile *all)
+/* What failed is tried again at the slower pace, unless something is heard meanwhile: it may be what that waited for. */
+static void arm(struct reconcile *all, bool heard)
 {
-	__u64 since_ms = (clock_now_ns() - all->looked_ns) / CLOCK_NS_PER_MS;
-	__u64 pace_ms = all->failing ? FAILING_PACE_MS : PACE_MS;
+	__u64 now = clock_now_ns();
+	__u64 since_ms = (now - all->looked_ns) / CLOCK_NS_PER_MS;
+	__u64 pace_ms = all->failing && !heard ? FAILING_PACE_MS : PACE_MS;
 	__u64 wait_ms = since_ms + AFTER_MS >= pace_ms ? AFTER_MS : pace_ms - since_ms;
 	struct timeval tv = { .tv_sec = (time_t)(wait_ms / 1000), .tv_usec = (suseconds_t)(wait_ms % 1000 * 1000) };
 
-	if (!evtimer_pending(all->timer, NULL))
-		event_add(all->timer, &tv);
+	if (evtimer_pending(all->timer, NULL) && all->due_ns <= now + wait_ms * CLOCK_NS_PER_MS)
+		return;
+	all->due_ns = now + wait_ms * CLOCK_NS_PER_MS;
+	event_add(all->timer, &tv);
 }
 
 static void look(evutil_socket_t fd, short what, void *context)
@@ -212,13 +221,13 @@ static void look(evutil_socket_t fd, short what, void *context)
 	if (all->overrun) /* programs were attached again without looking whether they were gone */
 		parts &= ~(unsigned int)RECONCILE_PROGRAMS;
 	all->overrun = false;
-	/* What failed (an interface that is not there yet) is tried again; what came up meanwhile comes as a notice. */
+	/* What failed (an interface that is not there yet) is tried again. */
 	all->doubtful = err ? all->doubtful & ~(unsigned int)RECONCILE_STATES : 0;
 	if (parts || (err && !all->failing))
 		say(all, parts, ended, err);
 	all->failing = err;
 	if (all->doubtful)
-		arm(all);
+		arm(all, false);
 }
 
 /* Listening. */
@@ -230,6 +239,7 @@ static void readable(evutil_socket_t fd, short what, void *context)
 	struct reconcile_ours ours = { .tunnel = all->config.node->tunnel, .node = all->config.node,
 				       .route_port = netlink_port(all->config.node->route),
 				       .xfrm_port = netlink_port(all->config.node->xfrm) };
+	unsigned int heard = 0;
 	ssize_t got;
 
 	for (;;) {
@@ -249,11 +259,12 @@ static void readable(evutil_socket_t fd, short what, void *context)
 			break;
 		left = (int)got;
 		for (; netlink_message_ok(message, left); message = mnl_nlmsg_next(message, &left))
-			all->doubtful |= listener->read(&ours, message);
+			heard |= listener->read(&ours, message);
 	}
 	explicit_bzero(all->buffer, sizeof(all->buffer)); /* notices of new states have keys */
-	if (all->doubtful)
-		arm(all);
+	all->doubtful |= heard;
+	if (heard)
+		arm(all, true);
 }
 
 static int listen_to(struct reconcile *all, struct listener *listener, int protocol, const unsigned int *groups, size_t n,
@@ -311,7 +322,7 @@ void reconcile_doubt(struct reconcile *all)
 {
 	all->overrun = !(all->doubtful & RECONCILE_PROGRAMS);
 	all->doubtful = RECONCILE_ALL;
-	arm(all);
+	arm(all, true);
 }
 
 void reconcile_free(struct reconcile *all)
