@@ -341,6 +341,11 @@ void daemon_leave(struct daemon *daemon)
 	daemon->node.leave = daemon->node.adopted;
 }
 
+void daemon_open_the_way(struct daemon *daemon)
+{
+	daemon->node.started = true;
+}
+
 bool daemon_retire(struct daemon *daemon)
 {
 	/* While the loop still turns, so that those who follow the events read it. */

@@ -41,6 +41,9 @@ int daemon_start(struct event_base *base, const struct daemon_config *config, ch
 /* The start fails after all: daemon_stop() will leave what was adopted of a run before as it runs. */
 void daemon_leave(struct daemon *daemon);
 
+/* The end that follows was asked for by name: it opens the way, also where the start is not over and a crash had closed it. */
+void daemon_open_the_way(struct daemon *daemon);
+
 /*
  * Says goodbye: clients are asked to leave, gateways to forget us, and who
  * follows the events is told. Once, before daemon_stop(). Returns true

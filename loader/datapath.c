@@ -188,6 +188,24 @@ int datapath_unpin(const char *pin_root, const char *instance)
 	return result;
 }
 
+bool datapath_is_pinned(const char *pin_root, const char *instance, bool *ret_others)
+{
+	DIR *dir = opendir(pin_root ? pin_root : DATAPATH_PIN_ROOT);
+	struct dirent *entry;
+	bool found = false;
+
+	*ret_others = false;
+	while (dir && (entry = readdir(dir))) {
+		if (!strcmp(entry->d_name, instance))
+			found = true;
+		else if (*entry->d_name != '.')
+			*ret_others = true;
+	}
+	if (dir)
+		closedir(dir);
+	return found;
+}
+
 /* The version of the pinned maps: 0 and *ret_version, -ENOENT when none are pinned. */
 static int pin_dir_version(const char *dir, __u32 *ret_version)
 {

@@ -116,6 +116,15 @@ int datapath_detach_underlay(struct datapath *dp, unsigned int ifindex);
 int datapath_remove(struct datapath *dp);
 
 /*
+ * Without a datapath: takes off every interface of this network namespace what a run that has died attached there, and
+ * unpins the instance. Other programs stay.
+ */
+int datapath_clear(const char *pin_root, const char *instance);
+
+/* Whether maps of the instance are pinned. *ret_others: those of another one are. */
+bool datapath_is_pinned(const char *pin_root, const char *instance, bool *ret_others);
+
+/*
  * Where tunnelled traffic goes. A slot is below DATAPATH_SLOTS; who hands
  * slots out is the caller.
  */

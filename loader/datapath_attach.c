@@ -131,3 +131,28 @@ int datapath_detach_underlay(struct datapath *dp, unsigned int ifindex)
 	tc = datapath_tc_detach(ifindex, BPF_TC_INGRESS | BPF_TC_EGRESS);
 	return xdp ? xdp : tc;
 }
+
+/* The qdisc of an interface that we are not at is somebody else's, bare or not. */
+static int detach_both(unsigned int ifindex)
+{
+	int xdp = datapath_xdp_detach(ifindex), tc = 0;
+
+	if (datapath_tc_is_attached(ifindex, BPF_TC_INGRESS) || datapath_tc_is_attached(ifindex, BPF_TC_EGRESS))
+		tc = datapath_tc_detach(ifindex, BPF_TC_INGRESS | BPF_TC_EGRESS);
+	return xdp ? xdp : tc;
+}
+
+int datapath_clear(const char *pin_root, const char *instance)
+{
+	struct if_nameindex *all = if_nameindex();
+	int result = all ? 0 : -errno, one;
+
+	datapath_log_start();
+	for (size_t i = 0; all && all[i].if_index; i++) {
+		one = detach_both(all[i].if_index);
+		result = result ? result : one;
+	}
+	if_freenameindex(all);
+	one = datapath_unpin(pin_root, instance);
+	return result ? result : one;
+}

@@ -25,12 +25,14 @@
 #include "loader/daemon.h"
 #include "loader/keeper.h"
 #include "loader/logfile.h"
+#include "loader/node.h"
 #include "policy/file.h"
 
 #define DEFAULT_POLICY "/etc/holdfast/policy.conf"
 
 static const char usage[] =
 	"Usage: holdfastd [-p POLICY] [-i INSTANCE] [-n] [-v]\n"
+	"       holdfastd [-i INSTANCE] --down\n"
 	"\n"
 	"The Holdfast daemon: stays in the foreground and logs to stderr.\n"
 	"\n"
@@ -38,6 +40,7 @@ static const char usage[] =
 	"  -i INSTANCE  name of the instance (default: default); one runs per network namespace\n"
 	"  -n           check the policy and exit: 0, or 1 with its errors\n"
 	"  -v           log more\n"
+	"  --down       take down what a run of the instance that was killed has left, and exit\n"
 	"  -h, --help   this text\n"
 	"  --version    the version\n"
 	"\n"
@@ -96,6 +99,7 @@ static json_t *on_command(void *context, const json_t *request, __u64 visitor)
 
 	if (!command || strcmp(command, "down"))
 		return daemon_command(program->daemon, request, visitor);
+	daemon_open_the_way(program->daemon);
 	retire(-1, 0, program);
 	return json_pack("{s:b, s:i}", "ok", 1, "pid", (int)getpid());
 }
@@ -237,6 +241,23 @@ static int lock(const char *run_dir, struct locks *ret_locks)
 	return 0;
 }
 
+/* For `holdfast down` where no daemon runs: a start, to be ended in order, may be what cannot be had. */
+static int take_down(const struct program *program)
+{
+	const char *instance = program->config.instance;
+	struct node_config config = { .instance = instance, .run_dir = program->config.run_dir };
+	static struct node node;
+	int err = node_clear(&node, &config);
+
+	if (err) {
+		log_error("%s", node.error);
+		return EXIT_FAILURE;
+	}
+	unlink(program->control_path); /* of the one that was killed */
+	printf(CONTROL_DOWN_TEXT, instance);
+	return EXIT_SUCCESS;
+}
+
 static int run(struct program *program)
 {
 	static const struct {
@@ -312,12 +333,13 @@ int main(int argc, char **argv)
 {
 	static const struct option options[] = { { "help", no_argument, NULL, 'h' },
 						 { "version", no_argument, NULL, 'V' },
+						 { "down", no_argument, NULL, 'd' },
 						 { NULL, 0, NULL, 0 } };
 	struct program program = { .config = { .instance = "default", .policy_path = DEFAULT_POLICY,
 					       .started = on_started, .failed = on_failed,
 					       .answer = on_answer } };
 	char key_service[4200], run_dir[96];
-	bool only_check = false;
+	bool only_check = false, only_down = false;
 	struct locks locks;
 	int option, status, err;
 
@@ -329,6 +351,7 @@ int main(int argc, char **argv)
 		case 'i': program.config.instance = optarg; break;
 		case 'n': only_check = true; break;
 		case 'v': program.config.verbose = true; break;
+		case 'd': only_down = true; break;
 		case 'h': fputs(usage, stdout); return EXIT_SUCCESS;
 		case 'V': puts("holdfastd " HF_VERSION); return EXIT_SUCCESS;
 		default: fputs("Try `holdfastd --help`.\n", stderr); return EXIT_FAILURE;
@@ -358,6 +381,11 @@ int main(int argc, char **argv)
 	program.config.run_dir = run_dir;
 	if (lock(run_dir, &locks))
 		return EXIT_FAILURE;
+	if (only_down) {
+		status = take_down(&program);
+		unlock(&locks, run_dir);
+		return status;
+	}
 	program.base = make_base();
 	if (!program.base) {
 		log_error("event loop: %s", strerror(errno));

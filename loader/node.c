@@ -9,6 +9,7 @@
 
 #include "lib/log.h"
 #include "loader/claim.h"
+#include "loader/keeper.h"
 #include "loader/link.h"
 #include "loader/node_internal.h"
 #include "loader/route.h"
@@ -413,4 +414,45 @@ void node_down(struct node *node, const struct node_config *config)
 	netlink_close(node->route);
 	netlink_close(node->xfrm);
 	node->route = node->xfrm = NULL;
+}
+
+static void end_keeper(const char *run_dir)
+{
+	struct keeper_socket sockets[KEEPER_SOCKETS_MAX];
+	struct keeper *keeper;
+	char path[128];
+	size_t n;
+
+	snprintf(path, sizeof(path), "%s/keeper.sock", run_dir);
+	if (keeper_open(path, false, &keeper, sockets, &n))
+		return;
+	while (n)
+		close(sockets[--n].fd);
+	keeper_end(keeper);
+}
+
+int node_clear(struct node *node, const struct node_config *config)
+{
+	bool others, pinned = datapath_is_pinned(NULL, config->instance, &others);
+	size_t n_routes = 0;
+	int err = open_netlinks(node);
+
+	node->beat_fd = node->inner.control = node->inner.held = -1;
+	if (!err)
+		err = route_count(node->route, &n_routes);
+	if (!err && node_find_tunnel(node, &node->tunnel))
+		node->tunnel = 0; /* somebody else's */
+	/* With maps of another instance only, the rest is that one's. */
+	if (!err && !pinned && (others || (!n_routes && !node->tunnel)))
+		err = node_fail(node, -ENOENT, "instance %s does not run here, and nothing of it is left", config->instance);
+	if (!err) {
+		err = open_journal(node, config);
+		node->touched = node->started = node->closed = true;
+		end_keeper(config->run_dir);
+		take_down(node);
+		if (datapath_clear(NULL, config->instance) && !err)
+			err = node_fail(node, -EIO, "not all programs could be detached, or maps unpinned: see bpftool net");
+	}
+	node_down(node, config);
+	return err;
 }

@@ -47,7 +47,7 @@ struct node {
 	char keeper_path[128]; /* of the sockets that outlive this process; see keeper.h */
 	__u32 *slots;	    /* of the policy's clusters, and of AUTO at the end; see slots.h. Changed by reload.c */
 	__u64 grants;	    /* session_record_grants() of the policy */
-	bool started;	    /* set by the daemon once it is ready: this run's end opens the way again */
+	bool started;	    /* set by the daemon once it is ready, or taken down by name: this run's end opens the way again */
 	struct node_interface underlay[NODE_INTERFACES_MAX];
 	size_t n_underlay;
 	bool underlay_by_route; /* the policy names none: it is where the route to the first gateway leads */
@@ -164,6 +164,12 @@ int node_change_prepare(struct node *node, const struct policy *old, const struc
 			struct node_change *ret_change);
 void node_change_discard(struct node *node, const struct node_change *change);
 int node_change_commit(struct node *node, const struct node_change *change, const struct node_config *config);
+
+/*
+ * Takes down what a run of the instance that has died left, and opens the way; without its policy. -ENOENT: there is nothing
+ * of it. Everything else that fails is passed over, and the first error returned, with node->error.
+ */
+int node_clear(struct node *node, const struct node_config *config);
 
 /* Takes everything down in order; also after a failed node_up(). May be repeated. */
 void node_down(struct node *node, const struct node_config *config);
