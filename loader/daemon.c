@@ -130,6 +130,7 @@ static void on_gate_closed(void *context)
 struct node_config daemon_node_config(const struct daemon *daemon)
 {
 	return (struct node_config){ .instance = daemon->config.instance, .run_dir = daemon->config.run_dir,
+				     .keep_closed = daemon->config.keep_closed,
 				     .policy = daemon->policy, .table = daemon->table };
 }
 

@@ -21,6 +21,7 @@ struct daemon_config {
 	const char *key_service; /* path of holdfast-kms */
 	const char *run_dir;	 /* of the instance; exists */
 	bool verbose;
+	bool keep_closed; /* a start that fails is tried again by who started it: it leaves the way closed */
 	void (*started)(void *context); /* ready for traffic */
 	void (*failed)(void *context, const char *why); /* cannot start after all (identity) */
 	/* What daemon_command() did not answer at once; the reply's reference is taken. */

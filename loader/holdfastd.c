@@ -31,13 +31,14 @@
 #define DEFAULT_POLICY "/etc/holdfast/policy.conf"
 
 static const char usage[] =
-	"Usage: holdfastd [-p POLICY] [-i INSTANCE] [-n] [-v]\n"
+	"Usage: holdfastd [-p POLICY] [-i INSTANCE] [-k] [-n] [-v]\n"
 	"       holdfastd [-i INSTANCE] --down\n"
 	"\n"
 	"The Holdfast daemon: stays in the foreground and logs to stderr.\n"
 	"\n"
 	"  -p POLICY    policy file (default: " DEFAULT_POLICY ")\n"
 	"  -i INSTANCE  name of the instance (default: default); one runs per network namespace\n"
+	"  -k           a start that fails keeps closed what the policy tunnels: it is tried again\n"
 	"  -n           check the policy and exit: 0, or 1 with its errors\n"
 	"  -v           log more\n"
 	"  --down       take down what a run of the instance that was killed has left, and exit\n"
@@ -345,10 +346,11 @@ int main(int argc, char **argv)
 
 	if (argc && !strcmp(argv[0], KEEPER_NAME))
 		return keeper_main();
-	while ((option = getopt_long(argc, argv, "p:i:nvh", options, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, "p:i:knvh", options, NULL)) != -1) {
 		switch (option) {
 		case 'p': program.config.policy_path = optarg; break;
 		case 'i': program.config.instance = optarg; break;
+		case 'k': program.config.keep_closed = true; break;
 		case 'n': only_check = true; break;
 		case 'v': program.config.verbose = true; break;
 		case 'd': only_down = true; break;

@@ -133,15 +133,23 @@ static int take_over(struct node *node, const struct node_config *config)
 }
 
 /*
- * hf0 of a run before still carries what is in its maps, where this policy may have cut a wider prefix into these: unreachable
- * alone they would hide it until the end of this start. What goes wrong is found by the steps that follow.
+ * The interfaces, and the way closed in any case: a start that fails for want of them may be one that is tried again
+ * (config->keep_closed). But hf0 of a run before still carries what is in its maps. A start that goes on may have a policy that
+ * cuts a wider prefix into others, which would be hidden until its end if they were unreachable alone: so they are opened. One
+ * that does not leaves all as it is.
  */
-static void keep_open(struct node *node, const struct node_prefixes *prefixes)
+static int close_first(struct node *node, const struct node_config *config, const struct node_prefixes *prefixes)
 {
-	int tunnel;
+	int err, found = node_find_interfaces(node, config->policy);
+	struct link_info tunnel;
+	bool carries = !link_by_name(node->route, LINK_TUNNEL, &tunnel) && tunnel.external;
 
-	if (!node_find_tunnel(node, &tunnel) && tunnel && prefixes->n_clusters)
-		route_add(node->route, tunnel, prefixes->prefix, prefixes->n_clusters, node_source_or_none(&node->source));
+	if (found && carries)
+		return found;
+	if (carries && prefixes->n_clusters)
+		route_add(node->route, tunnel.index, prefixes->prefix, prefixes->n_clusters, node_source_or_none(&node->source));
+	err = node_close_way(node, config, prefixes, &node->closed_before);
+	return found ? found : err;
 }
 
 static int open_journal(struct node *node, const struct node_config *config)
@@ -164,15 +172,11 @@ int node_up(struct node *node, const struct node_config *config)
 	err = node_tunnelled(config, &prefixes) ? node_fail(node, -ENOMEM, "out of memory") : open_netlinks(node);
 	if (err)
 		goto out;
-	err = node_find_interfaces(node, config->policy);
+	err = close_first(node, config, &prefixes);
 	if (err)
 		goto out;
 	snprintf(node->keeper_path, sizeof(node->keeper_path), "%s/keeper.sock", config->run_dir);
 	err = open_journal(node, config);
-	if (err)
-		goto out;
-	keep_open(node, &prefixes);
-	err = node_close_way(node, config, &prefixes, &node->closed_before);
 	if (err)
 		goto out;
 	err = take_over(node, config);
@@ -367,11 +371,12 @@ int node_hang_up(struct node *node, const struct node_config *config)
 
 /*
  * The one place that lets tunnelled destinations be reached in clear again. A
- * start that failed where a killed run had left the way closed leaves it closed.
+ * start that failed where a killed run had left the way closed leaves it closed; so
+ * does any that is to be tried again.
  */
-static void open_the_way(struct node *node)
+static void open_the_way(struct node *node, const struct node_config *config)
 {
-	if (!node->closed_before || node->started) {
+	if (node->started || !(node->closed_before || config->keep_closed)) {
 		route_flush(node->route);
 		route_rule_delete(node->route, AF_INET);
 		route_rule_delete(node->route, AF_INET6);
@@ -410,7 +415,7 @@ void node_down(struct node *node, const struct node_config *config)
 		link_delete(node->route, LINK_TUNNEL);
 	node->tunnel = 0;
 	if (node->closed && !node->leave)
-		open_the_way(node);
+		open_the_way(node, config);
 	netlink_close(node->route);
 	netlink_close(node->xfrm);
 	node->route = node->xfrm = NULL;

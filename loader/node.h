@@ -62,6 +62,7 @@ struct node {
 struct node_config {
 	const char *instance;
 	const char *run_dir; /* of the instance: what must survive a crash */
+	bool keep_closed; /* a start that fails leaves the way closed: it is tried again */
 	const struct policy *policy;
 	const struct policy_table *table;
 };
@@ -75,8 +76,9 @@ int node_preflight(struct node *node);
 /*
  * Sets everything up, and gives the policy's clusters their slots. Tunnels to AUTO
  * have the last of these, and no way there: they
- * are unreachable until node_dial(). On failure everything is down again, but for what a run
- * before has left and this one has not replaced, and node->error says why.
+ * are unreachable until node_dial(). The way is closed first. On failure everything is down
+ * again, but for what a run before has left and this one has not replaced, and for the closed way
+ * with keep_closed; node->error says why.
  */
 int node_up(struct node *node, const struct node_config *config);
 

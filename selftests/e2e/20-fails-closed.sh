@@ -61,6 +61,21 @@ hf client down | grep -q 'in clear, from now on' || fail "down does not say that
 try_v4
 clear_is 9 "after holdfast down the way is open again"
 
+# A first start that fails, of a supervisor that tries again: closed from then on, whatever it failed for.
+sed 's|^Underlay = .*|Underlay = wan7|' "$work/client.conf" >"$work/early.conf"
+for policy in early broken; do
+	on client "$B/holdfastd" -k -p "$work/$policy.conf" -i client >"$work/again.log" 2>&1 && fail "started with $policy.conf"
+	try_v4
+	try_v6
+	clear_is 9 "nothing leaves after a first start that fails: $(tail -n 1 "$work/again.log")"
+done
+hf client down | grep -q 'in clear, from now on' || fail "down of a closed way does not say that it is open"
+try_v4
+clear_is 12 "holdfast down has opened it"
+on client "$B/holdfastd" -p "$work/early.conf" -i client >"$work/again.log" 2>&1 && fail "started with early.conf"
+try_v4
+clear_is 15 "a failed start of somebody who does not try again leaves nothing"
+
 # Where no start is to be had, `down` is the way out all the same, of what a crash has left,
 nothing_left() {
 	! on client ip link show hf0 2>/dev/null && [ -z "$(on client ip rule show pref 7546; on client ip route show table 7546; on client ip xfrm state)" ] &&
@@ -76,7 +91,7 @@ on client ip link show hf0 >/dev/null || fail "another instance's name has taken
 hf client down | grep -q 'in clear, from now on' || fail "down of what a crash has left does not say that the way is open"
 nothing_left || fail "left behind"
 try_v4
-clear_is 12 "after holdfast down without a daemon the way is open again"
+clear_is 18 "after holdfast down without a daemon the way is open again"
 ! hf client down >"$work/down.txt" 2>&1 || fail "down of nothing"
 grep -q 'nothing of it is left' "$work/down.txt" || fail "down of nothing says: $(cat "$work/down.txt")"
 
@@ -95,5 +110,5 @@ hf client down | grep -q 'in clear, from now on' || fail "down in the middle of 
 nothing_left || fail "left behind by the start"
 daemon[client]=
 try_v4
-clear_is 15 "after holdfast down in the middle of a start the way is open again"
+clear_is 21 "after holdfast down in the middle of a start the way is open again"
 end "$capture" INT
