@@ -71,28 +71,47 @@ static const char *what_is_wrong(const struct reconcile *all, const struct peer 
 	return NULL;
 }
 
-/* Ending one session may change the list, so the walk begins anew. */
-static size_t end_broken(struct reconcile *all)
+static bool is_half_broken(const struct reconcile *all, const struct peer *peer)
+{
+	return all->doubtful & RECONCILE_STATES && !peers_pending_stands(peer);
+}
+
+static size_t end_one(struct reconcile *all, __u32 if_id)
 {
 	const struct reconcile_config *config = &all->config;
-	struct peer *peer = peers_next(config->peers, NULL);
+	struct peer *peer = peers_by_if_id(config->peers, if_id);
+	const char *why;
 	size_t n = 0;
 
-	while (peer) {
-		const char *why = what_is_wrong(all, peer);
-
-		if (all->doubtful & RECONCILE_STATES && !peers_pending_stands(peer)) {
-			config->abandon(config->context, peer);
-		} else if (why) {
-			config->end(config->context, peer, why);
-		} else {
-			peer = peers_next(config->peers, peer);
-			continue;
-		}
+	if (peer && is_half_broken(all, peer)) {
+		config->abandon(config->context, peer);
+		peer = peers_by_if_id(config->peers, if_id);
 		n++;
-		peer = peers_next(config->peers, NULL);
+	}
+	why = peer ? what_is_wrong(all, peer) : NULL;
+	if (why) {
+		config->end(config->context, peer, why);
+		n++;
 	}
 	return n;
+}
+
+/* Ending one session may change the list, so they are noted first, by their if_id: the kernel is asked once for each that stands. */
+static int end_broken(struct reconcile *all, size_t *ret_n)
+{
+	struct netlink_list broken = { 0 };
+	int err = 0;
+
+	*ret_n = 0;
+	if (!(all->doubtful & (RECONCILE_STATES | RECONCILE_ADDRESSES)))
+		return 0;
+	for (struct peer *peer = peers_next(all->config.peers, NULL); peer && !err; peer = peers_next(all->config.peers, peer))
+		if (is_half_broken(all, peer) || what_is_wrong(all, peer))
+			err = netlink_list_add(&broken, &peer->if_id, sizeof(peer->if_id));
+	for (size_t i = 0; i < broken.n; i++)
+		*ret_n += end_one(all, ((const __u32 *)broken.items)[i]);
+	netlink_list_clear(&broken);
+	return err;
 }
 
 static const struct {
@@ -215,14 +234,14 @@ static void look(evutil_socket_t fd, short what, void *context)
 	err = restore_node(all, &parts);
 	other = restore_policies(all, &parts);
 	err = err ? err : other;
-	ended = end_broken(all);
+	other = end_broken(all, &ended);
 	if (ended)
 		parts |= all->doubtful & RECONCILE_STATES;
 	if (all->overrun) /* programs were attached again without looking whether they were gone */
 		parts &= ~(unsigned int)RECONCILE_PROGRAMS;
 	all->overrun = false;
 	/* What failed (an interface that is not there yet) is tried again. */
-	all->doubtful = err ? all->doubtful & ~(unsigned int)RECONCILE_STATES : 0;
+	all->doubtful = err ? all->doubtful & ~(unsigned int)RECONCILE_STATES : other ? RECONCILE_STATES | RECONCILE_ADDRESSES : 0;
 	if (parts || (err && !all->failing))
 		say(all, parts, ended, err);
 	all->failing = err;

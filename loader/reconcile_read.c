@@ -217,17 +217,42 @@ unsigned int reconcile_read_route(const struct reconcile_ours *ours, const struc
 	}
 }
 
+/* Of Holdfast's range of if_ids, which notices of one state or policy bear as an attribute after a head of this size. */
+static bool has_our_if_id(const struct nlmsghdr *message, size_t head)
+{
+	const struct nlattr *attr;
+
+	if (mnl_nlmsg_get_payload_len(message) < head)
+		return false;
+	mnl_attr_for_each(attr, message, (unsigned int)head)
+		if (mnl_attr_get_type(attr) == XFRMA_IF_ID && mnl_attr_validate(attr, MNL_TYPE_U32) == 0)
+			return (mnl_attr_get_u32(attr) & XFRM_IF_ID_MASK) == XFRM_IF_ID_BASE;
+	return false;
+}
+
+/* The soft limit is expire.c's; at the hard one the state goes. */
+static bool is_hard(const struct nlmsghdr *message)
+{
+	const struct xfrm_user_expire *expire = mnl_nlmsg_get_payload(message);
+
+	return mnl_nlmsg_get_payload_len(message) >= sizeof(*expire) && expire->hard;
+}
+
 unsigned int reconcile_read_xfrm(const struct reconcile_ours *ours, const struct nlmsghdr *message)
 {
 	if (message->nlmsg_pid && message->nlmsg_pid == ours->xfrm_port)
 		return 0;
 	switch (message->nlmsg_type) {
 	case XFRM_MSG_DELSA:
+		return has_our_if_id(message, sizeof(struct xfrm_usersa_id)) ? RECONCILE_STATES : 0;
 	case XFRM_MSG_EXPIRE:
+		return is_hard(message) && has_our_if_id(message, sizeof(struct xfrm_user_expire)) ? RECONCILE_STATES : 0;
 	case XFRM_MSG_FLUSHSA:
 		return RECONCILE_STATES;
 	case XFRM_MSG_DELPOLICY:
+		return has_our_if_id(message, sizeof(struct xfrm_userpolicy_id)) ? RECONCILE_POLICIES : 0;
 	case XFRM_MSG_POLEXPIRE:
+		return has_our_if_id(message, sizeof(struct xfrm_user_polexpire)) ? RECONCILE_POLICIES : 0;
 	case XFRM_MSG_FLUSHPOLICY:
 		return RECONCILE_POLICIES;
 	default:

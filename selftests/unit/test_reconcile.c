@@ -17,6 +17,7 @@
 
 #include "loader/reconcile.h"
 #include "loader/route.h"
+#include "loader/xfrm.h"
 
 #define TUNNEL 7
 #define UNDERLAY 3
@@ -203,24 +204,43 @@ static void programs(void **state)
 	assert_int_equal(of_tc(RTM_NEWTFILTER, TUNNEL), 0);
 }
 
+static unsigned int of_xfrm(__u16 type, __u32 port, size_t head, bool hard, __u32 if_id)
+{
+	void *payload = begin(type, port, head);
+
+	if (type == XFRM_MSG_EXPIRE)
+		((struct xfrm_user_expire *)payload)->hard = hard;
+	if (if_id)
+		mnl_attr_put_u32(&made.head, XFRMA_IF_ID, if_id);
+	return reconcile_read_xfrm(&ours, &made.head);
+}
+
 static void xfrm(void **state)
 {
 	static const struct {
 		__u16 type;
-		unsigned int parts;
+		size_t head;
+		unsigned int parts; /* also for those of others: a flush takes all */
+		unsigned int parts_if_ours;
 	} cases[] = {
-		{ XFRM_MSG_DELSA, RECONCILE_STATES },	    { XFRM_MSG_FLUSHSA, RECONCILE_STATES },
-		{ XFRM_MSG_EXPIRE, RECONCILE_STATES },	    { XFRM_MSG_DELPOLICY, RECONCILE_POLICIES },
-		{ XFRM_MSG_FLUSHPOLICY, RECONCILE_POLICIES }, { XFRM_MSG_NEWSA, 0 },
-		{ XFRM_MSG_UPDPOLICY, 0 },
+		{ XFRM_MSG_DELSA, sizeof(struct xfrm_usersa_id), 0, RECONCILE_STATES },
+		{ XFRM_MSG_EXPIRE, sizeof(struct xfrm_user_expire), 0, RECONCILE_STATES },
+		{ XFRM_MSG_FLUSHSA, sizeof(struct xfrm_usersa_flush), RECONCILE_STATES, RECONCILE_STATES },
+		{ XFRM_MSG_DELPOLICY, sizeof(struct xfrm_userpolicy_id), 0, RECONCILE_POLICIES },
+		{ XFRM_MSG_POLEXPIRE, sizeof(struct xfrm_user_polexpire), 0, RECONCILE_POLICIES },
+		{ XFRM_MSG_FLUSHPOLICY, 0, RECONCILE_POLICIES, RECONCILE_POLICIES },
+		{ XFRM_MSG_NEWSA, sizeof(struct xfrm_usersa_info), 0, 0 },
+		{ XFRM_MSG_UPDPOLICY, sizeof(struct xfrm_userpolicy_info), 0, 0 },
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-		begin(cases[i].type, OTHER, 64);
-		assert_int_equal(reconcile_read_xfrm(&ours, &made.head), cases[i].parts);
-		begin(cases[i].type, US + 1, 64);
-		assert_int_equal(reconcile_read_xfrm(&ours, &made.head), 0);
+		assert_int_equal(of_xfrm(cases[i].type, OTHER, cases[i].head, true, XFRM_IF_ID_BASE | 7), cases[i].parts_if_ours);
+		assert_int_equal(of_xfrm(cases[i].type, OTHER, cases[i].head, true, 7), cases[i].parts);
+		assert_int_equal(of_xfrm(cases[i].type, OTHER, cases[i].head, true, 0), cases[i].parts);
+		assert_int_equal(of_xfrm(cases[i].type, US + 1, cases[i].head, true, XFRM_IF_ID_BASE | 7), 0);
 	}
+	/* A soft limit ends nothing. */
+	assert_int_equal(of_xfrm(XFRM_MSG_EXPIRE, OTHER, sizeof(struct xfrm_user_expire), false, XFRM_IF_ID_BASE | 7), 0);
 }
 
 /* A notice cut short says nothing. */
