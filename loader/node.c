@@ -141,6 +141,7 @@ static int take_over(struct node *node, const struct node_config *config)
 static int close_first(struct node *node, const struct node_config *config, const struct node_prefixes *prefixes)
 {
 	int err, found = node_find_interfaces(node, config->policy);
+	struct node_rules before = { 0 };
 	struct link_info tunnel;
 	bool carries = !link_by_name(node->route, LINK_TUNNEL, &tunnel) && tunnel.external;
 
@@ -148,7 +149,8 @@ static int close_first(struct node *node, const struct node_config *config, cons
 		return found;
 	if (carries && prefixes->n_clusters)
 		route_add(node->route, tunnel.index, prefixes->prefix, prefixes->n_clusters, node_source_or_none(&node->source));
-	err = node_close_way(node, config, prefixes, &node->closed_before);
+	err = node_close_way(node, config, prefixes, &before);
+	node->closed_before = before.v4;
 	return found ? found : err;
 }
 
@@ -205,14 +207,32 @@ out:
 	return err;
 }
 
+/* It has another name, and there can be only one such interface. */
+static int take_name_back(struct node *node)
+{
+	struct link_info info;
+	int err;
+
+	if (link_by_index(node->route, node->tunnel, &info) || strcmp(info.kind, "xfrm") || !info.external ||
+	    !strcmp(info.name, LINK_TUNNEL))
+		return 0;
+	/* Down: what is up cannot be renamed before Linux 6.2, and is to be set up in any case. */
+	err = link_set_up(node->route, node->tunnel, false);
+	if (!err)
+		err = link_rename(node->route, node->tunnel, LINK_TUNNEL);
+	return err ? node_fail(node, err, "%s was renamed to %s: %s", LINK_TUNNEL, info.name, node_why(node->route, err)) : 0;
+}
+
 /*
  * hf0 is made anew where it is gone; up, with its addresses, in either case. *ret_new: it is another one, from this time or
  * from one before that failed midway.
  */
 static int restore_tunnel(struct node *node, const struct node_config *config, bool *ret_new)
 {
-	int found, err = node_find_tunnel(node, &found);
+	int found, err = take_name_back(node);
 
+	if (!err)
+		err = node_find_tunnel(node, &found);
 	if (!err && found != node->tunnel) {
 		node->tunnel_unfinished = true;
 		datapath_detach_tunnel(node->dp, (unsigned int)node->tunnel);
@@ -255,13 +275,14 @@ int node_restore(struct node *node, const struct node_config *config, unsigned i
 {
 	struct node_prefixes prefixes = { .prefix = NULL };
 	struct hf_addr source = node->source;
-	bool new_tunnel = false, existed = true, changed = false, other_way = false, other_protected = false;
+	struct node_rules rules = { true, true };
+	bool new_tunnel = false, changed = false, other_way = false, other_protected = false;
 	int err = node_tunnelled(config, &prefixes) ? node_fail(node, -ENOMEM, "out of memory") : 0;
 
 	*ret_done = 0;
 	if (!err && parts & (NODE_RULES | NODE_ROUTES))
-		err = node_close_way(node, config, &prefixes, &existed);
-	if (!existed)
+		err = node_close_way(node, config, &prefixes, &rules);
+	if (!rules.v4 || !rules.v6)
 		*ret_done |= NODE_RULES;
 	/* The address of one of them may be this machine's own, in a network of Address. */
 	if (parts & (NODE_PROTECTED | NODE_ADDRESSES)) {

@@ -67,17 +67,19 @@ bool node_tunnels_v6(const struct policy_table *table)
 
 /* From here on nothing of the tunnelled ranges leaves in clear. */
 int node_close_way(struct node *node, const struct node_config *config, const struct node_prefixes *prefixes,
-		   bool *ret_before)
+		   struct node_rules *ret_before)
 {
+	struct node_rules before = { .v6 = true };
 	int err = route_add_unreachable(node->route, prefixes->prefix, prefixes->n);
 
 	if (err)
 		return node_fail(node, err, "routes: %s", node_why(node->route, err));
 	node->closed = true;
-	err = route_rule_add(node->route, AF_INET, ret_before);
+	err = route_rule_add(node->route, AF_INET, &before.v4);
 	/* IPv6 is not carried yet: what the policy tunnels of it ends on hf0, as a counted drop. */
 	if (!err && node_tunnels_v6(config->table))
-		err = route_rule_add(node->route, AF_INET6, NULL);
+		err = route_rule_add(node->route, AF_INET6, &before.v6);
+	*ret_before = before;
 	return err ? node_fail(node, err, "routing rule: %s", node_why(node->route, err)) : 0;
 }
 

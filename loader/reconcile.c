@@ -330,11 +330,16 @@ int reconcile_new(const struct reconcile_config *config, struct reconcile **ret_
 	if (!err)
 		err = listen_to(all, &all->xfrm, NETLINK_XFRM, xfrm_groups, sizeof(xfrm_groups) / sizeof(*xfrm_groups),
 				reconcile_read_xfrm);
-	if (err)
+	if (err) {
 		reconcile_free(all);
-	else
-		*ret_reconcile = all;
-	return err;
+		return err;
+	}
+	/* What was changed between the setting up and here was heard by nobody. */
+	all->doubtful = RECONCILE_ALL;
+	all->overrun = true;
+	arm(all, true);
+	*ret_reconcile = all;
+	return 0;
 }
 
 void reconcile_doubt(struct reconcile *all)

@@ -40,6 +40,9 @@ serve t1
 warm
 try_v6
 clear_is 6 "IPv6 does not leave while the daemon runs"
+on client ip -6 rule del pref 7546
+rule_is_back() { grep -q 'reconciled: .*rules' "$work/client-daemon.log" && on client ip -6 rule | grep 'lookup 7546' >/dev/null; }
+must 20 "the rule of IPv6 is back, and that is said" rule_is_back
 
 kill_daemon client
 try_v6

@@ -45,6 +45,7 @@ heal client programs tc qdisc del dev wan0 clsact
 heal client programs ip link set wan0 xdpgeneric off
 heal client routes ip link set hf0 down
 heal client tunnel ip link del hf0
+heal client routes bash -c 'ip link set hf0 down; ip link set hf0 name mine'
 sessions=$(spis client)
 heal client states ip xfrm state deleteall reqid $((0x48000001))
 [ "$(spis client)" != "$sessions" ] || fail "states that are gone are shown"
