@@ -269,14 +269,21 @@ static int run(struct program *program)
 	static const struct timeval look_each = { .tv_sec = LOGFILE_LOOK_EACH_S };
 	struct event *events[N_SIGNALS], *look;
 	char error[DAEMON_ERROR_MAX] = "";
-	int err;
+	int err = 0;
 
 	for (size_t i = 0; i < N_SIGNALS; i++) {
 		events[i] = evsignal_new(program->base, signals[i].signal, signals[i].wish, program);
-		event_add(events[i], NULL);
+		if (!events[i] || event_add(events[i], NULL))
+			err = -ENOMEM;
 	}
 	look = event_new(program->base, -1, EV_PERSIST, bound_log, program);
-	event_add(look, &look_each);
+	if (!look || event_add(look, &look_each))
+		err = -ENOMEM;
+	if (err) {
+		log_error("event loop: %s; nothing was changed", strerror(-err));
+		program->status = EXIT_FAILURE;
+		goto out;
+	}
 	program->config.context = program;
 	err = daemon_start(program->base, &program->config, error, &program->daemon);
 	if (err) {
@@ -301,8 +308,10 @@ out:
 	daemon_stop(program->daemon);
 	control_close(program->control);
 	for (size_t i = 0; i < N_SIGNALS; i++)
-		event_free(events[i]);
-	event_free(look);
+		if (events[i])
+			event_free(events[i]);
+	if (look)
+		event_free(look);
 	return program->status;
 }
 

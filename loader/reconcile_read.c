@@ -3,6 +3,7 @@
 #include "loader/reconcile.h"
 
 #include <libmnl/libmnl.h>
+#include <net/if_arp.h>
 #include <string.h>
 
 #include <linux/fib_rules.h>
@@ -63,6 +64,12 @@ static bool has_no_xdp(const struct nlattr *xdp)
 	return false;
 }
 
+/* A link without Ethernet has no XDP of ours (datapath_attach.c). */
+static bool is_bare(const struct ifinfomsg *info)
+{
+	return info->ifi_type != ARPHRD_ETHER && info->ifi_type != ARPHRD_LOOPBACK;
+}
+
 static unsigned int read_link(const struct reconcile_ours *ours, const struct nlmsghdr *message)
 {
 	const struct ifinfomsg *info = mnl_nlmsg_get_payload(message);
@@ -85,7 +92,7 @@ static unsigned int read_link(const struct reconcile_ours *ours, const struct nl
 	if (info->ifi_index == ours->tunnel && (gone || !(info->ifi_flags & IFF_UP) || strcmp(name, LINK_TUNNEL)))
 		parts |= RECONCILE_TUNNEL | RECONCILE_ROUTES;
 	/* It came back as another one, or somebody has taken our program off. */
-	if (names_underlay(ours, name) && !gone && (!is_underlay(ours, info->ifi_index) || no_xdp))
+	if (names_underlay(ours, name) && !gone && (!is_underlay(ours, info->ifi_index) || (no_xdp && !is_bare(info))))
 		parts |= RECONCILE_PROGRAMS | RECONCILE_ADDRESSES;
 	if (!gone && is_other_protected(ours, name, info->ifi_index, mac))
 		parts |= RECONCILE_PROTECTED;

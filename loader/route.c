@@ -277,7 +277,7 @@ int route_flush(struct netlink *nl)
 static int change_announced(struct netlink *nl, __u16 type, __u16 flags, int index,
 			    const struct hf_prefix *prefix)
 {
-	struct entry entry = { .prefix = *prefix, .table = RT_TABLE_MAIN, .metric = ROUTE_METRIC };
+	struct entry entry = { .prefix = *prefix, .table = RT_TABLE_MAIN, .metric = ROUTE_METRIC_ANNOUNCED };
 	struct netlink_request request;
 
 	entry.index = index;

@@ -22,6 +22,7 @@
 #define ROUTE_RULE_PREFERENCE 7546 /* after local (0), before main (32766) */
 #define ROUTE_METRIC 100
 #define ROUTE_METRIC_UNREACHABLE 10000
+#define ROUTE_METRIC_ANNOUNCED 7546 /* in the main table: nobody else's route is replaced, and any other goes before ours */
 
 /*
  * Adds n prefixes over interface index and their unreachable twins, the twins

@@ -215,9 +215,14 @@ static void test_announce(void **state)
 	(void)state;
 	start();
 	tunnel = make_link("hf0", "203.0.113.1/32");
+	/* What somebody else has there, with the metric that NetworkManager takes, stays. */
+	make_link("d0", "203.0.113.2/32");
+	space_run("ip route add 192.168.7.0/24 dev d0 metric 100");
 	assert_int_equal(route_announce(nl, tunnel, &network), 0);
+	assert_non_null(strstr(space_output("ip route show 192.168.7.0/24"), "dev d0 scope link metric 100"));
 	assert_non_null(strstr(space_output("ip -N route show proto 75"), "192.168.7.0/24 dev hf0"));
 	assert_int_equal(route_withdraw(nl, tunnel, &network), 0);
+	assert_non_null(strstr(space_output("ip route show 192.168.7.0/24"), "dev d0 scope link metric 100"));
 	assert_int_equal(route_announce(nl, tunnel, &host), 0);
 	assert_int_equal(route_announce(nl, tunnel, &host), 0);
 	assert_string_equal(space_output("ip -N route show proto 75 | wc -l"), "1\n");

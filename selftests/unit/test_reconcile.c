@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 #include <libmnl/libmnl.h>
+#include <net/if_arp.h>
 
 #include <linux/fib_rules.h>
 #include <linux/if_link.h>
@@ -91,12 +92,15 @@ static void rules(void **state)
 	assert_int_equal(of_rule(RTM_NEWRULE, OTHER, ROUTE_TABLE), 0);
 }
 
+static unsigned short link_type = ARPHRD_ETHER;
+
 static unsigned int of_link(__u16 type, int index, const char *name, bool up, int xdp)
 {
 	struct ifinfomsg *head = begin(type, 0, sizeof(*head));
 	struct nlattr *nest;
 
 	head->ifi_index = index;
+	head->ifi_type = link_type;
 	head->ifi_flags = up ? IFF_UP : 0;
 	mnl_attr_put_strz(&made.head, IFLA_IFNAME, name);
 	if (xdp >= 0) {
@@ -121,6 +125,10 @@ static void links(void **state)
 	assert_int_equal(of_link(RTM_DELLINK, UNDERLAY, "wan0", false, XDP_ATTACHED_NONE), 0); /* nothing to be done yet */
 	assert_int_equal(of_link(RTM_NEWLINK, UNDERLAY + 8, "wan0", true, XDP_ATTACHED_NONE), underlay);
 	assert_int_equal(of_link(RTM_NEWLINK, 12, "eth9", true, XDP_ATTACHED_NONE), 0);
+	/* Without Ethernet there is none. */
+	link_type = ARPHRD_PPP;
+	assert_int_equal(of_link(RTM_NEWLINK, UNDERLAY, "wan0", true, XDP_ATTACHED_NONE), 0);
+	link_type = ARPHRD_ETHER;
 }
 
 /* What came back under its name, or has another hardware address, is another one. */
