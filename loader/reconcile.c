@@ -38,6 +38,7 @@ struct reconcile {
 	unsigned int doubtful; /* bits of enum reconcile_part */
 	__u64 looked_ns;
 	__u64 due_ns; /* of the next look, while the timer runs */
+	struct netlink_list before; /* struct route_rule: foreign ones that were said to be asked before ours */
 	bool overrun; /* all is in doubt only because notices were lost */
 	bool unfollowed; /* a protected interface is another one, and clients.c does not know yet */
 	bool failing; /* the last look could not put all right: it is said once, and tried again at a slower pace */
@@ -207,6 +208,43 @@ static int restore_policies(struct reconcile *all, unsigned int *ret_done)
 	return err;
 }
 
+static bool has_rule(const struct netlink_list *rules, const struct route_rule *rule)
+{
+	for (size_t i = 0; i < rules->n; i++)
+		if (!memcmp((const struct route_rule *)rules->items + i, rule, sizeof(*rule)))
+			return true;
+	return false;
+}
+
+/* Foreign rules are an administrator's, who is told once what each does. */
+static int look_before(struct reconcile *all)
+{
+	struct netlink_list now = { 0 };
+	int err;
+
+	if (!(all->doubtful & RECONCILE_BEFORE))
+		return 0;
+	err = route_rules_before(all->config.node->route, &now);
+	if (err) {
+		netlink_list_clear(&now);
+		return err;
+	}
+	for (size_t i = 0; i < now.n; i++) {
+		const struct route_rule *rule = (const struct route_rule *)now.items + i;
+
+		if (!has_rule(&all->before, rule))
+			eventlog_emit(all->config.log, EVENT_RULE_BEFORE,
+				      json_pack("{s:I, s:I, s:i}", "preference", (json_int_t)rule->preference, "table",
+						(json_int_t)rule->table, "family", rule->family == AF_INET ? 4 : 6),
+				      "rule %u of IPv%d (table %u) is asked before Holdfast's: what it leads by an interface that is "
+				      "neither hf0 nor an underlay goes in clear, tunnelled or not", rule->preference,
+				      rule->family == AF_INET ? 4 : 6, rule->table);
+	}
+	netlink_list_clear(&all->before);
+	all->before = now;
+	return 0;
+}
+
 /* What failed is tried again at the slower pace, unless something is heard meanwhile: it may be what that waited for. */
 static void arm(struct reconcile *all, bool heard)
 {
@@ -233,6 +271,8 @@ static void look(evutil_socket_t fd, short what, void *context)
 	/* What closes the way comes first. */
 	err = restore_node(all, &parts);
 	other = restore_policies(all, &parts);
+	err = err ? err : other;
+	other = look_before(all);
 	err = err ? err : other;
 	other = end_broken(all, &ended);
 	if (ended)
@@ -357,5 +397,6 @@ void reconcile_free(struct reconcile *all)
 	listener_clear(&all->xfrm);
 	if (all->timer)
 		event_free(all->timer);
+	netlink_list_clear(&all->before);
 	free(all);
 }

@@ -147,6 +147,7 @@ static unsigned int read_rule(const struct nlmsghdr *message)
 {
 	const struct fib_rule_hdr *head = mnl_nlmsg_get_payload(message);
 	const struct nlattr *attr;
+	struct route_rule rule;
 	__u32 table;
 
 	if (mnl_nlmsg_get_payload_len(message) < sizeof(*head))
@@ -155,7 +156,9 @@ static unsigned int read_rule(const struct nlmsghdr *message)
 	mnl_attr_for_each(attr, message, sizeof(*head))
 		if (mnl_attr_get_type(attr) == FRA_TABLE && mnl_attr_validate(attr, MNL_TYPE_U32) == 0)
 			table = mnl_attr_get_u32(attr);
-	return table == ROUTE_TABLE ? RECONCILE_RULES : 0;
+	if (route_rule_is_before(message, &rule))
+		return RECONCILE_BEFORE;
+	return table == ROUTE_TABLE && message->nlmsg_type == RTM_DELRULE ? RECONCILE_RULES : 0;
 }
 
 static unsigned int read_tc(const struct reconcile_ours *ours, const struct nlmsghdr *message)
@@ -212,6 +215,7 @@ unsigned int reconcile_read_route(const struct reconcile_ours *ours, const struc
 	case RTM_NEWROUTE:
 	case RTM_DELROUTE:
 		return read_route(ours, message);
+	case RTM_NEWRULE:
 	case RTM_DELRULE:
 		return read_rule(message);
 	case RTM_NEWNETCONF:

@@ -142,6 +142,63 @@ int route_rule_delete(struct netlink *nl, int family)
 	return err == -ENOENT ? 0 : err;
 }
 
+bool route_rule_is_before(const struct nlmsghdr *message, struct route_rule *ret_rule)
+{
+	const struct fib_rule_hdr *head = mnl_nlmsg_get_payload(message);
+	struct route_rule rule = { 0 };
+	bool elsewhere;
+	const struct nlattr *attr;
+
+	if (mnl_nlmsg_get_payload_len(message) < sizeof(*head) || (head->family != AF_INET && head->family != AF_INET6))
+		return false;
+	rule.family = head->family;
+	rule.table = head->table;
+	elsewhere = head->action == FR_ACT_TO_TBL || head->action == FR_ACT_GOTO;
+	mnl_attr_for_each(attr, message, sizeof(*head)) {
+		if (mnl_attr_get_type(attr) == FRA_PRIORITY && mnl_attr_validate(attr, MNL_TYPE_U32) == 0)
+			rule.preference = mnl_attr_get_u32(attr);
+		else if (mnl_attr_get_type(attr) == FRA_TABLE && mnl_attr_validate(attr, MNL_TYPE_U32) == 0)
+			rule.table = mnl_attr_get_u32(attr);
+		else if (mnl_attr_get_type(attr) == FRA_PROTOCOL && mnl_attr_validate(attr, MNL_TYPE_U8) == 0)
+			elsewhere &= mnl_attr_get_u8(attr) != NETLINK_HF_PROTOCOL;
+		else if (mnl_attr_get_type(attr) == FRA_L3MDEV && mnl_attr_validate(attr, MNL_TYPE_U8) == 0)
+			elsewhere &= !mnl_attr_get_u8(attr);
+	}
+	*ret_rule = rule;
+	return elsewhere && rule.preference < ROUTE_RULE_PREFERENCE && rule.table != RT_TABLE_LOCAL;
+}
+
+static int collect_rule(void *context, const struct nlmsghdr *message)
+{
+	struct route_rule rule;
+
+	if (message->nlmsg_type != RTM_NEWRULE || !route_rule_is_before(message, &rule))
+		return 0;
+	return netlink_list_add(context, &rule, sizeof(rule));
+}
+
+int route_rules_before(struct netlink *nl, struct netlink_list *ret_rules)
+{
+	static const int families[] = { AF_INET, AF_INET6 };
+	int err = 0;
+
+	for (size_t i = 0; i < 2 && !err; i++) {
+		size_t n = ret_rules->n;
+
+		do {
+			struct netlink_request request;
+			struct fib_rule_hdr *head = netlink_request(&request, RTM_GETRULE, NLM_F_DUMP, sizeof(*head));
+
+			head->family = (__u8)families[i];
+			ret_rules->n = n;
+			err = netlink_talk(nl, &request, collect_rule, ret_rules);
+		} while (err == -EAGAIN);
+		if (err == -EAFNOSUPPORT || err == -EOPNOTSUPP)
+			err = 0;
+	}
+	return err;
+}
+
 struct search {
 	int family;
 	__u32 table;

@@ -48,6 +48,22 @@ int route_delete(struct netlink *nl, const struct hf_prefix *prefixes, size_t n)
 int route_rule_add(struct netlink *nl, int family, bool *ret_existed);
 int route_rule_delete(struct netlink *nl, int family);
 
+/* A rule of somebody else's that is asked before Holdfast's. */
+struct route_rule {
+	int family; /* AF_INET or AF_INET6 */
+	__u32 preference;
+	__u32 table;
+};
+
+/*
+ * Reads a notice of a rule, or an answer that has one. True for one that is asked before Holdfast's and can lead elsewhere what
+ * is tunnelled: not the local table's, nor that of a VRF, which is for its own interfaces. Pure.
+ */
+bool route_rule_is_before(const struct nlmsghdr *message, struct route_rule *ret_rule);
+
+/* All such rules, of both families, as struct route_rule; the list is the caller's to clear, also on failure. */
+int route_rules_before(struct netlink *nl, struct netlink_list *ret_rules);
+
 /* A route of Holdfast's, as a sweep sees it. */
 struct route_seen {
 	struct hf_prefix prefix;

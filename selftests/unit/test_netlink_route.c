@@ -234,6 +234,27 @@ static void test_announce(void **state)
 	assert_string_equal(space_output("ip -N route show proto 75"), "");
 }
 
+static void test_rules_before(void **state)
+{
+	struct netlink_list rules = { 0 };
+	const struct route_rule *rule;
+
+	(void)state;
+	start();
+	assert_int_equal(route_rule_add(nl, AF_INET, NULL), 0);
+	assert_int_equal(route_rules_before(nl, &rules), 0);
+	assert_int_equal(rules.n, 0);
+	/* As wg-quick does: the kernel puts it one before the first that is not the local table's. */
+	space_run("ip rule add table main suppress_prefixlength 0 && ip rule add pref 9000 table 77");
+	assert_int_equal(route_rules_before(nl, &rules), 0);
+	assert_int_equal(rules.n, 1);
+	rule = rules.items;
+	assert_int_equal(rule->preference, ROUTE_RULE_PREFERENCE - 1);
+	assert_int_equal(rule->table, RT_TABLE_MAIN);
+	assert_int_equal(rule->family, AF_INET);
+	netlink_list_clear(&rules);
+}
+
 static bool leads_over(const char *address, const char *dev)
 {
 	char command[64];
@@ -425,6 +446,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_path, enter, leave),
 		cmocka_unit_test_setup_teardown(test_routes, enter, leave),
 		cmocka_unit_test_setup_teardown(test_routes_v6, enter, leave),
+		cmocka_unit_test_setup_teardown(test_rules_before, enter, leave),
 		cmocka_unit_test_setup_teardown(test_within_wider, enter, leave),
 		cmocka_unit_test_setup_teardown(test_announce, enter, leave),
 		cmocka_unit_test_setup_teardown(test_many, enter, leave),

@@ -80,7 +80,9 @@ static unsigned int of_rule(__u16 type, __u32 port, __u32 table)
 	struct fib_rule_hdr *head = begin(type, port, sizeof(*head));
 
 	head->family = AF_INET;
+	head->action = FR_ACT_TO_TBL;
 	mnl_attr_put_u32(&made.head, FRA_TABLE, table);
+	mnl_attr_put_u32(&made.head, FRA_PRIORITY, ROUTE_RULE_PREFERENCE);
 	return reconcile_read_route(&ours, &made.head);
 }
 
@@ -90,6 +92,43 @@ static void rules(void **state)
 	assert_int_equal(of_rule(RTM_DELRULE, US, ROUTE_TABLE), 0);
 	assert_int_equal(of_rule(RTM_DELRULE, OTHER, RT_TABLE_MAIN), 0);
 	assert_int_equal(of_rule(RTM_NEWRULE, OTHER, ROUTE_TABLE), 0);
+}
+
+/* Somebody else's, which is asked before ours. */
+static void rules_before(void **state)
+{
+	static const struct {
+		__u16 type;
+		__u8 action;
+		__u32 table;
+		__u32 preference;
+		__u8 protocol;
+		__u8 l3mdev;
+		unsigned int parts;
+	} cases[] = {
+		{ RTM_NEWRULE, FR_ACT_TO_TBL, RT_TABLE_MAIN, 7545, RTPROT_BOOT, 0, RECONCILE_BEFORE }, /* wg-quick's */
+		{ RTM_NEWRULE, FR_ACT_GOTO, 0, 10, RTPROT_BOOT, 0, RECONCILE_BEFORE },
+		{ RTM_DELRULE, FR_ACT_TO_TBL, RT_TABLE_MAIN, 7545, RTPROT_BOOT, 0, RECONCILE_BEFORE },
+		{ RTM_NEWRULE, FR_ACT_TO_TBL, RT_TABLE_MAIN, 7546, RTPROT_BOOT, 0, 0 }, /* the same, later: behind ours */
+		{ RTM_NEWRULE, FR_ACT_TO_TBL, RT_TABLE_MAIN, 32766, RTPROT_KERNEL, 0, 0 },
+		{ RTM_NEWRULE, FR_ACT_TO_TBL, RT_TABLE_LOCAL, 0, RTPROT_KERNEL, 0, 0 },
+		{ RTM_NEWRULE, FR_ACT_TO_TBL, 0, 1000, RTPROT_KERNEL, 1, 0 },
+		{ RTM_NEWRULE, FR_ACT_UNREACHABLE, 0, 10, RTPROT_BOOT, 0, 0 },
+		{ RTM_NEWRULE, FR_ACT_TO_TBL, RT_TABLE_MAIN, 10, NETLINK_HF_PROTOCOL, 0, 0 },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct fib_rule_hdr *head = begin(cases[i].type, OTHER, sizeof(*head));
+
+		head->family = AF_INET;
+		head->action = cases[i].action;
+		mnl_attr_put_u32(&made.head, FRA_TABLE, cases[i].table);
+		mnl_attr_put_u32(&made.head, FRA_PRIORITY, cases[i].preference);
+		mnl_attr_put_u8(&made.head, FRA_PROTOCOL, cases[i].protocol);
+		if (cases[i].l3mdev)
+			mnl_attr_put_u8(&made.head, FRA_L3MDEV, 1);
+		assert_int_equal(reconcile_read_route(&ours, &made.head), cases[i].parts);
+	}
 }
 
 static unsigned short link_type = ARPHRD_ETHER;
@@ -254,7 +293,7 @@ static void xfrm(void **state)
 /* A notice cut short says nothing. */
 static void cut_short(void **state)
 {
-	static const __u16 types[] = { RTM_NEWLINK, RTM_DELLINK, RTM_DELADDR, RTM_DELROUTE, RTM_DELRULE, RTM_DELTFILTER,
+	static const __u16 types[] = { RTM_NEWLINK, RTM_DELLINK, RTM_DELADDR, RTM_DELROUTE, RTM_NEWRULE, RTM_DELRULE, RTM_DELTFILTER,
 				       RTM_NEWNETCONF };
 
 	for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++) {
@@ -268,7 +307,7 @@ static void cut_short(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(routes),    cmocka_unit_test(rules),	 cmocka_unit_test(links), cmocka_unit_test(addresses),
+		cmocka_unit_test(routes),    cmocka_unit_test(rules),	 cmocka_unit_test(rules_before), cmocka_unit_test(links), cmocka_unit_test(addresses),
 		cmocka_unit_test(protected), cmocka_unit_test(forwarding), cmocka_unit_test(programs), cmocka_unit_test(xfrm), cmocka_unit_test(cut_short),
 	};
 
