@@ -90,11 +90,17 @@ enum datapath_xdp_mode { DATAPATH_XDP_NONE, DATAPATH_XDP_NATIVE, DATAPATH_XDP_GE
 struct datapath_attached {
 	enum datapath_xdp_mode mode;
 	bool dispatcher; /* through libxdp: lives beside other XDP programs */
+	__u32 xdp_id;	 /* of what is attached now, ours or a dispatcher with ours; 0: none */
+	bool missed;	 /* datapath_restore_*() only: something of ours was not there */
 	char note[200];	 /* why not native, or why not through libxdp; empty when neither */
 };
 
 /* TC on the tunnel interface (hf0): encrypt on egress, decrypted on ingress. */
 int datapath_attach_tunnel(struct datapath *dp, unsigned int ifindex, struct datapath_report *report);
+
+/* Likewise; ret_attached->missed: one was not there. */
+int datapath_restore_tunnel(struct datapath *dp, unsigned int ifindex, struct datapath_report *report,
+			    struct datapath_attached *ret_attached);
 
 /*
  * XDP and TC in both directions on an underlay interface. Generic XDP on veth,
@@ -104,7 +110,10 @@ int datapath_attach_tunnel(struct datapath *dp, unsigned int ifindex, struct dat
 int datapath_attach_underlay(struct datapath *dp, unsigned int ifindex, struct datapath_report *report,
 			     struct datapath_attached *ret_attached);
 
-/* As datapath_attach_underlay(), but where an XDP program is attached already, that is left alone. */
+/*
+ * As datapath_attach_underlay(), but where our XDP program is attached already, that is left alone. -EBUSY: somebody else's
+ * has taken its place and shares with no one; the TC programs are attached all the same.
+ */
 int datapath_restore_underlay(struct datapath *dp, unsigned int ifindex, struct datapath_report *report,
 			      struct datapath_attached *ret_attached);
 

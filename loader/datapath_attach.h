@@ -17,6 +17,8 @@ bool datapath_tc_is_attached(unsigned int ifindex, enum bpf_tc_attach_point poin
 
 int datapath_xdp_attach(struct datapath *dp, unsigned int ifindex, struct datapath_report *report,
 			struct datapath_attached *ret_attached);
+/* Whether our program is there, alone or in a dispatcher. */
+bool datapath_xdp_is_attached(unsigned int ifindex);
 int datapath_xdp_detach(unsigned int ifindex);
 
 #endif

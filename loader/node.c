@@ -253,22 +253,43 @@ static int restore_tunnel(struct node *node, const struct node_config *config, b
 	return err;
 }
 
-static int restore_programs(struct node *node, const struct node_config *config)
+static int restore_underlay(struct node *node, struct node_interface *underlay, bool *missed)
 {
 	struct datapath_attached attached = { 0 };
 	struct datapath_report report = { .text = "" };
-	int err = datapath_attach_tunnel(node->dp, (unsigned int)node->tunnel, &report);
+	int err;
 
+	if (!node_is_there(node, underlay->index))
+		return 0;
+	err = datapath_restore_underlay(node->dp, (unsigned int)underlay->index, &report, &attached);
+	underlay->xdp_id = attached.xdp_id;
+	*missed |= attached.missed;
+	return err ? node_fail(node, err, "%s", report.text) : 0;
+}
+
+/* *ret_missed: one was not there. -EBUSY: all are there but XDP programs whose place somebody else has taken. */
+static int restore_programs(struct node *node, const struct node_config *config, bool *ret_missed)
+{
+	struct datapath_attached attached = { 0 };
+	struct datapath_report report = { .text = "" };
+	int err = datapath_restore_tunnel(node->dp, (unsigned int)node->tunnel, &report, &attached), busy = 0, result;
+
+	*ret_missed = attached.missed;
 	if (err)
 		return node_fail(node, err, "%s", report.text);
-	for (size_t i = 0; i < node->n_underlay && !err; i++)
-		if (node_is_there(node, node->underlay[i].index))
-			err = datapath_restore_underlay(node->dp, (unsigned int)node->underlay[i].index, &report, &attached);
-	if (!err && node->dialled.index && !node_is_underlay(node, node->dialled.index) && node_is_there(node, node->dialled.index))
-		err = datapath_restore_underlay(node->dp, (unsigned int)node->dialled.index, &report, &attached);
+	for (size_t i = 0; i <= node->n_underlay && !err; i++) {
+		if (i == node->n_underlay && (!node->dialled.index || node_is_underlay(node, node->dialled.index)))
+			continue;
+		err = restore_underlay(node, i < node->n_underlay ? &node->underlay[i] : &node->dialled, ret_missed);
+		if (err == -EBUSY) {
+			busy = err;
+			err = 0;
+		}
+	}
 	if (err)
-		return node_fail(node, err, "%s", report.text);
-	return node_set_sysctls(node, node_tunnels_v6(config->table), NULL);
+		return err;
+	result = node_set_sysctls(node, node_tunnels_v6(config->table), NULL);
+	return result ? result : busy;
 }
 
 int node_restore(struct node *node, const struct node_config *config, unsigned int parts, unsigned int *ret_done)
@@ -276,7 +297,8 @@ int node_restore(struct node *node, const struct node_config *config, unsigned i
 	struct node_prefixes prefixes = { .prefix = NULL };
 	struct hf_addr source = node->source;
 	struct node_rules rules = { true, true };
-	bool new_tunnel = false, changed = false, other_way = false, other_protected = false;
+	int busy = 0;
+	bool missed = false, new_tunnel = false, changed = false, other_way = false, other_protected = false;
 	int err = node_tunnelled(config, &prefixes) ? node_fail(node, -ENOMEM, "out of memory") : 0;
 
 	*ret_done = 0;
@@ -304,10 +326,14 @@ int node_restore(struct node *node, const struct node_config *config, unsigned i
 	if (new_tunnel)
 		*ret_done |= NODE_TUNNEL;
 	if (!err && (parts & NODE_PROGRAMS || new_tunnel))
-		err = restore_programs(node, config);
+		err = restore_programs(node, config, &missed);
+	if (err == -EBUSY) { /* that is no reason to leave the rest undone */
+		busy = err;
+		err = 0;
+	}
 	if (!err && new_tunnel)
 		node->tunnel_unfinished = false;
-	if (!err && parts & NODE_PROGRAMS)
+	if (missed && !new_tunnel)
 		*ret_done |= NODE_PROGRAMS;
 	if (!err && (parts & (NODE_PROTECTED | NODE_SYSCTLS) || other_protected || other_way))
 		err = node_set_sysctls(node, node_tunnels_v6(config->table), &changed);
@@ -322,7 +348,7 @@ int node_restore(struct node *node, const struct node_config *config, unsigned i
 	if (!err && *ret_done & NODE_ROUTES)
 		err = node_open_traffic(node, &prefixes);
 	free(prefixes.prefix);
-	return err;
+	return err ? err : busy;
 }
 
 /* The link as an underlay: guarded, marked, and no larger packets than it takes. */

@@ -25,6 +25,7 @@ struct node_interface {
 	int index;
 	char name[IFNAMSIZ];
 	__u8 mac[6];
+	__u32 xdp_id; /* of an underlay's XDP program; what the kernel tells of another one is a change */
 	bool running; /* as read at the start; the monitor keeps it up to date */
 	struct hf_addr address; /* first IPv4; zero without */
 };

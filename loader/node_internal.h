@@ -67,7 +67,7 @@ int node_fill_tunnels(struct node *node, const struct node_config *config, enum 
 int node_fill_protected(struct node *node);
 
 /* The programs: of one underlay; of hf0 and all underlays. */
-int node_attach_underlay(struct node *node, const struct node_interface *interface);
+int node_attach_underlay(struct node *node, struct node_interface *interface);
 int node_attach(struct node *node);
 
 /* The sockets that heartbeats and control packets leave by. */

@@ -204,7 +204,7 @@ int node_fill_protected(struct node *node)
 	return err ? node_fail(node, err, "filling the map of protected interfaces: %s", strerror(-err)) : 0;
 }
 
-int node_attach_underlay(struct node *node, const struct node_interface *interface)
+int node_attach_underlay(struct node *node, struct node_interface *interface)
 {
 	struct datapath_report report = { .text = "" };
 	struct datapath_attached attached = { 0 };
@@ -214,6 +214,7 @@ int node_attach_underlay(struct node *node, const struct node_interface *interfa
 		log_debug("%s", report.detail);
 		return node_fail(node, err, "%s", report.text);
 	}
+	interface->xdp_id = attached.xdp_id;
 	if (attached.mode == DATAPATH_XDP_NONE) {
 		log_info("%s has no Ethernet: TC in the place of XDP", interface->name);
 		return 0;

@@ -39,7 +39,6 @@ struct reconcile {
 	__u64 looked_ns;
 	__u64 due_ns; /* of the next look, while the timer runs */
 	struct netlink_list before; /* struct route_rule: foreign ones that were said to be asked before ours */
-	bool overrun; /* all is in doubt only because notices were lost */
 	bool unfollowed; /* a protected interface is another one, and clients.c does not know yet */
 	bool failing; /* the last look could not put all right: it is said once, and tried again at a slower pace */
 	__u8 buffer[RECEIVE_MAX] __attribute__((aligned(NLMSG_ALIGNTO)));
@@ -277,9 +276,6 @@ static void look(evutil_socket_t fd, short what, void *context)
 	other = end_broken(all, &ended);
 	if (ended)
 		parts |= all->doubtful & RECONCILE_STATES;
-	if (all->overrun) /* programs were attached again without looking whether they were gone */
-		parts &= ~(unsigned int)RECONCILE_PROGRAMS;
-	all->overrun = false;
 	/* What failed (an interface that is not there yet) is tried again. */
 	all->doubtful = err ? all->doubtful & ~(unsigned int)RECONCILE_STATES : other ? RECONCILE_STATES | RECONCILE_ADDRESSES : 0;
 	if (parts || (err && !all->failing))
@@ -376,7 +372,6 @@ int reconcile_new(const struct reconcile_config *config, struct reconcile **ret_
 	}
 	/* What was changed between the setting up and here was heard by nobody. */
 	all->doubtful = RECONCILE_ALL;
-	all->overrun = true;
 	arm(all, true);
 	*ret_reconcile = all;
 	return 0;
@@ -384,7 +379,6 @@ int reconcile_new(const struct reconcile_config *config, struct reconcile **ret_
 
 void reconcile_doubt(struct reconcile *all)
 {
-	all->overrun = !(all->doubtful & RECONCILE_PROGRAMS);
 	all->doubtful = RECONCILE_ALL;
 	arm(all, true);
 }

@@ -53,14 +53,23 @@ static bool is_other_protected(const struct reconcile_ours *ours, const char *na
 	return false;
 }
 
-/* Of IFLA_XDP: nothing is attached. */
-static bool has_no_xdp(const struct nlattr *xdp)
+/* Of IFLA_XDP: the program, or 0; of several (one for each mode) the kernel does not name one. */
+static __u32 xdp_id(const struct nlattr *xdp)
 {
 	const struct nlattr *attr;
 
 	mnl_attr_for_each_nested(attr, xdp)
-		if (mnl_attr_get_type(attr) == IFLA_XDP_ATTACHED && mnl_attr_validate(attr, MNL_TYPE_U8) == 0)
-			return mnl_attr_get_u8(attr) == XDP_ATTACHED_NONE;
+		if (mnl_attr_get_type(attr) == IFLA_XDP_PROG_ID && mnl_attr_validate(attr, MNL_TYPE_U32) == 0)
+			return mnl_attr_get_u32(attr);
+	return 0;
+}
+
+/* The underlay with this index has another XDP program than ours, or none. */
+static bool has_other_xdp(const struct node *node, int index, __u32 id)
+{
+	for (size_t i = 0; i < node->n_underlay; i++)
+		if (node->underlay[i].index == index)
+			return node->underlay[i].xdp_id != id;
 	return false;
 }
 
@@ -75,7 +84,7 @@ static unsigned int read_link(const struct reconcile_ours *ours, const struct nl
 	const struct ifinfomsg *info = mnl_nlmsg_get_payload(message);
 	const struct nlattr *attr;
 	unsigned int parts = 0;
-	bool gone = message->nlmsg_type == RTM_DELLINK, no_xdp = false;
+	bool gone = message->nlmsg_type == RTM_DELLINK, other_xdp = false;
 	char name[NETLINK_NAME_MAX] = "";
 	const __u8 *mac = NULL;
 
@@ -85,14 +94,14 @@ static unsigned int read_link(const struct reconcile_ours *ours, const struct nl
 		if (mnl_attr_get_type(attr) == IFLA_IFNAME && mnl_attr_validate(attr, MNL_TYPE_NUL_STRING) == 0)
 			strncpy(name, mnl_attr_get_str(attr), sizeof(name) - 1);
 		else if (mnl_attr_get_type(attr) == IFLA_XDP && !gone)
-			no_xdp = has_no_xdp(attr);
+			other_xdp = !is_bare(info) && has_other_xdp(ours->node, info->ifi_index, xdp_id(attr));
 		else if (mnl_attr_get_type(attr) == IFLA_ADDRESS && mnl_attr_get_payload_len(attr) == ETH_ALEN)
 			mac = mnl_attr_get_payload(attr);
 	}
 	if (info->ifi_index == ours->tunnel && (gone || !(info->ifi_flags & IFF_UP) || strcmp(name, LINK_TUNNEL)))
 		parts |= RECONCILE_TUNNEL | RECONCILE_ROUTES;
-	/* It came back as another one, or somebody has taken our program off. */
-	if (names_underlay(ours, name) && !gone && (!is_underlay(ours, info->ifi_index) || (no_xdp && !is_bare(info))))
+	/* It came back as another one, or somebody has taken our program off, or put another in its place. */
+	if (names_underlay(ours, name) && !gone && (!is_underlay(ours, info->ifi_index) || other_xdp))
 		parts |= RECONCILE_PROGRAMS | RECONCILE_ADDRESSES;
 	if (!gone && is_other_protected(ours, name, info->ifi_index, mac))
 		parts |= RECONCILE_PROTECTED;

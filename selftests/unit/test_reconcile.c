@@ -24,9 +24,10 @@
 #define UNDERLAY 3
 #define PROTECTED 4
 #define US 4711
+#define OUR_XDP 33
 #define OTHER 99
 
-static struct node node = { .n_underlay = 1, .underlay = { { .index = UNDERLAY, .name = "wan0" } },
+static struct node node = { .n_underlay = 1, .underlay = { { .index = UNDERLAY, .name = "wan0", .xdp_id = OUR_XDP } },
 			    .n_protected = 1, .protected = { { .index = PROTECTED, .name = "lan0", .mac = { 2, 0, 0, 0, 0, 1 } } } };
 static const struct reconcile_ours ours = { .tunnel = TUNNEL, .node = &node, .route_port = US, .xfrm_port = US + 1 };
 
@@ -133,7 +134,7 @@ static void rules_before(void **state)
 
 static unsigned short link_type = ARPHRD_ETHER;
 
-static unsigned int of_link(__u16 type, int index, const char *name, bool up, int xdp)
+static unsigned int of_link(__u16 type, int index, const char *name, bool up, int xdp_id)
 {
 	struct ifinfomsg *head = begin(type, 0, sizeof(*head));
 	struct nlattr *nest;
@@ -142,9 +143,11 @@ static unsigned int of_link(__u16 type, int index, const char *name, bool up, in
 	head->ifi_type = link_type;
 	head->ifi_flags = up ? IFF_UP : 0;
 	mnl_attr_put_strz(&made.head, IFLA_IFNAME, name);
-	if (xdp >= 0) {
+	if (xdp_id >= 0) {
 		nest = mnl_attr_nest_start(&made.head, IFLA_XDP);
-		mnl_attr_put_u8(&made.head, IFLA_XDP_ATTACHED, (__u8)xdp);
+		mnl_attr_put_u8(&made.head, IFLA_XDP_ATTACHED, xdp_id ? XDP_ATTACHED_SKB : XDP_ATTACHED_NONE);
+		if (xdp_id)
+			mnl_attr_put_u32(&made.head, IFLA_XDP_PROG_ID, (__u32)xdp_id);
 		mnl_attr_nest_end(&made.head, nest);
 	}
 	return reconcile_read_route(&ours, &made.head);
@@ -159,14 +162,15 @@ static void links(void **state)
 	assert_int_equal(of_link(RTM_NEWLINK, TUNNEL, "hf0", false, -1), tunnel);
 	assert_int_equal(of_link(RTM_NEWLINK, TUNNEL, "hf0", true, -1), 0);
 	assert_int_equal(of_link(RTM_NEWLINK, TUNNEL, "mine", true, -1), tunnel);
-	assert_int_equal(of_link(RTM_NEWLINK, UNDERLAY, "wan0", true, XDP_ATTACHED_SKB), 0);
-	assert_int_equal(of_link(RTM_NEWLINK, UNDERLAY, "wan0", true, XDP_ATTACHED_NONE), underlay);
-	assert_int_equal(of_link(RTM_DELLINK, UNDERLAY, "wan0", false, XDP_ATTACHED_NONE), 0); /* nothing to be done yet */
-	assert_int_equal(of_link(RTM_NEWLINK, UNDERLAY + 8, "wan0", true, XDP_ATTACHED_NONE), underlay);
-	assert_int_equal(of_link(RTM_NEWLINK, 12, "eth9", true, XDP_ATTACHED_NONE), 0);
+	assert_int_equal(of_link(RTM_NEWLINK, UNDERLAY, "wan0", true, OUR_XDP), 0);
+	assert_int_equal(of_link(RTM_NEWLINK, UNDERLAY, "wan0", true, OUR_XDP + 1), underlay);
+	assert_int_equal(of_link(RTM_NEWLINK, UNDERLAY, "wan0", true, 0), underlay);
+	assert_int_equal(of_link(RTM_DELLINK, UNDERLAY, "wan0", false, 0), 0); /* nothing to be done yet */
+	assert_int_equal(of_link(RTM_NEWLINK, UNDERLAY + 8, "wan0", true, 0), underlay);
+	assert_int_equal(of_link(RTM_NEWLINK, 12, "eth9", true, 0), 0);
 	/* Without Ethernet there is none. */
 	link_type = ARPHRD_PPP;
-	assert_int_equal(of_link(RTM_NEWLINK, UNDERLAY, "wan0", true, XDP_ATTACHED_NONE), 0);
+	assert_int_equal(of_link(RTM_NEWLINK, UNDERLAY, "wan0", true, 0), 0);
 	link_type = ARPHRD_ETHER;
 }
 
