@@ -13,6 +13,8 @@
 #include <linux/types.h>
 
 #define CONTROL_RUN_ROOT "/run/holdfast"
+/* What is said of an instance (%s) that was taken down. */
+#define CONTROL_DOWN_TEXT "instance %s is down: what it tunnelled goes the ordinary way, in clear, from now on\n"
 #define CONTROL_REQUEST_MAX 65536
 #define CONTROL_CLIENTS_MAX 64
 

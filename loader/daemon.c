@@ -13,6 +13,7 @@
 #include "loader/daemon_internal.h"
 #include "loader/reload.h"
 #include "loader/shortage.h"
+#include "loader/slots.h"
 #include "policy/file.h"
 
 /* What the datapath tells. */
@@ -134,6 +135,7 @@ static void on_underlay(void *context, bool reached)
 struct node_config daemon_node_config(const struct daemon *daemon)
 {
 	return (struct node_config){ .instance = daemon->config.instance, .run_dir = daemon->config.run_dir,
+				     .keep_closed = daemon->config.keep_closed,
 				     .policy = daemon->policy, .table = daemon->table };
 }
 
@@ -239,13 +241,17 @@ static int adopt(struct daemon *daemon, char *error)
 	return err;
 }
 
-/* When it is known where AUTO leads; nowhere: what led there does so no longer. */
-static int finish_adoption(struct daemon *daemon, char *error)
+/* Nowhere that AUTO leads: what led there does so no longer. */
+int daemon_finish_adoption(struct daemon *daemon, char *error)
 {
 	struct adopt_parts parts = adopt_parts(daemon);
 	struct node_config node = daemon_node_config(daemon);
-	int err = 0;
+	int err = slots_note(daemon->node.dp, daemon->policy, daemon->node.slots);
 
+	if (err) {
+		snprintf(error, DAEMON_ERROR_MAX, "noting the clusters' slots: %s", strerror(-err));
+		return err;
+	}
 	if (!daemon->node.adopted)
 		return 0;
 	if (auto_wanted(daemon->policy) && !daemon->server.index)
@@ -326,16 +332,24 @@ int daemon_start(struct event_base *base, const struct daemon_config *config, ch
 		if (err)
 			snprintf(error, DAEMON_ERROR_MAX, "AUTO: cannot watch the links: %s", strerror(-err));
 	}
-	if (!err)
-		err = finish_adoption(daemon, error);
 out:
 	if (err) {
-		daemon->node.leave = daemon->node.adopted;
+		daemon_leave(daemon);
 		daemon_stop(daemon);
 	} else {
 		*ret_daemon = daemon;
 	}
 	return err;
+}
+
+void daemon_leave(struct daemon *daemon)
+{
+	daemon->node.leave = daemon->node.adopted;
+}
+
+void daemon_open_the_way(struct daemon *daemon)
+{
+	daemon->node.started = true;
 }
 
 bool daemon_retire(struct daemon *daemon)

@@ -21,6 +21,7 @@ struct daemon_config {
 	const char *key_service; /* path of holdfast-kms */
 	const char *run_dir;	 /* of the instance; exists */
 	bool verbose;
+	bool keep_closed; /* a start that fails is tried again by who started it: it leaves the way closed */
 	void (*started)(void *context); /* ready for traffic */
 	void (*failed)(void *context, const char *why); /* cannot start after all (identity) */
 	/* What daemon_command() did not answer at once; the reply's reference is taken. */
@@ -33,10 +34,16 @@ struct daemon_config {
 /*
  * Reads the policy and starts everything. Returns 0: started() will follow once
  * the identity is read. Or -errno with error, one line that says what to do;
- * then nothing is left.
+ * then nothing is left but what a run before had left.
  */
 int daemon_start(struct event_base *base, const struct daemon_config *config, char error[DAEMON_ERROR_MAX],
 		 struct daemon **ret_daemon);
+
+/* The start fails after all: daemon_stop() will leave what was adopted of a run before as it runs. */
+void daemon_leave(struct daemon *daemon);
+
+/* The end that follows was asked for by name: it opens the way, also where the start is not over and a crash had closed it. */
+void daemon_open_the_way(struct daemon *daemon);
 
 /*
  * Says goodbye: clients are asked to leave, gateways to forget us, and who

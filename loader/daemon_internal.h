@@ -54,6 +54,12 @@ struct node_config daemon_node_config(const struct daemon *daemon);
 /* The limits of the policy's [GENERAL], for the peers. */
 void daemon_set_limits(struct daemon *daemon);
 
+/*
+ * When it is known where AUTO leads, and that nothing of this start can fail any more: the clusters' slots are
+ * noted, and what is left of the run before and is nobody's is removed. 0 or -errno, with error (DAEMON_ERROR_MAX).
+ */
+int daemon_finish_adoption(struct daemon *daemon, char *error);
+
 /* daemon_sessions.c: starts the service whose messages it hears. 0 or -errno, with error (DAEMON_ERROR_MAX). */
 int daemon_start_key_service(struct event_base *base, struct daemon *daemon, char *error);
 

@@ -25,19 +25,25 @@ void daemon_note_ends(struct daemon *daemon, const struct kms_ready *ready)
 	certwatch_set(daemon->listwatch, ready->lists_end ? ready->lists_end : CERTWATCH_NO_END);
 }
 
+/* Of a start: what was adopted goes on without it. */
+static void fail(struct daemon *daemon, const char *why)
+{
+	daemon_leave(daemon);
+	daemon->config.failed(daemon->config.context, why);
+}
+
 static void on_ready(void *context, const struct kms_ready *ready)
 {
 	struct daemon *daemon = context;
+	char error[DAEMON_ERROR_MAX];
 
 	if (daemon->reload) {
 		reload_identity(daemon, ready);
 		return;
 	}
 	if (ready->result) {
-		if (!daemon->ready) {
-			daemon->node.leave = daemon->node.adopted;
-			daemon->config.failed(daemon->config.context, ready->text);
-		}
+		if (!daemon->ready)
+			fail(daemon, ready->text);
 		else
 			eventlog_emit(daemon->log, EVENT_CERTIFICATE, json_pack("{s:s}", "error", ready->text),
 				      "%s: the identity before stays", ready->text);
@@ -45,6 +51,10 @@ static void on_ready(void *context, const struct kms_ready *ready)
 	}
 	log_info("this is %s (trust anchors: %u, revoked certificates: %u)", ready->name, ready->n_anchors, ready->n_revoked);
 	daemon_note_ends(daemon, ready);
+	if (!daemon->ready && daemon_finish_adoption(daemon, error)) {
+		fail(daemon, error);
+		return;
+	}
 	clusters_start(daemon->clusters, daemon->service);
 	if (daemon->ready)
 		return;

@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include <xdp/libxdp.h>
 
+#include "lib/clock.h"
 #include "loader/datapath_internal.h"
 
 #define REFLECT_PER_SECOND 200
@@ -189,6 +190,24 @@ int datapath_unpin(const char *pin_root, const char *instance)
 	return result;
 }
 
+bool datapath_is_pinned(const char *pin_root, const char *instance, bool *ret_others)
+{
+	DIR *dir = opendir(pin_root ? pin_root : DATAPATH_PIN_ROOT);
+	struct dirent *entry;
+	bool found = false;
+
+	*ret_others = false;
+	while (dir && (entry = readdir(dir))) {
+		if (!strcmp(entry->d_name, instance))
+			found = true;
+		else if (*entry->d_name != '.')
+			*ret_others = true;
+	}
+	if (dir)
+		closedir(dir);
+	return found;
+}
+
 /* The version of the pinned maps: 0 and *ret_version, -ENOENT when none are pinned. */
 static int pin_dir_version(const char *dir, __u32 *ret_version)
 {
@@ -354,14 +373,16 @@ int datapath_open(const struct datapath_config *config, struct datapath_report *
 	if (!dp)
 		return datapath_report_set(report, -ENOMEM, "out of memory");
 	dp->config = *config;
+	dp->opened_ns = clock_now_ns();
 	if (config->instance)
 		result = pin_prepare(dp, report);
-	if (!result)
+	if (!result) {
 		result = load(dp, report);
+		if (result && config->instance && !dp->adopted)
+			datapath_unpin(config->pin_root, config->instance);
+	}
 	dp->config.instance = dp->config.pin_root = NULL;
 	if (result) {
-		if (config->instance && !dp->adopted)
-			datapath_unpin(config->pin_root, config->instance);
 		datapath_free(dp);
 		return result;
 	}

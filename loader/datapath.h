@@ -90,11 +90,17 @@ enum datapath_xdp_mode { DATAPATH_XDP_NONE, DATAPATH_XDP_NATIVE, DATAPATH_XDP_GE
 struct datapath_attached {
 	enum datapath_xdp_mode mode;
 	bool dispatcher; /* through libxdp: lives beside other XDP programs */
+	__u32 xdp_id;	 /* of what is attached now, ours or a dispatcher with ours; 0: none */
+	bool missed;	 /* datapath_restore_*() only: something of ours was not there */
 	char note[200];	 /* why not native, or why not through libxdp; empty when neither */
 };
 
 /* TC on the tunnel interface (hf0): encrypt on egress, decrypted on ingress. */
 int datapath_attach_tunnel(struct datapath *dp, unsigned int ifindex, struct datapath_report *report);
+
+/* Likewise; ret_attached->missed: one was not there. */
+int datapath_restore_tunnel(struct datapath *dp, unsigned int ifindex, struct datapath_report *report,
+			    struct datapath_attached *ret_attached);
 
 /*
  * XDP and TC in both directions on an underlay interface. Generic XDP on veth,
@@ -104,7 +110,10 @@ int datapath_attach_tunnel(struct datapath *dp, unsigned int ifindex, struct dat
 int datapath_attach_underlay(struct datapath *dp, unsigned int ifindex, struct datapath_report *report,
 			     struct datapath_attached *ret_attached);
 
-/* As datapath_attach_underlay(), but where an XDP program is attached already, that is left alone. */
+/*
+ * As datapath_attach_underlay(), but where our XDP program is attached already, that is left alone. -EBUSY: somebody else's
+ * has taken its place and shares with no one; the TC programs are attached all the same.
+ */
 int datapath_restore_underlay(struct datapath *dp, unsigned int ifindex, struct datapath_report *report,
 			      struct datapath_attached *ret_attached);
 
@@ -114,6 +123,15 @@ int datapath_detach_underlay(struct datapath *dp, unsigned int ifindex);
 
 /* Detaches from every interface that this datapath attached to, then unpins. Does not free. */
 int datapath_remove(struct datapath *dp);
+
+/*
+ * Without a datapath: takes off every interface of this network namespace what a run that has died attached there, and
+ * unpins the instance. Other programs stay.
+ */
+int datapath_clear(const char *pin_root, const char *instance);
+
+/* Whether maps of the instance are pinned. *ret_others: those of another one are. */
+bool datapath_is_pinned(const char *pin_root, const char *instance, bool *ret_others);
 
 /*
  * Where tunnelled traffic goes. A slot is below DATAPATH_SLOTS; who hands
@@ -185,8 +203,8 @@ struct datapath_keep {
 
 /*
  * Removes what an earlier run has left in the maps: tunnels, peers with their
- * members, records and outer addresses, slots that lead to nobody kept, and all
- * heartbeats. *ret_n: how many entries.
+ * members, records and outer addresses, slots that lead to nobody kept, and the
+ * heartbeats of before datapath_open(). *ret_n: how many entries.
  */
 int datapath_sweep(struct datapath *dp, const struct datapath_keep *keep, size_t *ret_n);
 

@@ -57,6 +57,18 @@ int datapath_attach_tunnel(struct datapath *dp, unsigned int ifindex, struct dat
 	return result;
 }
 
+static bool has_both(unsigned int ifindex)
+{
+	return datapath_tc_is_attached(ifindex, BPF_TC_EGRESS) && datapath_tc_is_attached(ifindex, BPF_TC_INGRESS);
+}
+
+int datapath_restore_tunnel(struct datapath *dp, unsigned int ifindex, struct datapath_report *report,
+			    struct datapath_attached *ret_attached)
+{
+	ret_attached->missed = !has_both(ifindex);
+	return datapath_attach_tunnel(dp, ifindex, report);
+}
+
 /* Whether packets begin with their IP header there: ppp, tun and the like. */
 static bool is_bare(unsigned int ifindex)
 {
@@ -76,8 +88,8 @@ static int attach_underlay(struct datapath *dp, unsigned int ifindex, bool alway
 			   struct datapath_attached *ret_attached)
 {
 	bool bare = is_bare(ifindex);
+	bool missed = !has_both(ifindex);
 	char name[IF_NAMESIZE];
-	__u32 present = 0;
 	int result;
 
 	datapath_log_start();
@@ -91,15 +103,20 @@ static int attach_underlay(struct datapath *dp, unsigned int ifindex, bool alway
 					    bpf_program__fd(bare ? dp->skel->progs.hf_tc_bare :
 								   dp->skel->progs.hf_tc_underlay));
 	if (!result && bare) {
-		*ret_attached = (struct datapath_attached){.mode = DATAPATH_XDP_NONE};
+		*ret_attached = (struct datapath_attached){.mode = DATAPATH_XDP_NONE, .missed = missed};
 		return 0;
 	}
 	if (result)
 		return datapath_report_set(report, result, "cannot attach the TC programs to %s: %s",
 					   name_of(ifindex, name), strerror(-result));
-	if (!always && !bpf_xdp_query_id((int)ifindex, 0, &present) && present)
-		return 0;
-	return datapath_xdp_attach(dp, ifindex, report, ret_attached);
+	if (always || !datapath_xdp_is_attached(ifindex)) {
+		result = datapath_xdp_attach(dp, ifindex, report, ret_attached);
+		missed = missed || !result;
+	}
+	ret_attached->missed = missed;
+	if (bpf_xdp_query_id((int)ifindex, 0, &ret_attached->xdp_id))
+		ret_attached->xdp_id = 0;
+	return result;
 }
 
 int datapath_attach_underlay(struct datapath *dp, unsigned int ifindex, struct datapath_report *report,
@@ -130,4 +147,29 @@ int datapath_detach_underlay(struct datapath *dp, unsigned int ifindex)
 	xdp = datapath_xdp_detach(ifindex);
 	tc = datapath_tc_detach(ifindex, BPF_TC_INGRESS | BPF_TC_EGRESS);
 	return xdp ? xdp : tc;
+}
+
+/* The qdisc of an interface that we are not at is somebody else's, bare or not. */
+static int detach_both(unsigned int ifindex)
+{
+	int xdp = datapath_xdp_detach(ifindex), tc = 0;
+
+	if (datapath_tc_is_attached(ifindex, BPF_TC_INGRESS) || datapath_tc_is_attached(ifindex, BPF_TC_EGRESS))
+		tc = datapath_tc_detach(ifindex, BPF_TC_INGRESS | BPF_TC_EGRESS);
+	return xdp ? xdp : tc;
+}
+
+int datapath_clear(const char *pin_root, const char *instance)
+{
+	struct if_nameindex *all = if_nameindex();
+	int result = all ? 0 : -errno, one;
+
+	datapath_log_start();
+	for (size_t i = 0; all && all[i].if_index; i++) {
+		one = detach_both(all[i].if_index);
+		result = result ? result : one;
+	}
+	if_freenameindex(all);
+	one = datapath_unpin(pin_root, instance);
+	return result ? result : one;
 }

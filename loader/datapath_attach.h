@@ -12,8 +12,13 @@ int datapath_tc_attach(unsigned int ifindex, enum bpf_tc_attach_point point, int
 /* Removes our filters at the points, and the qdisc if it is bare then. 0 when there were none. */
 int datapath_tc_detach(unsigned int ifindex, enum bpf_tc_attach_point points);
 
+/* Whether our filter is there. */
+bool datapath_tc_is_attached(unsigned int ifindex, enum bpf_tc_attach_point point);
+
 int datapath_xdp_attach(struct datapath *dp, unsigned int ifindex, struct datapath_report *report,
 			struct datapath_attached *ret_attached);
+/* Whether our program is there, alone or in a dispatcher. */
+bool datapath_xdp_is_attached(unsigned int ifindex);
 int datapath_xdp_detach(unsigned int ifindex);
 
 #endif

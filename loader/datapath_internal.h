@@ -25,6 +25,7 @@ struct datapath {
 	struct datapath_config config; /* strings are not kept */
 	char pin_dir[PATH_MAX];	       /* empty: nothing is pinned */
 	bool adopted;
+	__u64 opened_ns; /* CLOCK_MONOTONIC: heartbeats from before are another run's */
 	datapath_event_fn event;
 	void *event_context;
 	int n_events; /* since datapath_consume_events() began */

@@ -171,7 +171,10 @@ static bool tunnel_goes(struct sweep *sweep, const void *key)
 
 static bool beat_goes(struct sweep *sweep, const void *key)
 {
-	return true; /* who was waiting for the answer is gone */
+	struct hf_beat beat;
+
+	/* Of the run before: who was waiting for the answer is gone. */
+	return !bpf_map_lookup_elem(sweep->fd, key, &beat) && beat.sent_ns < sweep->dp->opened_ns;
 }
 
 static int sweep_map(struct sweep *sweep, int fd, size_t key_size, bool (*goes)(struct sweep *, const void *key))

@@ -27,6 +27,14 @@ int datapath_tc_attach(unsigned int ifindex, enum bpf_tc_attach_point point, int
 	return bpf_tc_attach(&hook, &opts);
 }
 
+bool datapath_tc_is_attached(unsigned int ifindex, enum bpf_tc_attach_point point)
+{
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = point);
+	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = TC_HANDLE, .priority = TC_PRIORITY);
+
+	return !bpf_tc_query(&hook, &opts);
+}
+
 /* Counts the filters in a dump: each has a handle; the heads of chains and of priorities have none. */
 static int filter_count(const struct nlmsghdr *message, void *context)
 {

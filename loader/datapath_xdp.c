@@ -236,3 +236,22 @@ int datapath_xdp_detach(unsigned int ifindex)
 {
 	return detach_all_but(ifindex, 0);
 }
+
+bool datapath_xdp_is_attached(unsigned int ifindex)
+{
+	struct xdp_multiprog *all = xdp_multiprog__get_from_ifindex((int)ifindex);
+	struct xdp_program *program = NULL;
+	bool found = false;
+
+	if (libxdp_get_error(all) || !all)
+		return false;
+	if (xdp_multiprog__is_legacy(all)) {
+		program = xdp_multiprog__main_prog(all);
+		found = program && is_ours(program);
+	} else {
+		while (!found && (program = xdp_multiprog__next_prog(program, all)))
+			found = is_ours(program);
+	}
+	xdp_multiprog__close(all);
+	return found;
+}

@@ -21,6 +21,7 @@ static const struct {
 	[EVENT_ADOPTED] = { "adopted", LOG_LEVEL_INFO },
 	[EVENT_REPLACED] = { "replaced", LOG_LEVEL_WARNING },
 	[EVENT_RECONCILED] = { "reconciled", LOG_LEVEL_INFO },
+	[EVENT_RULE_BEFORE] = { "rule-before", LOG_LEVEL_WARNING },
 	[EVENT_SHORTAGE] = { "shortage", LOG_LEVEL_WARNING },
 	[EVENT_SHORTAGE_OVER] = { "shortage-over", LOG_LEVEL_INFO },
 	[EVENT_STOPPING] = { "stopping", LOG_LEVEL_INFO },

@@ -148,8 +148,10 @@ int gate_new(struct event_base *base, struct node *node, struct eventlog *log, g
 	on_change(gate, &(struct netlink_event){ .type = NETLINK_OVERRUN });
 	gate->readable = event_new(base, netlink_monitor_fd(gate->monitor), EV_READ | EV_PERSIST, monitor_readable, gate);
 	gate->refresh = event_new(base, -1, EV_PERSIST, refresh_due, gate);
-	event_add(gate->readable, NULL);
-	event_add(gate->refresh, &every);
+	if (!gate->readable || !gate->refresh || event_add(gate->readable, NULL) || event_add(gate->refresh, &every)) {
+		gate_free(gate);
+		return -ENOMEM;
+	}
 	*ret_gate = gate;
 	return 0;
 }
@@ -161,8 +163,10 @@ void gate_free(struct gate *gate)
 	gate->open = false;
 	if (gate->node->dp)
 		write_gate(gate);
-	event_free(gate->readable);
-	event_free(gate->refresh);
+	if (gate->readable)
+		event_free(gate->readable);
+	if (gate->refresh)
+		event_free(gate->refresh);
 	netlink_monitor_close(gate->monitor);
 	free(gate);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * holdfastd: options, the lock of the instance, the event loop, signals,
+ * holdfastd: options, the locks, the event loop, signals,
  * readiness. What the daemon does is in daemon*.c.
  */
 #include <errno.h>
@@ -25,19 +25,23 @@
 #include "loader/daemon.h"
 #include "loader/keeper.h"
 #include "loader/logfile.h"
+#include "loader/node.h"
 #include "policy/file.h"
 
 #define DEFAULT_POLICY "/etc/holdfast/policy.conf"
 
 static const char usage[] =
-	"Usage: holdfastd [-p POLICY] [-i INSTANCE] [-n] [-v]\n"
+	"Usage: holdfastd [-p POLICY] [-i INSTANCE] [-k] [-n] [-v]\n"
+	"       holdfastd [-i INSTANCE] --down\n"
 	"\n"
 	"The Holdfast daemon: stays in the foreground and logs to stderr.\n"
 	"\n"
 	"  -p POLICY    policy file (default: " DEFAULT_POLICY ")\n"
 	"  -i INSTANCE  name of the instance (default: default); one runs per network namespace\n"
+	"  -k           a start that fails keeps closed what the policy tunnels: it is tried again\n"
 	"  -n           check the policy and exit: 0, or 1 with its errors\n"
 	"  -v           log more\n"
+	"  --down       take down what a run of the instance that was killed has left, and exit\n"
 	"  -h, --help   this text\n"
 	"  --version    the version\n"
 	"\n"
@@ -96,6 +100,7 @@ static json_t *on_command(void *context, const json_t *request, __u64 visitor)
 
 	if (!command || strcmp(command, "down"))
 		return daemon_command(program->daemon, request, visitor);
+	daemon_open_the_way(program->daemon);
 	retire(-1, 0, program);
 	return json_pack("{s:b, s:i}", "ok", 1, "pid", (int)getpid());
 }
@@ -147,39 +152,111 @@ static int check_policy(const char *path)
 	return err ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
-/* One daemon an instance: the lock is held for as long as the process lives. */
-static int lock_instance(const char *run_dir)
-{
-	char path[160];
-	int fd;
+/*
+ * One daemon an instance, and one a network namespace: two would each take what the other has in the kernel for that of a
+ * run before. The locks are held for as long as the process lives.
+ */
+struct locks {
+	char instance_path[160];
+	char space_path[96];
+	int instance;
+	int space;
+};
 
-	if ((mkdir(CONTROL_RUN_ROOT, 0755) && errno != EEXIST) || (mkdir(run_dir, 0755) && errno != EEXIST)) {
-		log_error("%s: %s%s", run_dir, strerror(errno), errno == EACCES ? " (start it as root)" : "");
-		return -1;
-	}
-	snprintf(path, sizeof(path), "%s/lock", run_dir);
-	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (fd >= 0 && !flock(fd, LOCK_EX | LOCK_NB))
-		return fd;
-	if (fd >= 0 && errno == EWOULDBLOCK)
-		log_error("this instance runs already (%s is locked); see `holdfast status`", path);
-	else
-		log_error("%s: %s", path, strerror(errno));
-	if (fd >= 0)
-		close(fd);
-	return -1;
+static bool is_file(int fd, const char *path)
+{
+	struct stat open, there;
+
+	return !fstat(fd, &open) && !stat(path, &there) && open.st_ino == there.st_ino && open.st_dev == there.st_dev;
 }
 
-/* What only a running instance needs; a log that `holdfast up` made stays. */
-static void unlock_instance(const char *run_dir, int lock)
+/* The descriptor, or -errno; -EWOULDBLOCK: somebody else has it. */
+static int lock_file(const char *run_dir, const char *path)
 {
-	char path[160];
+	for (;;) {
+		int fd, err;
 
-	snprintf(path, sizeof(path), "%s/lock", run_dir);
-	unlink(path);
+		if ((mkdir(CONTROL_RUN_ROOT, 0755) && errno != EEXIST) || (mkdir(run_dir, 0755) && errno != EEXIST))
+			return -errno;
+		fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+		if (fd < 0 && errno != ENOENT)
+			return -errno;
+		/* Who had it may have ended in between: the file is gone then, or another one. */
+		if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB)) {
+			err = -errno;
+			close(fd);
+			return err;
+		}
+		if (fd >= 0 && is_file(fd, path))
+			return fd;
+		if (fd >= 0)
+			close(fd);
+	}
+}
+
+/* A log that `holdfast up` made stays; all else there only a running instance needs. */
+static void unlock(const struct locks *locks, const char *run_dir)
+{
+	if (locks->space >= 0) {
+		unlink(locks->space_path);
+		close(locks->space);
+	}
+	if (locks->instance >= 0) {
+		unlink(locks->instance_path);
+		close(locks->instance);
+	}
 	rmdir(run_dir);
 	rmdir(CONTROL_RUN_ROOT);
-	close(lock);
+}
+
+static int lock(const char *run_dir, struct locks *ret_locks)
+{
+	struct locks locks = { .instance = -1, .space = -1 };
+	struct stat space;
+
+	if (stat("/proc/self/ns/net", &space)) {
+		log_error("/proc/self/ns/net: %s", strerror(errno));
+		return -1;
+	}
+	snprintf(locks.instance_path, sizeof(locks.instance_path), "%s/lock", run_dir);
+	snprintf(locks.space_path, sizeof(locks.space_path), CONTROL_RUN_ROOT "/netns-%llu", (unsigned long long)space.st_ino);
+	locks.instance = lock_file(run_dir, locks.instance_path);
+	if (locks.instance < 0) {
+		if (locks.instance == -EWOULDBLOCK)
+			log_error("this instance runs already (%s is locked); see `holdfast status`", locks.instance_path);
+		else
+			log_error("%s: %s", locks.instance_path, strerror(-locks.instance));
+		return -1;
+	}
+	locks.space = lock_file(run_dir, locks.space_path);
+	if (locks.space < 0) {
+		if (locks.space == -EWOULDBLOCK)
+			log_error("an instance of Holdfast runs in this network namespace already (%s is locked): the kernel allows "
+				  "one; nothing was changed", locks.space_path);
+		else
+			log_error("%s: %s", locks.space_path, strerror(-locks.space));
+		unlock(&locks, run_dir);
+		return -1;
+	}
+	*ret_locks = locks;
+	return 0;
+}
+
+/* For `holdfast down` where no daemon runs: a start, to be ended in order, may be what cannot be had. */
+static int take_down(const struct program *program)
+{
+	const char *instance = program->config.instance;
+	struct node_config config = { .instance = instance, .run_dir = program->config.run_dir };
+	static struct node node;
+	int err = node_clear(&node, &config);
+
+	if (err) {
+		log_error("%s", node.error);
+		return EXIT_FAILURE;
+	}
+	unlink(program->control_path); /* of the one that was killed */
+	printf(CONTROL_DOWN_TEXT, instance);
+	return EXIT_SUCCESS;
 }
 
 static int run(struct program *program)
@@ -192,14 +269,21 @@ static int run(struct program *program)
 	static const struct timeval look_each = { .tv_sec = LOGFILE_LOOK_EACH_S };
 	struct event *events[N_SIGNALS], *look;
 	char error[DAEMON_ERROR_MAX] = "";
-	int err;
+	int err = 0;
 
 	for (size_t i = 0; i < N_SIGNALS; i++) {
 		events[i] = evsignal_new(program->base, signals[i].signal, signals[i].wish, program);
-		event_add(events[i], NULL);
+		if (!events[i] || event_add(events[i], NULL))
+			err = -ENOMEM;
 	}
 	look = event_new(program->base, -1, EV_PERSIST, bound_log, program);
-	event_add(look, &look_each);
+	if (!look || event_add(look, &look_each))
+		err = -ENOMEM;
+	if (err) {
+		log_error("event loop: %s; nothing was changed", strerror(-err));
+		program->status = EXIT_FAILURE;
+		goto out;
+	}
 	program->config.context = program;
 	err = daemon_start(program->base, &program->config, error, &program->daemon);
 	if (err) {
@@ -213,6 +297,7 @@ static int run(struct program *program)
 		err = control_open(program->base, program->control_path, on_command, program, &program->control);
 	if (err) {
 		log_error("control socket %s: %s", program->control_path, strerror(-err));
+		daemon_leave(program->daemon);
 		program->status = EXIT_FAILURE;
 		goto out;
 	}
@@ -223,8 +308,10 @@ out:
 	daemon_stop(program->daemon);
 	control_close(program->control);
 	for (size_t i = 0; i < N_SIGNALS; i++)
-		event_free(events[i]);
-	event_free(look);
+		if (events[i])
+			event_free(events[i]);
+	if (look)
+		event_free(look);
 	return program->status;
 }
 
@@ -256,22 +343,26 @@ int main(int argc, char **argv)
 {
 	static const struct option options[] = { { "help", no_argument, NULL, 'h' },
 						 { "version", no_argument, NULL, 'V' },
+						 { "down", no_argument, NULL, 'd' },
 						 { NULL, 0, NULL, 0 } };
 	struct program program = { .config = { .instance = "default", .policy_path = DEFAULT_POLICY,
 					       .started = on_started, .failed = on_failed,
 					       .answer = on_answer } };
 	char key_service[4200], run_dir[96];
-	bool only_check = false;
-	int option, lock, status, err;
+	bool only_check = false, only_down = false;
+	struct locks locks;
+	int option, status, err;
 
 	if (argc && !strcmp(argv[0], KEEPER_NAME))
 		return keeper_main();
-	while ((option = getopt_long(argc, argv, "p:i:nvh", options, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, "p:i:knvh", options, NULL)) != -1) {
 		switch (option) {
 		case 'p': program.config.policy_path = optarg; break;
 		case 'i': program.config.instance = optarg; break;
+		case 'k': program.config.keep_closed = true; break;
 		case 'n': only_check = true; break;
 		case 'v': program.config.verbose = true; break;
+		case 'd': only_down = true; break;
 		case 'h': fputs(usage, stdout); return EXIT_SUCCESS;
 		case 'V': puts("holdfastd " HF_VERSION); return EXIT_SUCCESS;
 		default: fputs("Try `holdfastd --help`.\n", stderr); return EXIT_FAILURE;
@@ -299,18 +390,22 @@ int main(int argc, char **argv)
 	snprintf(program.control_path, sizeof(program.control_path), "%s/control.sock", run_dir);
 	program.config.key_service = key_service;
 	program.config.run_dir = run_dir;
-	lock = lock_instance(run_dir);
-	if (lock < 0)
+	if (lock(run_dir, &locks))
 		return EXIT_FAILURE;
+	if (only_down) {
+		status = take_down(&program);
+		unlock(&locks, run_dir);
+		return status;
+	}
 	program.base = make_base();
 	if (!program.base) {
 		log_error("event loop: %s", strerror(errno));
-		unlock_instance(run_dir, lock);
+		unlock(&locks, run_dir);
 		return EXIT_FAILURE;
 	}
 	status = run(&program);
 	event_base_free(program.base);
 	libevent_global_shutdown();
-	unlock_instance(run_dir, lock);
+	unlock(&locks, run_dir);
 	return status;
 }

@@ -180,6 +180,18 @@ int link_set_up(struct netlink *nl, int index, bool up)
 	return netlink_talk(nl, &request, NULL, NULL);
 }
 
+int link_rename(struct netlink *nl, int index, const char *name)
+{
+	struct netlink_request request;
+	struct ifinfomsg *head = netlink_request(&request, RTM_NEWLINK, 0, sizeof(*head));
+
+	if (strlen(name) >= IFNAMSIZ)
+		return -EINVAL;
+	head->ifi_index = index;
+	mnl_attr_put_strz(&request.head, IFLA_IFNAME, name);
+	return netlink_talk(nl, &request, NULL, NULL);
+}
+
 int link_set_mtu(struct netlink *nl, int index, __u32 mtu)
 {
 	struct netlink_request request;

@@ -47,6 +47,7 @@ int link_tunnel_create(struct netlink *nl, const char *name, __u32 mtu, int *ret
 int link_delete(struct netlink *nl, const char *name);
 
 int link_set_up(struct netlink *nl, int index, bool up);
+int link_rename(struct netlink *nl, int index, const char *name);
 int link_set_mtu(struct netlink *nl, int index, __u32 mtu);
 
 /*

@@ -25,6 +25,7 @@ struct node_interface {
 	int index;
 	char name[IFNAMSIZ];
 	__u8 mac[6];
+	__u32 xdp_id; /* of an underlay's XDP program; what the kernel tells of another one is a change */
 	bool running; /* as read at the start; the monitor keeps it up to date */
 	struct hf_addr address; /* first IPv4; zero without */
 };
@@ -38,15 +39,17 @@ struct node {
 	int beat_fd;
 	__u64 held_lost; /* packets that were held and never sent, by any part */
 	int tunnel; /* interface index of hf0; 0: not made */
+	bool tunnel_unfinished; /* made anew by node_restore(), which has not yet come to its programs and sockets */
 	bool closed;	  /* the routing rules stand */
 	bool closed_before; /* they stood already: a run that was killed left them */
 	bool adopted;	    /* the datapath of a run before goes on: its sessions can be adopted */
 	char replaced[NODE_ERROR_MAX]; /* not adopted: what was found of a run before and why it was replaced; or empty */
+	bool touched;	    /* the datapath is this run's, made or adopted: node_down() leaves that of a run before alone until then */
 	bool leave;	    /* set by the daemon when the start fails: an adopted datapath is left as it is */
 	char keeper_path[128]; /* of the sockets that outlive this process; see keeper.h */
 	__u32 *slots;	    /* of the policy's clusters, and of AUTO at the end; see slots.h. Changed by reload.c */
 	__u64 grants;	    /* session_record_grants() of the policy */
-	bool started;	    /* set by the daemon once it is ready: this run's end opens the way again */
+	bool started;	    /* set by the daemon once it is ready, or taken down by name: this run's end opens the way again */
 	struct node_interface underlay[NODE_INTERFACES_MAX];
 	size_t n_underlay;
 	bool underlay_by_route; /* the policy names none: it is where the route to the first gateway leads */
@@ -61,6 +64,7 @@ struct node {
 struct node_config {
 	const char *instance;
 	const char *run_dir; /* of the instance: what must survive a crash */
+	bool keep_closed; /* a start that fails leaves the way closed: it is tried again */
 	const struct policy *policy;
 	const struct policy_table *table;
 };
@@ -74,8 +78,9 @@ int node_preflight(struct node *node);
 /*
  * Sets everything up, and gives the policy's clusters their slots. Tunnels to AUTO
  * have the last of these, and no way there: they
- * are unreachable until node_dial(). On failure everything is down again and
- * node->error says why.
+ * are unreachable until node_dial(). The way is closed first. On failure everything is down
+ * again, but for what a run before has left and this one has not replaced, and for the closed way
+ * with keep_closed; node->error says why.
  */
 int node_up(struct node *node, const struct node_config *config);
 
@@ -119,9 +124,11 @@ int node_hang_up(struct node *node, const struct node_config *config);
 
 /*
  * Another policy for the tunnels (node_tunnels.c). In the first step what is new
- * is added, each prefix first as unreachable: on failure node->error says why,
+ * is added, entries of the map before routes: on failure node->error says why,
  * and the same with the difference the other way round takes it back. In the
- * second, what is gone is removed: it goes the ordinary way from then on.
+ * second, what is gone is removed: it goes the ordinary way from then on. A
+ * destination that is tunnelled before and after loses nothing, though its prefix
+ * may be another.
  */
 struct node_tunnels {
 	const struct policy *policy; /* the new one */
@@ -161,6 +168,12 @@ int node_change_prepare(struct node *node, const struct policy *old, const struc
 			struct node_change *ret_change);
 void node_change_discard(struct node *node, const struct node_change *change);
 int node_change_commit(struct node *node, const struct node_change *change, const struct node_config *config);
+
+/*
+ * Takes down what a run of the instance that has died left, and opens the way; without its policy. -ENOENT: there is nothing
+ * of it. Everything else that fails is passed over, and the first error returned, with node->error.
+ */
+int node_clear(struct node *node, const struct node_config *config);
 
 /* Takes everything down in order; also after a failed node_up(). May be repeated. */
 void node_down(struct node *node, const struct node_config *config);

@@ -148,6 +148,7 @@ int node_follow_underlay(struct node *node, const struct policy *policy, bool *r
 			datapath_detach_underlay(node->dp, (unsigned int)known->index);
 		if (!addr_is_zero(&known->address) && !link_path(node->route, &known->address, &path) && path.local)
 			now.address = known->address;
+		now.xdp_id = known->xdp_id;
 		*known = now;
 	}
 	return 0;

@@ -43,9 +43,14 @@ struct node_prefixes {
 int node_tunnelled(const struct node_config *config, struct node_prefixes *ret);
 bool node_tunnels_v6(const struct policy_table *table);
 
-/* *ret_before: the rule stood already. */
+/* Which rules stood already; v6 also where none is wanted. */
+struct node_rules {
+	bool v4;
+	bool v6;
+};
+
 int node_close_way(struct node *node, const struct node_config *config, const struct node_prefixes *prefixes,
-		   bool *ret_before);
+		   struct node_rules *ret_before);
 
 /* hf0. */
 __u32 node_tunnel_mtu(struct node *node);
@@ -62,7 +67,7 @@ int node_fill_tunnels(struct node *node, const struct node_config *config, enum 
 int node_fill_protected(struct node *node);
 
 /* The programs: of one underlay; of hf0 and all underlays. */
-int node_attach_underlay(struct node *node, const struct node_interface *interface);
+int node_attach_underlay(struct node *node, struct node_interface *interface);
 int node_attach(struct node *node);
 
 /* The sockets that heartbeats and control packets leave by. */

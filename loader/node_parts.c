@@ -67,17 +67,19 @@ bool node_tunnels_v6(const struct policy_table *table)
 
 /* From here on nothing of the tunnelled ranges leaves in clear. */
 int node_close_way(struct node *node, const struct node_config *config, const struct node_prefixes *prefixes,
-		   bool *ret_before)
+		   struct node_rules *ret_before)
 {
+	struct node_rules before = { .v6 = true };
 	int err = route_add_unreachable(node->route, prefixes->prefix, prefixes->n);
 
 	if (err)
 		return node_fail(node, err, "routes: %s", node_why(node->route, err));
 	node->closed = true;
-	err = route_rule_add(node->route, AF_INET, ret_before);
+	err = route_rule_add(node->route, AF_INET, &before.v4);
 	/* IPv6 is not carried yet: what the policy tunnels of it ends on hf0, as a counted drop. */
 	if (!err && node_tunnels_v6(config->table))
-		err = route_rule_add(node->route, AF_INET6, NULL);
+		err = route_rule_add(node->route, AF_INET6, &before.v6);
+	*ret_before = before;
 	return err ? node_fail(node, err, "routing rule: %s", node_why(node->route, err)) : 0;
 }
 
@@ -202,7 +204,7 @@ int node_fill_protected(struct node *node)
 	return err ? node_fail(node, err, "filling the map of protected interfaces: %s", strerror(-err)) : 0;
 }
 
-int node_attach_underlay(struct node *node, const struct node_interface *interface)
+int node_attach_underlay(struct node *node, struct node_interface *interface)
 {
 	struct datapath_report report = { .text = "" };
 	struct datapath_attached attached = { 0 };
@@ -212,6 +214,7 @@ int node_attach_underlay(struct node *node, const struct node_interface *interfa
 		log_debug("%s", report.detail);
 		return node_fail(node, err, "%s", report.text);
 	}
+	interface->xdp_id = attached.xdp_id;
 	if (attached.mode == DATAPATH_XDP_NONE) {
 		log_info("%s has no Ethernet: TC in the place of XDP", interface->name);
 		return 0;
@@ -258,6 +261,14 @@ const struct hf_addr *node_source_or_none(const struct hf_addr *source)
 	return addr_is_zero(source) ? NULL : source;
 }
 
+/* While this machine does not have it, the kernel takes no route with it; what is forwarded needs none. */
+static const struct hf_addr *source_if_local(struct node *node, const struct hf_addr *source)
+{
+	struct link_path path;
+
+	return !link_path(node->route, source, &path) && path.local ? node_source_or_none(source) : NULL;
+}
+
 /* What leads to AUTO stays unreachable. */
 int node_open_traffic(struct node *node, const struct node_prefixes *prefixes)
 {
@@ -265,9 +276,9 @@ int node_open_traffic(struct node *node, const struct node_prefixes *prefixes)
 
 	if (!err && prefixes->n_clusters)
 		err = route_add(node->route, node->tunnel, prefixes->prefix, prefixes->n_clusters,
-				node_source_or_none(&node->source));
+				source_if_local(node, &node->source));
 	if (!err && node->dialled.index && prefixes->n > prefixes->n_clusters)
 		err = route_add(node->route, node->tunnel, prefixes->prefix + prefixes->n_clusters,
-				prefixes->n - prefixes->n_clusters, node_source_or_none(&node->dialled_source));
+				prefixes->n - prefixes->n_clusters, source_if_local(node, &node->dialled_source));
 	return err ? node_fail(node, err, "routes over %s: %s", LINK_TUNNEL, node_why(node->route, err)) : 0;
 }

@@ -90,16 +90,17 @@ int node_add_tunnels(struct node *node, const struct node_tunnels *tunnels)
 	struct prefixes prefixes;
 	int err = list_prefixes(tunnels, &prefixes);
 
-	if (!err && prefixes.n)
-		err = route_add_unreachable(node->route, prefixes.prefix, prefixes.n);
-	if (!err && prefixes.v6)
-		err = route_rule_add(node->route, AF_INET6, NULL);
-	if (!err && prefixes.n > prefixes.n_open)
-		err = route_close(node->route, prefixes.prefix + prefixes.n_open, prefixes.n - prefixes.n_open);
+	if (!err && prefixes.n > prefixes.n_open) {
+		err = route_add_unreachable(node->route, prefixes.prefix + prefixes.n_open, prefixes.n - prefixes.n_open);
+		if (!err)
+			err = route_close(node->route, prefixes.prefix + prefixes.n_open, prefixes.n - prefixes.n_open);
+	}
 	if (!err)
 		err = write_entries(node, tunnels);
 	if (!err)
 		err = open_routes(node, tunnels, &prefixes);
+	if (!err && prefixes.v6)
+		err = route_rule_add(node->route, AF_INET6, NULL);
 	free(prefixes.prefix);
 	if (err)
 		snprintf(node->error, sizeof(node->error), "tunnels: %s%s%s", strerror(-err),

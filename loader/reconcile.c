@@ -37,7 +37,9 @@ struct reconcile {
 	struct event *timer;
 	unsigned int doubtful; /* bits of enum reconcile_part */
 	__u64 looked_ns;
-	bool overrun; /* all is in doubt only because notices were lost */
+	__u64 due_ns; /* of the next look, while the timer runs */
+	struct netlink_list before; /* struct route_rule: foreign ones that were said to be asked before ours */
+	bool unfollowed; /* a protected interface is another one, and clients.c does not know yet */
 	bool failing; /* the last look could not put all right: it is said once, and tried again at a slower pace */
 	__u8 buffer[RECEIVE_MAX] __attribute__((aligned(NLMSG_ALIGNTO)));
 };
@@ -69,28 +71,47 @@ static const char *what_is_wrong(const struct reconcile *all, const struct peer 
 	return NULL;
 }
 
-/* Ending one session may change the list, so the walk begins anew. */
-static size_t end_broken(struct reconcile *all)
+static bool is_half_broken(const struct reconcile *all, const struct peer *peer)
+{
+	return all->doubtful & RECONCILE_STATES && !peers_pending_stands(peer);
+}
+
+static size_t end_one(struct reconcile *all, __u32 if_id)
 {
 	const struct reconcile_config *config = &all->config;
-	struct peer *peer = peers_next(config->peers, NULL);
+	struct peer *peer = peers_by_if_id(config->peers, if_id);
+	const char *why;
 	size_t n = 0;
 
-	while (peer) {
-		const char *why = what_is_wrong(all, peer);
-
-		if (all->doubtful & RECONCILE_STATES && !peers_pending_stands(peer)) {
-			config->abandon(config->context, peer);
-		} else if (why) {
-			config->end(config->context, peer, why);
-		} else {
-			peer = peers_next(config->peers, peer);
-			continue;
-		}
+	if (peer && is_half_broken(all, peer)) {
+		config->abandon(config->context, peer);
+		peer = peers_by_if_id(config->peers, if_id);
 		n++;
-		peer = peers_next(config->peers, NULL);
+	}
+	why = peer ? what_is_wrong(all, peer) : NULL;
+	if (why) {
+		config->end(config->context, peer, why);
+		n++;
 	}
 	return n;
+}
+
+/* Ending one session may change the list, so they are noted first, by their if_id: the kernel is asked once for each that stands. */
+static int end_broken(struct reconcile *all, size_t *ret_n)
+{
+	struct netlink_list broken = { 0 };
+	int err = 0;
+
+	*ret_n = 0;
+	if (!(all->doubtful & (RECONCILE_STATES | RECONCILE_ADDRESSES)))
+		return 0;
+	for (struct peer *peer = peers_next(all->config.peers, NULL); peer && !err; peer = peers_next(all->config.peers, peer))
+		if (is_half_broken(all, peer) || what_is_wrong(all, peer))
+			err = netlink_list_add(&broken, &peer->if_id, sizeof(peer->if_id));
+	for (size_t i = 0; i < broken.n; i++)
+		*ret_n += end_one(all, ((const __u32 *)broken.items)[i]);
+	netlink_list_clear(&broken);
+	return err;
 }
 
 static const struct {
@@ -149,8 +170,11 @@ static int restore_node(struct reconcile *all, unsigned int *ret_done)
 		log_warning("%s", config->node->error);
 	if (!err && parts & (NODE_PROGRAMS | NODE_ADDRESSES))
 		err = config->underlay_followed(config->context);
-	if (!err && done & NODE_PROTECTED)
+	all->unfollowed |= (done & NODE_PROTECTED) != 0;
+	if (!err && all->unfollowed)
 		err = clients_follow(config->clients);
+	if (!err)
+		all->unfollowed = false;
 	if (!err && done & NODE_ROUTES)
 		err = clients_restore(config->clients);
 	route_count(config->node->route, &after);
@@ -183,15 +207,56 @@ static int restore_policies(struct reconcile *all, unsigned int *ret_done)
 	return err;
 }
 
-static void arm(struct reconcile *all)
+static bool has_rule(const struct netlink_list *rules, const struct route_rule *rule)
 {
-	__u64 since_ms = (clock_now_ns() - all->looked_ns) / CLOCK_NS_PER_MS;
-	__u64 pace_ms = all->failing ? FAILING_PACE_MS : PACE_MS;
+	for (size_t i = 0; i < rules->n; i++)
+		if (!memcmp((const struct route_rule *)rules->items + i, rule, sizeof(*rule)))
+			return true;
+	return false;
+}
+
+/* Foreign rules are an administrator's, who is told once what each does. */
+static int look_before(struct reconcile *all)
+{
+	struct netlink_list now = { 0 };
+	int err;
+
+	if (!(all->doubtful & RECONCILE_BEFORE))
+		return 0;
+	err = route_rules_before(all->config.node->route, &now);
+	if (err) {
+		netlink_list_clear(&now);
+		return err;
+	}
+	for (size_t i = 0; i < now.n; i++) {
+		const struct route_rule *rule = (const struct route_rule *)now.items + i;
+
+		if (!has_rule(&all->before, rule))
+			eventlog_emit(all->config.log, EVENT_RULE_BEFORE,
+				      json_pack("{s:I, s:I, s:i}", "preference", (json_int_t)rule->preference, "table",
+						(json_int_t)rule->table, "family", rule->family == AF_INET ? 4 : 6),
+				      "rule %u of IPv%d (table %u) is asked before Holdfast's: what it leads by an interface that is "
+				      "neither hf0 nor an underlay goes in clear, tunnelled or not", rule->preference,
+				      rule->family == AF_INET ? 4 : 6, rule->table);
+	}
+	netlink_list_clear(&all->before);
+	all->before = now;
+	return 0;
+}
+
+/* What failed is tried again at the slower pace, unless something is heard meanwhile: it may be what that waited for. */
+static void arm(struct reconcile *all, bool heard)
+{
+	__u64 now = clock_now_ns();
+	__u64 since_ms = (now - all->looked_ns) / CLOCK_NS_PER_MS;
+	__u64 pace_ms = all->failing && !heard ? FAILING_PACE_MS : PACE_MS;
 	__u64 wait_ms = since_ms + AFTER_MS >= pace_ms ? AFTER_MS : pace_ms - since_ms;
 	struct timeval tv = { .tv_sec = (time_t)(wait_ms / 1000), .tv_usec = (suseconds_t)(wait_ms % 1000 * 1000) };
 
-	if (!evtimer_pending(all->timer, NULL))
-		event_add(all->timer, &tv);
+	if (evtimer_pending(all->timer, NULL) && all->due_ns <= now + wait_ms * CLOCK_NS_PER_MS)
+		return;
+	all->due_ns = now + wait_ms * CLOCK_NS_PER_MS;
+	event_add(all->timer, &tv);
 }
 
 static void look(evutil_socket_t fd, short what, void *context)
@@ -206,19 +271,18 @@ static void look(evutil_socket_t fd, short what, void *context)
 	err = restore_node(all, &parts);
 	other = restore_policies(all, &parts);
 	err = err ? err : other;
-	ended = end_broken(all);
+	other = look_before(all);
+	err = err ? err : other;
+	other = end_broken(all, &ended);
 	if (ended)
 		parts |= all->doubtful & RECONCILE_STATES;
-	if (all->overrun) /* programs were attached again without looking whether they were gone */
-		parts &= ~(unsigned int)RECONCILE_PROGRAMS;
-	all->overrun = false;
-	/* What failed (an interface that is not there yet) is tried again; what came up meanwhile comes as a notice. */
-	all->doubtful = err ? all->doubtful & ~(unsigned int)RECONCILE_STATES : 0;
+	/* What failed (an interface that is not there yet) is tried again. */
+	all->doubtful = err ? all->doubtful & ~(unsigned int)RECONCILE_STATES : other ? RECONCILE_STATES | RECONCILE_ADDRESSES : 0;
 	if (parts || (err && !all->failing))
 		say(all, parts, ended, err);
 	all->failing = err;
 	if (all->doubtful)
-		arm(all);
+		arm(all, false);
 }
 
 /* Listening. */
@@ -230,6 +294,7 @@ static void readable(evutil_socket_t fd, short what, void *context)
 	struct reconcile_ours ours = { .tunnel = all->config.node->tunnel, .node = all->config.node,
 				       .route_port = netlink_port(all->config.node->route),
 				       .xfrm_port = netlink_port(all->config.node->xfrm) };
+	unsigned int heard = 0;
 	ssize_t got;
 
 	for (;;) {
@@ -249,11 +314,12 @@ static void readable(evutil_socket_t fd, short what, void *context)
 			break;
 		left = (int)got;
 		for (; netlink_message_ok(message, left); message = mnl_nlmsg_next(message, &left))
-			all->doubtful |= listener->read(&ours, message);
+			heard |= listener->read(&ours, message);
 	}
 	explicit_bzero(all->buffer, sizeof(all->buffer)); /* notices of new states have keys */
-	if (all->doubtful)
-		arm(all);
+	all->doubtful |= heard;
+	if (heard)
+		arm(all, true);
 }
 
 static int listen_to(struct reconcile *all, struct listener *listener, int protocol, const unsigned int *groups, size_t n,
@@ -300,18 +366,21 @@ int reconcile_new(const struct reconcile_config *config, struct reconcile **ret_
 	if (!err)
 		err = listen_to(all, &all->xfrm, NETLINK_XFRM, xfrm_groups, sizeof(xfrm_groups) / sizeof(*xfrm_groups),
 				reconcile_read_xfrm);
-	if (err)
+	if (err) {
 		reconcile_free(all);
-	else
-		*ret_reconcile = all;
-	return err;
+		return err;
+	}
+	/* What was changed between the setting up and here was heard by nobody. */
+	all->doubtful = RECONCILE_ALL;
+	arm(all, true);
+	*ret_reconcile = all;
+	return 0;
 }
 
 void reconcile_doubt(struct reconcile *all)
 {
-	all->overrun = !(all->doubtful & RECONCILE_PROGRAMS);
 	all->doubtful = RECONCILE_ALL;
-	arm(all);
+	arm(all, true);
 }
 
 void reconcile_free(struct reconcile *all)
@@ -322,5 +391,6 @@ void reconcile_free(struct reconcile *all)
 	listener_clear(&all->xfrm);
 	if (all->timer)
 		event_free(all->timer);
+	netlink_list_clear(&all->before);
 	free(all);
 }

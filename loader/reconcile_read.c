@@ -3,6 +3,7 @@
 #include "loader/reconcile.h"
 
 #include <libmnl/libmnl.h>
+#include <net/if_arp.h>
 #include <string.h>
 
 #include <linux/fib_rules.h>
@@ -52,15 +53,30 @@ static bool is_other_protected(const struct reconcile_ours *ours, const char *na
 	return false;
 }
 
-/* Of IFLA_XDP: nothing is attached. */
-static bool has_no_xdp(const struct nlattr *xdp)
+/* Of IFLA_XDP: the program, or 0; of several (one for each mode) the kernel does not name one. */
+static __u32 xdp_id(const struct nlattr *xdp)
 {
 	const struct nlattr *attr;
 
 	mnl_attr_for_each_nested(attr, xdp)
-		if (mnl_attr_get_type(attr) == IFLA_XDP_ATTACHED && mnl_attr_validate(attr, MNL_TYPE_U8) == 0)
-			return mnl_attr_get_u8(attr) == XDP_ATTACHED_NONE;
+		if (mnl_attr_get_type(attr) == IFLA_XDP_PROG_ID && mnl_attr_validate(attr, MNL_TYPE_U32) == 0)
+			return mnl_attr_get_u32(attr);
+	return 0;
+}
+
+/* The underlay with this index has another XDP program than ours, or none. */
+static bool has_other_xdp(const struct node *node, int index, __u32 id)
+{
+	for (size_t i = 0; i < node->n_underlay; i++)
+		if (node->underlay[i].index == index)
+			return node->underlay[i].xdp_id != id;
 	return false;
+}
+
+/* A link without Ethernet has no XDP of ours (datapath_attach.c). */
+static bool is_bare(const struct ifinfomsg *info)
+{
+	return info->ifi_type != ARPHRD_ETHER && info->ifi_type != ARPHRD_LOOPBACK;
 }
 
 static unsigned int read_link(const struct reconcile_ours *ours, const struct nlmsghdr *message)
@@ -68,7 +84,7 @@ static unsigned int read_link(const struct reconcile_ours *ours, const struct nl
 	const struct ifinfomsg *info = mnl_nlmsg_get_payload(message);
 	const struct nlattr *attr;
 	unsigned int parts = 0;
-	bool gone = message->nlmsg_type == RTM_DELLINK, no_xdp = false;
+	bool gone = message->nlmsg_type == RTM_DELLINK, other_xdp = false;
 	char name[NETLINK_NAME_MAX] = "";
 	const __u8 *mac = NULL;
 
@@ -78,14 +94,14 @@ static unsigned int read_link(const struct reconcile_ours *ours, const struct nl
 		if (mnl_attr_get_type(attr) == IFLA_IFNAME && mnl_attr_validate(attr, MNL_TYPE_NUL_STRING) == 0)
 			strncpy(name, mnl_attr_get_str(attr), sizeof(name) - 1);
 		else if (mnl_attr_get_type(attr) == IFLA_XDP && !gone)
-			no_xdp = has_no_xdp(attr);
+			other_xdp = !is_bare(info) && has_other_xdp(ours->node, info->ifi_index, xdp_id(attr));
 		else if (mnl_attr_get_type(attr) == IFLA_ADDRESS && mnl_attr_get_payload_len(attr) == ETH_ALEN)
 			mac = mnl_attr_get_payload(attr);
 	}
 	if (info->ifi_index == ours->tunnel && (gone || !(info->ifi_flags & IFF_UP) || strcmp(name, LINK_TUNNEL)))
 		parts |= RECONCILE_TUNNEL | RECONCILE_ROUTES;
-	/* It came back as another one, or somebody has taken our program off. */
-	if (names_underlay(ours, name) && !gone && (!is_underlay(ours, info->ifi_index) || no_xdp))
+	/* It came back as another one, or somebody has taken our program off, or put another in its place. */
+	if (names_underlay(ours, name) && !gone && (!is_underlay(ours, info->ifi_index) || other_xdp))
 		parts |= RECONCILE_PROGRAMS | RECONCILE_ADDRESSES;
 	if (!gone && is_other_protected(ours, name, info->ifi_index, mac))
 		parts |= RECONCILE_PROTECTED;
@@ -140,6 +156,7 @@ static unsigned int read_rule(const struct nlmsghdr *message)
 {
 	const struct fib_rule_hdr *head = mnl_nlmsg_get_payload(message);
 	const struct nlattr *attr;
+	struct route_rule rule;
 	__u32 table;
 
 	if (mnl_nlmsg_get_payload_len(message) < sizeof(*head))
@@ -148,7 +165,9 @@ static unsigned int read_rule(const struct nlmsghdr *message)
 	mnl_attr_for_each(attr, message, sizeof(*head))
 		if (mnl_attr_get_type(attr) == FRA_TABLE && mnl_attr_validate(attr, MNL_TYPE_U32) == 0)
 			table = mnl_attr_get_u32(attr);
-	return table == ROUTE_TABLE ? RECONCILE_RULES : 0;
+	if (route_rule_is_before(message, &rule))
+		return RECONCILE_BEFORE;
+	return table == ROUTE_TABLE && message->nlmsg_type == RTM_DELRULE ? RECONCILE_RULES : 0;
 }
 
 static unsigned int read_tc(const struct reconcile_ours *ours, const struct nlmsghdr *message)
@@ -205,6 +224,7 @@ unsigned int reconcile_read_route(const struct reconcile_ours *ours, const struc
 	case RTM_NEWROUTE:
 	case RTM_DELROUTE:
 		return read_route(ours, message);
+	case RTM_NEWRULE:
 	case RTM_DELRULE:
 		return read_rule(message);
 	case RTM_NEWNETCONF:
@@ -217,17 +237,42 @@ unsigned int reconcile_read_route(const struct reconcile_ours *ours, const struc
 	}
 }
 
+/* Of Holdfast's range of if_ids, which notices of one state or policy bear as an attribute after a head of this size. */
+static bool has_our_if_id(const struct nlmsghdr *message, size_t head)
+{
+	const struct nlattr *attr;
+
+	if (mnl_nlmsg_get_payload_len(message) < head)
+		return false;
+	mnl_attr_for_each(attr, message, (unsigned int)head)
+		if (mnl_attr_get_type(attr) == XFRMA_IF_ID && mnl_attr_validate(attr, MNL_TYPE_U32) == 0)
+			return (mnl_attr_get_u32(attr) & XFRM_IF_ID_MASK) == XFRM_IF_ID_BASE;
+	return false;
+}
+
+/* The soft limit is expire.c's; at the hard one the state goes. */
+static bool is_hard(const struct nlmsghdr *message)
+{
+	const struct xfrm_user_expire *expire = mnl_nlmsg_get_payload(message);
+
+	return mnl_nlmsg_get_payload_len(message) >= sizeof(*expire) && expire->hard;
+}
+
 unsigned int reconcile_read_xfrm(const struct reconcile_ours *ours, const struct nlmsghdr *message)
 {
 	if (message->nlmsg_pid && message->nlmsg_pid == ours->xfrm_port)
 		return 0;
 	switch (message->nlmsg_type) {
 	case XFRM_MSG_DELSA:
+		return has_our_if_id(message, sizeof(struct xfrm_usersa_id)) ? RECONCILE_STATES : 0;
 	case XFRM_MSG_EXPIRE:
+		return is_hard(message) && has_our_if_id(message, sizeof(struct xfrm_user_expire)) ? RECONCILE_STATES : 0;
 	case XFRM_MSG_FLUSHSA:
 		return RECONCILE_STATES;
 	case XFRM_MSG_DELPOLICY:
+		return has_our_if_id(message, sizeof(struct xfrm_userpolicy_id)) ? RECONCILE_POLICIES : 0;
 	case XFRM_MSG_POLEXPIRE:
+		return has_our_if_id(message, sizeof(struct xfrm_user_polexpire)) ? RECONCILE_POLICIES : 0;
 	case XFRM_MSG_FLUSHPOLICY:
 		return RECONCILE_POLICIES;
 	default:

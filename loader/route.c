@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <libmnl/libmnl.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <linux/fib_rules.h>
@@ -38,11 +39,15 @@ static void build(struct netlink_request *request, __u16 type, __u16 flags, cons
 		netlink_put_addr(request, RTA_PREFSRC, entry->source);
 }
 
-/* A change of many prefixes: first one kind for all of them, then, where wanted, the other. */
+/*
+ * A change of many prefixes: first one kind of route for all of them, then, where wanted, the other. A twin never stands
+ * without its open route where both are to be: it would hide that of a wider prefix, which still leads the way, or will.
+ */
 struct change {
 	const struct hf_prefix *prefixes;
 	size_t n;
-	int index;
+	int index; /* 0: unreachable ones only */
+	bool twins; /* deleted as well, and first */
 	const struct hf_addr *source;
 };
 
@@ -61,7 +66,7 @@ static int build_add(const void *context, size_t i, struct netlink_request *requ
 	const struct change *change = context;
 	struct entry entry;
 
-	fill_entry(change, i, i < change->n, &entry);
+	fill_entry(change, i, !change->index || i >= change->n, &entry);
 	build(request, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, &entry);
 	return 0;
 }
@@ -71,7 +76,7 @@ static int build_delete(const void *context, size_t i, struct netlink_request *r
 	const struct change *change = context;
 	struct entry entry;
 
-	fill_entry(change, i, i >= change->n, &entry);
+	fill_entry(change, i, change->twins && i < change->n, &entry);
 	build(request, RTM_DELROUTE, 0, &entry);
 	return 0;
 }
@@ -100,7 +105,7 @@ int route_close(struct netlink *nl, const struct hf_prefix *prefixes, size_t n)
 int route_delete(struct netlink *nl, const struct hf_prefix *prefixes, size_t n)
 {
 	/* Any index: it makes the type unicast, and is not sent. */
-	struct change change = { .prefixes = prefixes, .n = n, .index = 1 };
+	struct change change = { .prefixes = prefixes, .n = n, .index = 1, .twins = true };
 
 	return netlink_batch(nl, 2 * n, build_delete, &change, ESRCH);
 }
@@ -135,6 +140,63 @@ int route_rule_delete(struct netlink *nl, int family)
 	int err = change_rule(nl, RTM_DELRULE, 0, family);
 
 	return err == -ENOENT ? 0 : err;
+}
+
+bool route_rule_is_before(const struct nlmsghdr *message, struct route_rule *ret_rule)
+{
+	const struct fib_rule_hdr *head = mnl_nlmsg_get_payload(message);
+	struct route_rule rule = { 0 };
+	bool elsewhere;
+	const struct nlattr *attr;
+
+	if (mnl_nlmsg_get_payload_len(message) < sizeof(*head) || (head->family != AF_INET && head->family != AF_INET6))
+		return false;
+	rule.family = head->family;
+	rule.table = head->table;
+	elsewhere = head->action == FR_ACT_TO_TBL || head->action == FR_ACT_GOTO;
+	mnl_attr_for_each(attr, message, sizeof(*head)) {
+		if (mnl_attr_get_type(attr) == FRA_PRIORITY && mnl_attr_validate(attr, MNL_TYPE_U32) == 0)
+			rule.preference = mnl_attr_get_u32(attr);
+		else if (mnl_attr_get_type(attr) == FRA_TABLE && mnl_attr_validate(attr, MNL_TYPE_U32) == 0)
+			rule.table = mnl_attr_get_u32(attr);
+		else if (mnl_attr_get_type(attr) == FRA_PROTOCOL && mnl_attr_validate(attr, MNL_TYPE_U8) == 0)
+			elsewhere &= mnl_attr_get_u8(attr) != NETLINK_HF_PROTOCOL;
+		else if (mnl_attr_get_type(attr) == FRA_L3MDEV && mnl_attr_validate(attr, MNL_TYPE_U8) == 0)
+			elsewhere &= !mnl_attr_get_u8(attr);
+	}
+	*ret_rule = rule;
+	return elsewhere && rule.preference < ROUTE_RULE_PREFERENCE && rule.table != RT_TABLE_LOCAL;
+}
+
+static int collect_rule(void *context, const struct nlmsghdr *message)
+{
+	struct route_rule rule;
+
+	if (message->nlmsg_type != RTM_NEWRULE || !route_rule_is_before(message, &rule))
+		return 0;
+	return netlink_list_add(context, &rule, sizeof(rule));
+}
+
+int route_rules_before(struct netlink *nl, struct netlink_list *ret_rules)
+{
+	static const int families[] = { AF_INET, AF_INET6 };
+	int err = 0;
+
+	for (size_t i = 0; i < 2 && !err; i++) {
+		size_t n = ret_rules->n;
+
+		do {
+			struct netlink_request request;
+			struct fib_rule_hdr *head = netlink_request(&request, RTM_GETRULE, NLM_F_DUMP, sizeof(*head));
+
+			head->family = (__u8)families[i];
+			ret_rules->n = n;
+			err = netlink_talk(nl, &request, collect_rule, ret_rules);
+		} while (err == -EAGAIN);
+		if (err == -EAFNOSUPPORT || err == -EOPNOTSUPP)
+			err = 0;
+	}
+	return err;
 }
 
 struct search {
@@ -183,6 +245,12 @@ static int build_flush(const void *context, size_t i, struct netlink_request *re
 	return 0;
 }
 
+static int unreachable_first(const void *a, const void *b)
+{
+	return ((const struct entry *)a)->index - ((const struct entry *)b)->index;
+}
+
+/* Of what goes, the twins go first, as in route_delete(). */
 static size_t drop_kept(struct search *search, bool (*keep)(void *, const struct route_seen *), void *context)
 {
 	struct entry *entries = search->found.items;
@@ -195,6 +263,8 @@ static size_t drop_kept(struct search *search, bool (*keep)(void *, const struct
 		if (!keep || !keep(context, &seen))
 			entries[n++] = entries[i];
 	}
+	if (n)
+		qsort(entries, n, sizeof(*entries), unreachable_first);
 	return n;
 }
 
@@ -264,7 +334,7 @@ int route_flush(struct netlink *nl)
 static int change_announced(struct netlink *nl, __u16 type, __u16 flags, int index,
 			    const struct hf_prefix *prefix)
 {
-	struct entry entry = { .prefix = *prefix, .table = RT_TABLE_MAIN, .metric = ROUTE_METRIC };
+	struct entry entry = { .prefix = *prefix, .table = RT_TABLE_MAIN, .metric = ROUTE_METRIC_ANNOUNCED };
 	struct netlink_request request;
 
 	entry.index = index;

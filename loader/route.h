@@ -22,10 +22,12 @@
 #define ROUTE_RULE_PREFERENCE 7546 /* after local (0), before main (32766) */
 #define ROUTE_METRIC 100
 #define ROUTE_METRIC_UNREACHABLE 10000
+#define ROUTE_METRIC_ANNOUNCED 7546 /* in the main table: nobody else's route is replaced, and any other goes before ours */
 
 /*
  * Adds n prefixes over interface index and their unreachable twins, the twins
- * first. source, where not NULL, is the address that packets of this machine get
+ * last, also where the others fail: alone they would hide the open route of a wider
+ * prefix. The tunnel interface drops what it does not know. source, where not NULL, is the address that packets of this machine get
  * when they have none; used for prefixes of its family. Many at a time: a
  * hundred thousand prefixes are a matter of a second. Updates: a prefix that is
  * there gets the new interface and source.
@@ -39,12 +41,28 @@ int route_add_unreachable(struct netlink *nl, const struct hf_prefix *prefixes, 
 /* Removes n prefixes over the tunnel interface; their unreachable twins stay. */
 int route_close(struct netlink *nl, const struct hf_prefix *prefixes, size_t n);
 
-/* Removes n prefixes with their twins, the twins last. */
+/* Removes n prefixes with their twins, the twins first: a wider prefix may lead the way from then on. */
 int route_delete(struct netlink *nl, const struct hf_prefix *prefixes, size_t n);
 
 /* Adds or deletes the rule of one family: AF_INET or AF_INET6. ret_existed (may be NULL): it was there before. */
 int route_rule_add(struct netlink *nl, int family, bool *ret_existed);
 int route_rule_delete(struct netlink *nl, int family);
+
+/* A rule of somebody else's that is asked before Holdfast's. */
+struct route_rule {
+	int family; /* AF_INET or AF_INET6 */
+	__u32 preference;
+	__u32 table;
+};
+
+/*
+ * Reads a notice of a rule, or an answer that has one. True for one that is asked before Holdfast's and can lead elsewhere what
+ * is tunnelled: not the local table's, nor that of a VRF, which is for its own interfaces. Pure.
+ */
+bool route_rule_is_before(const struct nlmsghdr *message, struct route_rule *ret_rule);
+
+/* All such rules, of both families, as struct route_rule; the list is the caller's to clear, also on failure. */
+int route_rules_before(struct netlink *nl, struct netlink_list *ret_rules);
 
 /* A route of Holdfast's, as a sweep sees it. */
 struct route_seen {

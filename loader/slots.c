@@ -36,7 +36,10 @@ static int take_clients(void *context, __u32 if_id, const struct hf_session *rec
 	return 0;
 }
 
-/* What was a cluster's before is no new one's: packets of its tunnels may be on their way yet. */
+/*
+ * What was a cluster's before is no new one's: packets of its tunnels may be on their way yet. It is steered on, for this
+ * start may fail still; the sweep of adopt_finish() ends it.
+ */
 static int take_known(void *context, __u32 slot, const char *name)
 {
 	struct assignment *all = context;
@@ -49,7 +52,7 @@ static int take_known(void *context, __u32 slot, const char *name)
 			all->slots[i] = slot;
 			return 0;
 		}
-	return datapath_steer(all->dp, slot, 0);
+	return 0;
 }
 
 static int take_free(struct assignment *all)
@@ -89,8 +92,6 @@ int slots_assign(struct datapath *dp, const struct policy *policy, __u32 **ret_s
 		err = datapath_each_slot(dp, take_known, &all);
 	if (!err)
 		err = take_free(&all);
-	if (!err)
-		err = slots_note(dp, policy, all.slots);
 	if (!err) {
 		*ret_slots = all.slots;
 		all.slots = NULL;

@@ -14,9 +14,10 @@
 
 /*
  * Slots for the clusters: those that they had, or else the lowest that neither a
- * cluster of the run before nor a recorded client has; a new one, and that of a
- * cluster which is gone, lead to nobody. Notes them. *ret_slots is the caller's
- * to free(). Returns 0, or -errno with *ret_slots untouched; -ENOSPC: none is free.
+ * cluster of the run before nor a recorded client has; a new one leads to nobody.
+ * What is noted stays as it is, for the start may fail still: slots_note() is the
+ * next step. *ret_slots is the caller's to free(). Returns 0, or -errno with
+ * *ret_slots untouched; -ENOSPC: none is free.
  */
 int slots_assign(struct datapath *dp, const struct policy *policy, __u32 **ret_slots);
 

@@ -169,12 +169,17 @@ static int append(const struct sysctl_journal *journal, const struct entry *entr
 	int len = snprintf(line, sizeof(line), "%s\t%s\t%s\n", entry->key, entry->before, entry->set);
 	int fd = open(journal->file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600), err = 0;
 	ssize_t written;
+	off_t before;
 
 	if (fd < 0)
 		return -errno;
+	before = lseek(fd, 0, SEEK_END);
 	written = write(fd, line, (size_t)len);
 	if (written != len)
 		err = written < 0 ? -errno : -ENOSPC;
+	/* Half a line would be the end of what is read. */
+	if (written > 0 && err && ftruncate(fd, before))
+		err = -errno;
 	close(fd);
 	return err;
 }

@@ -198,15 +198,31 @@ static ino_t lock_of(const struct cli *cli)
 	return stat(path, &st) ? 0 : st.st_ino;
 }
 
+/* No daemon: what one that was killed has left is taken down by another, which starts nothing. */
+static int down_alone(const struct cli *cli)
+{
+	char program[4200];
+
+	find_daemon(program, sizeof(program));
+	execl(program, "holdfastd", "-i", cli->instance, "--down", NULL);
+	return cli_error(cli, "%s: %s", program, strerror(errno));
+}
+
 int cmd_down(const struct cli *cli, int argc, char **argv)
 {
 	ino_t lock = lock_of(cli);
 	json_t *reply;
 	pid_t pid;
 	__u64 end;
+	int fd;
 
 	if (argc != 1)
 		return cli_usage(cli);
+	fd = cli_connect(cli->instance);
+	if ((fd == -ENOENT || fd == -ECONNREFUSED) && !geteuid())
+		return down_alone(cli);
+	if (fd >= 0)
+		close(fd);
 	reply = cli_request(cli, json_pack("{s:s}", "command", "down"));
 	if (!reply)
 		return EXIT_FAILURE;
@@ -217,13 +233,12 @@ int cmd_down(const struct cli *cli, int argc, char **argv)
 		bool dead = kill(pid, 0); /* first: it may end between the two */
 
 		if (!lock || lock_of(cli) != lock) {
-			printf("instance %s is down: what it tunnelled goes the ordinary way, in clear, from now on\n",
-			       cli->instance);
+			printf(CONTROL_DOWN_TEXT, cli->instance);
 			return EXIT_SUCCESS;
 		}
 		if (dead)
 			return cli_error(cli, "instance %s (pid %d) died before all was taken down: what is left of it stays "
-					 "closed; take it up, and down again", cli->instance, (int)pid);
+					 "closed; take it down once more", cli->instance, (int)pid);
 		nanosleep(&pause, NULL);
 	}
 	return cli_error(cli, "instance %s (pid %d) is still there after %d s", cli->instance, (int)pid, DOWN_WITHIN_S);

@@ -21,9 +21,9 @@ static const struct {
 	  "The log is /run/holdfast/INSTANCE/log.\n" },
 	{ "down", cmd_down, "take everything down in order",
 	  "Usage: holdfast [-i INSTANCE] down\n\n"
-	  "Takes the tunnels down and leaves nothing behind. What they carried goes the ordinary way, in\n"
-	  "clear, from then on. So it does after SIGTERM (`systemctl stop`), and, for what a changed policy\n"
-	  "no longer tunnels, after `reload`.\n" },
+	  "Takes the tunnels down, those of a daemon that was killed as well, and leaves nothing behind. What\n"
+	  "they carried goes the ordinary way, in clear, from then on. So it does after SIGTERM\n"
+	  "(`systemctl stop`), and, for what a changed policy no longer tunnels, after `reload`.\n" },
 	{ "check", cmd_check, "check a policy file",
 	  "Usage: holdfast check FILE\n\n"
 	  "Exit code 0, or 1 with FILE:LINE:COLUMN: error: lines on stderr. Warnings do not fail.\n" },

@@ -59,6 +59,12 @@ must 30 "another stands by" standby_ready 1
 probe_udp udp
 must 20 "probes are answered" answered udp
 
+# Another name is another instance, but there is one hf0: it is refused, and touches nothing.
+! on client "$B/holdfastd" -p "$work/client.conf" -i other >"$work/other.txt" 2>&1 || fail "two instances in one network namespace"
+grep -q 'runs in this network namespace already' "$work/other.txt" || fail "a second instance says: $(cat "$work/other.txt")"
+! on client test -e /run/holdfast/other || fail "the second instance left something in /run"
+still_moving udp
+
 # The gateway in use: the client moves, and knows that their session is over, though the gateway is soon back without it.
 used=$(current_node)
 stop_daemon "$used"

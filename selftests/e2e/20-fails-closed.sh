@@ -1,6 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-# What the policy tunnels does not leave in clear: not IPv6, which is not carried yet, and not after a crash whose next start fails.
+# limit: 500
+# What the policy tunnels does not leave in clear: not IPv6, which is not carried yet, and not after a crash whose next start fails;
+# but after `holdfast down`, which takes everything down whether a daemon runs, does not, or is only starting.
 . "$(dirname "$0")/lib.sh"
 
 topology_up
@@ -38,6 +40,9 @@ serve t1
 warm
 try_v6
 clear_is 6 "IPv6 does not leave while the daemon runs"
+on client ip -6 rule del pref 7546
+rule_is_back() { grep -q 'reconciled: .*rules' "$work/client-daemon.log" && on client ip -6 rule | grep 'lookup 7546' >/dev/null; }
+must 20 "the rule of IPv6 is back, and that is said" rule_is_back
 
 kill_daemon client
 try_v6
@@ -58,4 +63,55 @@ warm
 hf client down | grep -q 'in clear, from now on' || fail "down does not say that the way is open"
 try_v4
 clear_is 9 "after holdfast down the way is open again"
+
+# A first start that fails, of a supervisor that tries again: closed from then on, whatever it failed for.
+sed 's|^Underlay = .*|Underlay = wan7|' "$work/client.conf" >"$work/early.conf"
+for policy in early broken; do
+	on client "$B/holdfastd" -k -p "$work/$policy.conf" -i client >"$work/again.log" 2>&1 && fail "started with $policy.conf"
+	try_v4
+	try_v6
+	clear_is 9 "nothing leaves after a first start that fails: $(tail -n 1 "$work/again.log")"
+done
+hf client down | grep -q 'in clear, from now on' || fail "down of a closed way does not say that it is open"
+try_v4
+clear_is 12 "holdfast down has opened it"
+on client "$B/holdfastd" -p "$work/early.conf" -i client >"$work/again.log" 2>&1 && fail "started with early.conf"
+try_v4
+clear_is 15 "a failed start of somebody who does not try again leaves nothing"
+
+# Where no start is to be had, `down` is the way out all the same, of what a crash has left,
+nothing_left() {
+	! on client ip link show hf0 2>/dev/null && [ -z "$(on client ip rule show pref 7546; on client ip route show table 7546; on client ip xfrm state)" ] &&
+		[ -z "$(on client tc filter show dev wan0 egress)" ] && ! on client ip -o link show wan0 | grep xdp &&
+		! on client test -e /sys/fs/bpf/holdfast && ! on client test -e /run/holdfast
+}
+start_daemon client
+warm
+kill_daemon client
+on client "$B/holdfastd" -p "$work/broken.conf" -i client >>"$work/again.log" 2>&1 && fail "started with a broken certificate"
+! on client "$B/holdfast" -i other down >"$work/down.txt" 2>&1 || fail "another instance is taken down"
+on client ip link show hf0 >/dev/null || fail "another instance's name has taken hf0 down"
+hf client down | grep -q 'in clear, from now on' || fail "down of what a crash has left does not say that the way is open"
+nothing_left || fail "left behind"
+try_v4
+clear_is 18 "after holdfast down without a daemon the way is open again"
+! hf client down >"$work/down.txt" 2>&1 || fail "down of nothing"
+grep -q 'nothing of it is left' "$work/down.txt" || fail "down of nothing says: $(cat "$work/down.txt")"
+
+# and of a start that does not come to its end: its key service says nothing.
+start_daemon client
+warm
+kill_daemon client
+mkdir "$work/mute"
+cp "$B/holdfastd" "$work/mute"
+cp "$probe" "$work/mute/holdfast-kms"
+chmod -R a+rx "$work/mute"
+on_background client client-daemon.log "$work/mute/holdfastd" -p "$work/client.conf" -i client
+daemon[client]=$background
+must 60 "it answers" daemon_answers client
+hf client down | grep -q 'in clear, from now on' || fail "down in the middle of a start does not say that the way is open"
+nothing_left || fail "left behind by the start"
+daemon[client]=
+try_v4
+clear_is 21 "after holdfast down in the middle of a start the way is open again"
 end "$capture" INT

@@ -62,4 +62,10 @@ echo 'route add 192.168.8.10/32 dev lan1' | batch client
 on h1 ping -qc 3 -i 0.2 -W 1 -I 192.168.8.10 10.0.0.1 >/dev/null && fail "an address outside of the site's range is answered"
 at_least "$used" .drops.inner_source $((before + 3)) || fail "inner_source: $(get "$used" .drops.inner_source), before: $before"
 
+# The site's network gets other addresses: the gateway's own traffic bears the new one, which is the inner one of Address.
+printf '%s\n' 'addr del 192.168.7.1/24 dev lan1' 'addr add 192.168.7.2/24 dev lan1' | batch client
+bears() { on client ip route get 10.0.0.1 | grep "dev hf0 .*src $1 " >/dev/null; }
+must 30 "the routes bear the new address" bears 192.168.7.2
+warm
+
 capture_assert_encrypted

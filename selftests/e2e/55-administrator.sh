@@ -43,8 +43,15 @@ heal client policies ip xfrm policy del src 0.0.0.0/0 dst 0.0.0.0/0 dir out if_i
 heal client programs tc filter del dev hf0 egress
 heal client programs tc qdisc del dev wan0 clsact
 heal client programs ip link set wan0 xdpgeneric off
+# Another XDP program in the place of ours, which shares with no one: said, and left. All else is put right meanwhile.
+before=$(times_logged client 'another XDP program holds wan0')
+on client ip -force link set dev wan0 xdpgeneric obj "$B/selftests/bench/floor.bpf.o" sec xdp
+must 30 "the foreign program is said" logged_more client 'another XDP program holds wan0' "$before"
+heal client rules ip rule del pref 7546
+heal client programs ip link set wan0 xdpgeneric off
 heal client routes ip link set hf0 down
 heal client tunnel ip link del hf0
+heal client routes bash -c 'ip link set hf0 down; ip link set hf0 name mine'
 sessions=$(spis client)
 heal client states ip xfrm state deleteall reqid $((0x48000001))
 [ "$(spis client)" != "$sessions" ] || fail "states that are gone are shown"
@@ -54,6 +61,13 @@ must 30 "another stands by" standby_ready 1
 # All at once, with those that are not ours.
 heal client states bash -c 'ip xfrm state flush; ip xfrm policy flush; ip route flush table 7546; ip rule del pref 7546'
 must 30 "another stands by" standby_ready 1
+
+# A rule without a preference goes before ours, as wg-quick's does. It is somebody's will: said, and left.
+on client ip rule add table main suppress_prefixlength 0
+said client 'rule 7545 of IPv4 (table 254) is asked before'
+on client ip rule | grep '^7545:' >/dev/null || fail "the foreign rule was removed"
+still_moving udp 30
+on client ip rule del pref 7545
 
 # The address is lost, and comes back.
 before=$(times_logged client 'has lost the address')

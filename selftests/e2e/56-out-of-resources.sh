@@ -67,9 +67,24 @@ done
 is client .failovers 0 || fail "a failover"
 nothing_lost
 
-# Notices: more than fit while nobody reads, the removal of the rule among them.
 probe_udp after -i 20
 must 20 "probes are answered" answered after
+
+# hf0 is made anew without a descriptor for the rest of it: all of that comes later. What else is changed meanwhile is put right at
+# once, though the one thing still fails.
+rule_stands() { on client ip rule | grep 'lookup 7546' >/dev/null; }
+has_programs() { on client tc filter show dev hf0 ingress | grep hf_tc_decrypted >/dev/null && on client tc filter show dev hf0 egress | grep hf_tc_encrypt >/dev/null; }
+before=$(times_logged client 'cannot set network sysctls of hf0')
+prlimit --pid "${daemon[client]}" --nofile=3:
+on client ip link del hf0
+must 20 "hf0 cannot be finished" logged_more client 'cannot set network sysctls of hf0' "$before"
+on client ip rule del pref 7546
+must 3 "the rule is back all the same" rule_stands
+prlimit --pid "${daemon[client]}" --nofile=1024:
+must 30 "hf0 has its programs" has_programs
+still_moving after 30
+
+# Notices: more than fit while nobody reads, the removal of the rule among them.
 kill -STOP "${daemon[client]}"
 for i in {1..60}; do
 	for k in {1..250}; do
@@ -79,7 +94,6 @@ done | batch client
 on client ip rule del pref 7546
 kill -CONT "${daemon[client]}"
 said client 'shortage: short of room for the kernel'
-rule_stands() { on client ip rule | grep 'lookup 7546' >/dev/null; }
 must 30 "the rule is back all the same" rule_stands
 on client ip route flush table 99
 still_moving after

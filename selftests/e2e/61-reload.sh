@@ -74,6 +74,26 @@ leads_to 10.0.0.2 wan0 && leads_to 10.0.0.3 wan0 || fail "what is no longer tunn
 leads_to 10.0.0.1 hf0 || fail "10.0.0.1 is no longer tunnelled"
 is client '.clusters | length' 1 || fail "a cluster is left over"
 
+# A prefix is cut into several, and these are joined again: no packet finds the way closed by a part of it. Many at a time, so that
+# there is a while between the first step and the last one; where the others lead does not matter.
+probe_udp fast -i 2 -w 10000
+must 20 "the fast probes are answered" answered fast
+others='Tunnel 9 = 172.16.0.1 - 172.31.255.254 Cluster 1'
+for round in 1 2 3; do
+	client_policy defer=3 response=1 cluster='200.0.0.252 200.0.0.253' tunnels='Tunnel 1 = 10.0.0.0 - 10.0.0.7 Cluster 1'
+	hf client reload >/dev/null || fail "reload failed"
+	client_policy defer=3 response=1 cluster='200.0.0.252 200.0.0.253' \
+		tunnels="$others"$'\n\t\tTunnel 1 = 10.0.0.0 - 10.0.0.7 Cluster 1\n\t\tTunnel 2 = 10.0.0.3 Cluster 1'
+	hf client reload >/dev/null || fail "reload failed"
+done
+client_policy defer=3 response=1 cluster='200.0.0.252 200.0.0.253' tunnels='Tunnel 1 = 10.0.0.1 Cluster 1'
+hf client reload >/dev/null || fail "reload failed"
+still_moving fast
+probe_end fast
+grep "^gap" "$work/fast.log" || true
+[ "$(sum fast lost)" = 0 ] || fail "$(sum fast lost) packets lost where prefixes are cut and joined"
+same_spis 'prefixes cut and joined'
+
 # Another certificate: the sessions stay. What is made from now on shows it.
 mkdir "$work/anew" && cp "$work"/pki/ca.* "$work"/pki/crl.pem "$work/anew"
 "$B/holdfast" pki issue "$work/anew" client --ip 100.0.0.1 >/dev/null && chmod -R a+rX "$work/anew"

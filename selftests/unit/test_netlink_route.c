@@ -215,9 +215,14 @@ static void test_announce(void **state)
 	(void)state;
 	start();
 	tunnel = make_link("hf0", "203.0.113.1/32");
+	/* What somebody else has there, with the metric that NetworkManager takes, stays. */
+	make_link("d0", "203.0.113.2/32");
+	space_run("ip route add 192.168.7.0/24 dev d0 metric 100");
 	assert_int_equal(route_announce(nl, tunnel, &network), 0);
+	assert_non_null(strstr(space_output("ip route show 192.168.7.0/24"), "dev d0 scope link metric 100"));
 	assert_non_null(strstr(space_output("ip -N route show proto 75"), "192.168.7.0/24 dev hf0"));
 	assert_int_equal(route_withdraw(nl, tunnel, &network), 0);
+	assert_non_null(strstr(space_output("ip route show 192.168.7.0/24"), "dev d0 scope link metric 100"));
 	assert_int_equal(route_announce(nl, tunnel, &host), 0);
 	assert_int_equal(route_announce(nl, tunnel, &host), 0);
 	assert_string_equal(space_output("ip -N route show proto 75 | wc -l"), "1\n");
@@ -227,6 +232,71 @@ static void test_announce(void **state)
 	assert_int_equal(route_announce(nl, tunnel, &host), 0);
 	assert_int_equal(route_flush(nl), 0);
 	assert_string_equal(space_output("ip -N route show proto 75"), "");
+}
+
+static void test_rules_before(void **state)
+{
+	struct netlink_list rules = { 0 };
+	const struct route_rule *rule;
+
+	(void)state;
+	start();
+	assert_int_equal(route_rule_add(nl, AF_INET, NULL), 0);
+	assert_int_equal(route_rules_before(nl, &rules), 0);
+	assert_int_equal(rules.n, 0);
+	/* As wg-quick does: the kernel puts it one before the first that is not the local table's. */
+	space_run("ip rule add table main suppress_prefixlength 0 && ip rule add pref 9000 table 77");
+	assert_int_equal(route_rules_before(nl, &rules), 0);
+	assert_int_equal(rules.n, 1);
+	rule = rules.items;
+	assert_int_equal(rule->preference, ROUTE_RULE_PREFERENCE - 1);
+	assert_int_equal(rule->table, RT_TABLE_MAIN);
+	assert_int_equal(rule->family, AF_INET);
+	netlink_list_clear(&rules);
+}
+
+static bool leads_over(const char *address, const char *dev)
+{
+	char command[64];
+
+	snprintf(command, sizeof(command), "ip route get %s 2>&1", address);
+	return strstr(space_output(command), dev);
+}
+
+/* What of a wider prefix is a prefix of its own has its open route even where it cannot be closed, and the other way round. */
+static void test_within_wider(void **state)
+{
+	struct hf_prefix wide = space_prefix("10.0.0.0", 24), part = space_prefix("10.0.0.0", 25);
+	struct hf_addr foreign = space_addr("203.0.113.9");
+	char text[512];
+	FILE *monitor;
+	int tunnel;
+
+	(void)state;
+	start();
+	tunnel = make_link("hf0", "100.0.0.1/32");
+	assert_int_equal(route_rule_add(nl, AF_INET, NULL), 0);
+	assert_int_equal(route_add(nl, tunnel, &wide, 1, NULL), 0);
+	assert_true(leads_over("10.0.0.1", "dev hf0"));
+	/* The monitor tells the order of the changes. */
+	monitor = popen("timeout 3 ip -4 monitor route | grep -o -e Deleted -e unreachable -e 'dev hf0' -e '/2[45]' | tr '\\n' ' '", "re");
+	assert_non_null(monitor);
+	space_run("sleep 0.5");
+	assert_int_equal(route_add(nl, tunnel, &part, 1, NULL), 0);
+	assert_int_equal(route_delete(nl, &part, 1), 0);
+	assert_int_equal(route_add(nl, tunnel, &part, 1, NULL), 0);
+	assert_int_equal(route_flush(nl), 0);
+	text[fread(text, 1, sizeof(text) - 1, monitor)] = '\0';
+	pclose(monitor);
+	assert_string_equal(text, "/25 dev hf0 unreachable /25 "
+				  "Deleted unreachable /25 Deleted /25 dev hf0 "
+				  "/25 dev hf0 unreachable /25 "
+				  "Deleted unreachable /25 Deleted unreachable /24 Deleted /25 dev hf0 Deleted /24 dev hf0 ");
+	/* Without an open route it is closed. */
+	assert_int_equal(route_add(nl, tunnel, &wide, 1, NULL), 0);
+	assert_int_equal(route_add(nl, tunnel, &part, 1, &foreign), -EINVAL);
+	assert_true(leads_over("10.0.0.1", "No route to host"));
+	assert_true(leads_over("10.0.0.200", "dev hf0"));
 }
 
 /* 100,000 prefixes must be a matter of a second; the bound leaves a slow machine room. */
@@ -376,6 +446,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_path, enter, leave),
 		cmocka_unit_test_setup_teardown(test_routes, enter, leave),
 		cmocka_unit_test_setup_teardown(test_routes_v6, enter, leave),
+		cmocka_unit_test_setup_teardown(test_rules_before, enter, leave),
+		cmocka_unit_test_setup_teardown(test_within_wider, enter, leave),
 		cmocka_unit_test_setup_teardown(test_announce, enter, leave),
 		cmocka_unit_test_setup_teardown(test_many, enter, leave),
 		cmocka_unit_test_setup_teardown(test_batch_error, enter, leave),

@@ -2,6 +2,8 @@
 /* Sysctls and their journal, on the loopback interface of a fresh network namespace. */
 #include "selftests/unit/space.h"
 
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "loader/sysctl.h"
@@ -185,6 +187,33 @@ static void test_refused(void **state)
 	sysctl_close(journal);
 }
 
+/* A line that does not fit on the disk leaves nothing, and the next one is read after a crash. */
+static void test_short_write(void **state)
+{
+	struct rlimit before, small;
+	struct sysctl_journal *journal;
+	struct stat file_now;
+
+	(void)state;
+	start(&journal);
+	assert_int_equal(sysctl_set(journal, KEY, "2"), 1);
+	assert_int_equal(stat(file, &file_now), 0);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+	small = (struct rlimit){ (rlim_t)file_now.st_size + 10, before.rlim_max };
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+	assert_int_equal(sysctl_set(journal, OTHER, "0"), -ENOSPC);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+	assert_value(OTHER, "1");
+	assert_int_equal(sysctl_set(journal, OTHER, "0"), 1);
+	sysctl_close(journal);
+	assert_int_equal(sysctl_open(file, &journal), 0);
+	assert_int_equal(sysctl_restore(journal), 0);
+	sysctl_close(journal);
+	assert_value(KEY, "0");
+	assert_value(OTHER, "1");
+}
+
 static void test_torn_file(void **state)
 {
 	static const char text[] = KEY "\t0\t2\n" OTHER "\t1";
@@ -217,6 +246,7 @@ int main(void)
 		cmocka_unit_test(test_one_interface),
 		cmocka_unit_test(test_vanished_interface),
 		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_short_write),
 		cmocka_unit_test(test_torn_file),
 	};
 

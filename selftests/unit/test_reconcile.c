@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 #include <libmnl/libmnl.h>
+#include <net/if_arp.h>
 
 #include <linux/fib_rules.h>
 #include <linux/if_link.h>
@@ -17,14 +18,16 @@
 
 #include "loader/reconcile.h"
 #include "loader/route.h"
+#include "loader/xfrm.h"
 
 #define TUNNEL 7
 #define UNDERLAY 3
 #define PROTECTED 4
 #define US 4711
+#define OUR_XDP 33
 #define OTHER 99
 
-static struct node node = { .n_underlay = 1, .underlay = { { .index = UNDERLAY, .name = "wan0" } },
+static struct node node = { .n_underlay = 1, .underlay = { { .index = UNDERLAY, .name = "wan0", .xdp_id = OUR_XDP } },
 			    .n_protected = 1, .protected = { { .index = PROTECTED, .name = "lan0", .mac = { 2, 0, 0, 0, 0, 1 } } } };
 static const struct reconcile_ours ours = { .tunnel = TUNNEL, .node = &node, .route_port = US, .xfrm_port = US + 1 };
 
@@ -78,7 +81,9 @@ static unsigned int of_rule(__u16 type, __u32 port, __u32 table)
 	struct fib_rule_hdr *head = begin(type, port, sizeof(*head));
 
 	head->family = AF_INET;
+	head->action = FR_ACT_TO_TBL;
 	mnl_attr_put_u32(&made.head, FRA_TABLE, table);
+	mnl_attr_put_u32(&made.head, FRA_PRIORITY, ROUTE_RULE_PREFERENCE);
 	return reconcile_read_route(&ours, &made.head);
 }
 
@@ -90,17 +95,59 @@ static void rules(void **state)
 	assert_int_equal(of_rule(RTM_NEWRULE, OTHER, ROUTE_TABLE), 0);
 }
 
-static unsigned int of_link(__u16 type, int index, const char *name, bool up, int xdp)
+/* Somebody else's, which is asked before ours. */
+static void rules_before(void **state)
+{
+	static const struct {
+		__u16 type;
+		__u8 action;
+		__u32 table;
+		__u32 preference;
+		__u8 protocol;
+		__u8 l3mdev;
+		unsigned int parts;
+	} cases[] = {
+		{ RTM_NEWRULE, FR_ACT_TO_TBL, RT_TABLE_MAIN, 7545, RTPROT_BOOT, 0, RECONCILE_BEFORE }, /* wg-quick's */
+		{ RTM_NEWRULE, FR_ACT_GOTO, 0, 10, RTPROT_BOOT, 0, RECONCILE_BEFORE },
+		{ RTM_DELRULE, FR_ACT_TO_TBL, RT_TABLE_MAIN, 7545, RTPROT_BOOT, 0, RECONCILE_BEFORE },
+		{ RTM_NEWRULE, FR_ACT_TO_TBL, RT_TABLE_MAIN, 7546, RTPROT_BOOT, 0, 0 }, /* the same, later: behind ours */
+		{ RTM_NEWRULE, FR_ACT_TO_TBL, RT_TABLE_MAIN, 32766, RTPROT_KERNEL, 0, 0 },
+		{ RTM_NEWRULE, FR_ACT_TO_TBL, RT_TABLE_LOCAL, 0, RTPROT_KERNEL, 0, 0 },
+		{ RTM_NEWRULE, FR_ACT_TO_TBL, 0, 1000, RTPROT_KERNEL, 1, 0 },
+		{ RTM_NEWRULE, FR_ACT_UNREACHABLE, 0, 10, RTPROT_BOOT, 0, 0 },
+		{ RTM_NEWRULE, FR_ACT_TO_TBL, RT_TABLE_MAIN, 10, NETLINK_HF_PROTOCOL, 0, 0 },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct fib_rule_hdr *head = begin(cases[i].type, OTHER, sizeof(*head));
+
+		head->family = AF_INET;
+		head->action = cases[i].action;
+		mnl_attr_put_u32(&made.head, FRA_TABLE, cases[i].table);
+		mnl_attr_put_u32(&made.head, FRA_PRIORITY, cases[i].preference);
+		mnl_attr_put_u8(&made.head, FRA_PROTOCOL, cases[i].protocol);
+		if (cases[i].l3mdev)
+			mnl_attr_put_u8(&made.head, FRA_L3MDEV, 1);
+		assert_int_equal(reconcile_read_route(&ours, &made.head), cases[i].parts);
+	}
+}
+
+static unsigned short link_type = ARPHRD_ETHER;
+
+static unsigned int of_link(__u16 type, int index, const char *name, bool up, int xdp_id)
 {
 	struct ifinfomsg *head = begin(type, 0, sizeof(*head));
 	struct nlattr *nest;
 
 	head->ifi_index = index;
+	head->ifi_type = link_type;
 	head->ifi_flags = up ? IFF_UP : 0;
 	mnl_attr_put_strz(&made.head, IFLA_IFNAME, name);
-	if (xdp >= 0) {
+	if (xdp_id >= 0) {
 		nest = mnl_attr_nest_start(&made.head, IFLA_XDP);
-		mnl_attr_put_u8(&made.head, IFLA_XDP_ATTACHED, (__u8)xdp);
+		mnl_attr_put_u8(&made.head, IFLA_XDP_ATTACHED, xdp_id ? XDP_ATTACHED_SKB : XDP_ATTACHED_NONE);
+		if (xdp_id)
+			mnl_attr_put_u32(&made.head, IFLA_XDP_PROG_ID, (__u32)xdp_id);
 		mnl_attr_nest_end(&made.head, nest);
 	}
 	return reconcile_read_route(&ours, &made.head);
@@ -115,11 +162,16 @@ static void links(void **state)
 	assert_int_equal(of_link(RTM_NEWLINK, TUNNEL, "hf0", false, -1), tunnel);
 	assert_int_equal(of_link(RTM_NEWLINK, TUNNEL, "hf0", true, -1), 0);
 	assert_int_equal(of_link(RTM_NEWLINK, TUNNEL, "mine", true, -1), tunnel);
-	assert_int_equal(of_link(RTM_NEWLINK, UNDERLAY, "wan0", true, XDP_ATTACHED_SKB), 0);
-	assert_int_equal(of_link(RTM_NEWLINK, UNDERLAY, "wan0", true, XDP_ATTACHED_NONE), underlay);
-	assert_int_equal(of_link(RTM_DELLINK, UNDERLAY, "wan0", false, XDP_ATTACHED_NONE), 0); /* nothing to be done yet */
-	assert_int_equal(of_link(RTM_NEWLINK, UNDERLAY + 8, "wan0", true, XDP_ATTACHED_NONE), underlay);
-	assert_int_equal(of_link(RTM_NEWLINK, 12, "eth9", true, XDP_ATTACHED_NONE), 0);
+	assert_int_equal(of_link(RTM_NEWLINK, UNDERLAY, "wan0", true, OUR_XDP), 0);
+	assert_int_equal(of_link(RTM_NEWLINK, UNDERLAY, "wan0", true, OUR_XDP + 1), underlay);
+	assert_int_equal(of_link(RTM_NEWLINK, UNDERLAY, "wan0", true, 0), underlay);
+	assert_int_equal(of_link(RTM_DELLINK, UNDERLAY, "wan0", false, 0), 0); /* nothing to be done yet */
+	assert_int_equal(of_link(RTM_NEWLINK, UNDERLAY + 8, "wan0", true, 0), underlay);
+	assert_int_equal(of_link(RTM_NEWLINK, 12, "eth9", true, 0), 0);
+	/* Without Ethernet there is none. */
+	link_type = ARPHRD_PPP;
+	assert_int_equal(of_link(RTM_NEWLINK, UNDERLAY, "wan0", true, 0), 0);
+	link_type = ARPHRD_ETHER;
 }
 
 /* What came back under its name, or has another hardware address, is another one. */
@@ -203,30 +255,49 @@ static void programs(void **state)
 	assert_int_equal(of_tc(RTM_NEWTFILTER, TUNNEL), 0);
 }
 
+static unsigned int of_xfrm(__u16 type, __u32 port, size_t head, bool hard, __u32 if_id)
+{
+	void *payload = begin(type, port, head);
+
+	if (type == XFRM_MSG_EXPIRE)
+		((struct xfrm_user_expire *)payload)->hard = hard;
+	if (if_id)
+		mnl_attr_put_u32(&made.head, XFRMA_IF_ID, if_id);
+	return reconcile_read_xfrm(&ours, &made.head);
+}
+
 static void xfrm(void **state)
 {
 	static const struct {
 		__u16 type;
-		unsigned int parts;
+		size_t head;
+		unsigned int parts; /* also for those of others: a flush takes all */
+		unsigned int parts_if_ours;
 	} cases[] = {
-		{ XFRM_MSG_DELSA, RECONCILE_STATES },	    { XFRM_MSG_FLUSHSA, RECONCILE_STATES },
-		{ XFRM_MSG_EXPIRE, RECONCILE_STATES },	    { XFRM_MSG_DELPOLICY, RECONCILE_POLICIES },
-		{ XFRM_MSG_FLUSHPOLICY, RECONCILE_POLICIES }, { XFRM_MSG_NEWSA, 0 },
-		{ XFRM_MSG_UPDPOLICY, 0 },
+		{ XFRM_MSG_DELSA, sizeof(struct xfrm_usersa_id), 0, RECONCILE_STATES },
+		{ XFRM_MSG_EXPIRE, sizeof(struct xfrm_user_expire), 0, RECONCILE_STATES },
+		{ XFRM_MSG_FLUSHSA, sizeof(struct xfrm_usersa_flush), RECONCILE_STATES, RECONCILE_STATES },
+		{ XFRM_MSG_DELPOLICY, sizeof(struct xfrm_userpolicy_id), 0, RECONCILE_POLICIES },
+		{ XFRM_MSG_POLEXPIRE, sizeof(struct xfrm_user_polexpire), 0, RECONCILE_POLICIES },
+		{ XFRM_MSG_FLUSHPOLICY, 0, RECONCILE_POLICIES, RECONCILE_POLICIES },
+		{ XFRM_MSG_NEWSA, sizeof(struct xfrm_usersa_info), 0, 0 },
+		{ XFRM_MSG_UPDPOLICY, sizeof(struct xfrm_userpolicy_info), 0, 0 },
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-		begin(cases[i].type, OTHER, 64);
-		assert_int_equal(reconcile_read_xfrm(&ours, &made.head), cases[i].parts);
-		begin(cases[i].type, US + 1, 64);
-		assert_int_equal(reconcile_read_xfrm(&ours, &made.head), 0);
+		assert_int_equal(of_xfrm(cases[i].type, OTHER, cases[i].head, true, XFRM_IF_ID_BASE | 7), cases[i].parts_if_ours);
+		assert_int_equal(of_xfrm(cases[i].type, OTHER, cases[i].head, true, 7), cases[i].parts);
+		assert_int_equal(of_xfrm(cases[i].type, OTHER, cases[i].head, true, 0), cases[i].parts);
+		assert_int_equal(of_xfrm(cases[i].type, US + 1, cases[i].head, true, XFRM_IF_ID_BASE | 7), 0);
 	}
+	/* A soft limit ends nothing. */
+	assert_int_equal(of_xfrm(XFRM_MSG_EXPIRE, OTHER, sizeof(struct xfrm_user_expire), false, XFRM_IF_ID_BASE | 7), 0);
 }
 
 /* A notice cut short says nothing. */
 static void cut_short(void **state)
 {
-	static const __u16 types[] = { RTM_NEWLINK, RTM_DELLINK, RTM_DELADDR, RTM_DELROUTE, RTM_DELRULE, RTM_DELTFILTER,
+	static const __u16 types[] = { RTM_NEWLINK, RTM_DELLINK, RTM_DELADDR, RTM_DELROUTE, RTM_NEWRULE, RTM_DELRULE, RTM_DELTFILTER,
 				       RTM_NEWNETCONF };
 
 	for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++) {
@@ -240,7 +311,7 @@ static void cut_short(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(routes),    cmocka_unit_test(rules),	 cmocka_unit_test(links), cmocka_unit_test(addresses),
+		cmocka_unit_test(routes),    cmocka_unit_test(rules),	 cmocka_unit_test(rules_before), cmocka_unit_test(links), cmocka_unit_test(addresses),
 		cmocka_unit_test(protected), cmocka_unit_test(forwarding), cmocka_unit_test(programs), cmocka_unit_test(xfrm), cmocka_unit_test(cut_short),
 	};
 
