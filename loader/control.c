@@ -25,6 +25,7 @@ struct visitor {
 	struct bufferevent *stream;
 	__u64 id; /* not zero */
 	bool events;
+	bool doomed; /* does not read: cut off once whoever is at work here has returned */
 	struct visitor *next;
 };
 
@@ -32,6 +33,7 @@ struct control {
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	struct evconnlistener *listener;
 	struct event *again;
+	struct event *sweep; /* of the doomed */
 	control_command command;
 	void *context;
 	struct visitor *first;
@@ -82,13 +84,32 @@ static void answer(struct visitor *visitor, const char *line)
 	json_decref(request);
 }
 
+/* Not at once: an event may come from a command, and so from the midst of this visitor's own request. */
+static void doom(struct visitor *visitor)
+{
+	visitor->doomed = true;
+	bufferevent_disable(visitor->stream, EV_READ | EV_WRITE);
+	event_active(visitor->control->sweep, 0, 0);
+}
+
+static void sweep_due(evutil_socket_t fd, short what, void *context)
+{
+	struct visitor *next;
+
+	for (struct visitor *visitor = ((struct control *)context)->first; visitor; visitor = next) {
+		next = visitor->next;
+		if (visitor->doomed)
+			visitor_free(visitor);
+	}
+}
+
 static void readable(struct bufferevent *stream, void *context)
 {
 	struct visitor *visitor = context;
 	struct evbuffer *in = bufferevent_get_input(stream);
 	char *line;
 
-	while ((line = evbuffer_readln(in, NULL, EVBUFFER_EOL_LF))) {
+	while (!visitor->doomed && (line = evbuffer_readln(in, NULL, EVBUFFER_EOL_LF))) {
 		answer(visitor, line);
 		free(line);
 	}
@@ -164,14 +185,15 @@ int control_open(struct event_base *base, const char *path, control_command comm
 						    (struct sockaddr *)&sun, sizeof(sun));
 	err = control->listener ? 0 : -errno;
 	umask(mask);
-	control->again = err ? NULL : evtimer_new(base, accept_again, control);
-	if (!err && !control->again)
-		err = -ENOMEM;
-	if (err && control->listener)
-		evconnlistener_free(control->listener);
 	if (err) {
 		free(control);
 		return err;
+	}
+	control->again = evtimer_new(base, accept_again, control);
+	control->sweep = event_new(base, -1, 0, sweep_due, control);
+	if (!control->again || !control->sweep) {
+		control_close(control);
+		return -ENOMEM;
 	}
 	evconnlistener_set_error_cb(control->listener, cannot_accept);
 	*ret_control = control;
@@ -184,7 +206,10 @@ void control_close(struct control *control)
 		return;
 	while (control->first)
 		visitor_free(control->first);
-	event_free(control->again);
+	if (control->again)
+		event_free(control->again);
+	if (control->sweep)
+		event_free(control->sweep);
 	evconnlistener_free(control->listener);
 	unlink(control->path);
 	free(control);
@@ -200,14 +225,11 @@ void control_answer(struct control *control, __u64 id, json_t *reply)
 
 void control_publish(struct control *control, const json_t *event)
 {
-	struct visitor *next;
-
-	for (struct visitor *visitor = control->first; visitor; visitor = next) {
-		next = visitor->next;
-		if (!visitor->events)
+	for (struct visitor *visitor = control->first; visitor; visitor = visitor->next) {
+		if (!visitor->events || visitor->doomed)
 			continue;
 		if (evbuffer_get_length(bufferevent_get_output(visitor->stream)) > UNREAD_MAX)
-			visitor_free(visitor);
+			doom(visitor);
 		else
 			send_json(visitor, event);
 	}

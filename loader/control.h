@@ -31,7 +31,7 @@ void control_close(struct control *control);
 /* The answer that was owed; the reply's reference is taken. Nothing happens when the visitor is gone. */
 void control_answer(struct control *control, __u64 visitor, json_t *reply);
 
-/* Sends an event to all who asked for events. One who does not read is cut off. */
+/* Sends an event to all who asked for events. One who does not read is cut off, thereafter: it may be called from within a command. */
 void control_publish(struct control *control, const json_t *event);
 
 #endif

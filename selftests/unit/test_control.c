@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The control socket and visitors who do not read: what they may cost, and that they harm nobody. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "loader/control.h"
+
+#define BIG_BYTES 100000
+#define UNREAD_MOST (2 << 20) /* what may wait for one visitor, all in all */
+
+static char folder[] = "/tmp/holdfast-control-XXXXXX";
+static struct sockaddr_un place = { .sun_family = AF_UNIX };
+static struct event_base *base;
+static struct control *control;
+static unsigned int asked; /* how many requests came through */
+
+static const char *big(void)
+{
+	static char text[BIG_BYTES];
+
+	memset(text, 'x', sizeof(text) - 1);
+	return text;
+}
+
+static void publish(const char *text)
+{
+	json_t *event = json_pack("{s:s, s:s}", "event", "gate", "text", text);
+
+	control_publish(control, event);
+	json_decref(event);
+}
+
+/* "big" is answered at length; "drain" causes an event at once, "storm" many. */
+static json_t *command(void *context, const json_t *request, __u64 visitor)
+{
+	const char *name = json_string_value(json_object_get(request, "command"));
+
+	asked++;
+	if (!strcmp(name, "drain"))
+		publish("");
+	for (unsigned int i = 0; !strcmp(name, "storm") && i < 20; i++)
+		publish(big());
+	return json_pack("{s:b, s:s}", "ok", 1, "text", strcmp(name, "big") ? "" : big());
+}
+
+static int set_up(void **state)
+{
+	base = event_base_new();
+	assert_non_null(base);
+	assert_int_equal(control_open(base, place.sun_path, command, NULL, &control), 0);
+	asked = 0;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	control_close(control);
+	event_base_free(base);
+	return 0;
+}
+
+static int visit(void)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	assert_int_equal(connect(fd, (struct sockaddr *)&place, sizeof(place)), 0);
+	return fd;
+}
+
+static void ask(int fd, const char *name, unsigned int times)
+{
+	char line[64];
+	int len = snprintf(line, sizeof(line), "{\"command\":\"%s\"}\n", name);
+
+	while (times--)
+		assert_int_equal(send(fd, line, (size_t)len, MSG_NOSIGNAL), len);
+}
+
+static void turn(unsigned int times)
+{
+	while (times--)
+		event_base_loop(base, EVLOOP_NONBLOCK);
+}
+
+/* Reads all that is there; how many lines that were. SIZE_MAX: and then came the end. */
+static size_t take_lines(int fd)
+{
+	static char bytes[1 << 16];
+	size_t lines = 0;
+	ssize_t got;
+
+	while ((got = recv(fd, bytes, sizeof(bytes), 0)) > 0)
+		for (ssize_t i = 0; i < got; i++)
+			lines += bytes[i] == '\n';
+	return got ? lines : SIZE_MAX;
+}
+
+/* The events are what finds him out, and they are of his own request. */
+static void cuts_off_who_does_not_read_in_the_midst_of_his_request(void **state)
+{
+	int fd = visit();
+
+	ask(fd, "events", 1);
+	ask(fd, "storm", 1);
+	ask(fd, "big", 1);
+	turn(8);
+	assert_int_equal(take_lines(fd), SIZE_MAX);
+	close(fd);
+}
+
+static void cuts_off_nobody_else(void **state)
+{
+	int deaf = visit(), other = visit();
+
+	ask(deaf, "events", 1);
+	ask(other, "events", 1);
+	turn(4);
+	for (unsigned int i = 0; i < 20; i++) {
+		ask(other, "big", 1);
+		publish(big());
+		turn(30); /* libevent writes 16 KiB in each */
+		take_lines(other);
+	}
+	ask(other, "drain", 1);
+	turn(4);
+	assert_int_equal(take_lines(other), 2); /* the answer and the event */
+	assert_int_equal(take_lines(deaf), SIZE_MAX);
+	close(deaf);
+	close(other);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(cuts_off_who_does_not_read_in_the_midst_of_his_request, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(cuts_off_nobody_else, set_up, tear_down),
+	};
+	int failed;
+
+	assert_non_null(mkdtemp(folder));
+	snprintf(place.sun_path, sizeof(place.sun_path), "%s/control.sock", folder);
+	failed = cmocka_run_group_tests(tests, NULL, NULL);
+	rmdir(folder);
+	return failed;
+}
