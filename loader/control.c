@@ -16,13 +16,16 @@
 #include "lib/log.h"
 #include "loader/shortage.h"
 
-/* A listener that lets this much pile up does not read. */
+/* A visitor who lets this much pile up does not read: he is asked nothing more, or as a listener cut off. */
+#ifndef UNREAD_MAX
 #define UNREAD_MAX (1024 * 1024)
+#endif
 #define ACCEPT_PAUSE_MS 200
 
 struct visitor {
 	struct control *control;
 	struct bufferevent *stream;
+	struct event *turn; /* there may be another line: it is taken when the others have had their turn */
 	__u64 id; /* not zero */
 	bool events;
 	bool doomed; /* does not read: cut off once whoever is at work here has returned */
@@ -49,8 +52,14 @@ static void visitor_free(struct visitor *visitor)
 		at = &(*at)->next;
 	*at = visitor->next;
 	visitor->control->n--;
+	event_free(visitor->turn);
 	bufferevent_free(visitor->stream);
 	free(visitor);
+}
+
+static bool does_not_read(const struct visitor *visitor)
+{
+	return evbuffer_get_length(bufferevent_get_output(visitor->stream)) > UNREAD_MAX;
 }
 
 static void send_json(struct visitor *visitor, const json_t *json)
@@ -103,18 +112,44 @@ static void sweep_due(evutil_socket_t fd, short what, void *context)
 	}
 }
 
-static void readable(struct bufferevent *stream, void *context)
+static void take_turn(struct visitor *visitor)
+{
+	static const struct timeval next = { 0 };
+
+	event_add(visitor->turn, &next);
+}
+
+/* One line, and none while its answer would only be put to those that are not read: goes on when all of them have been. */
+static void turn_due(evutil_socket_t fd, short what, void *context)
 {
 	struct visitor *visitor = context;
-	struct evbuffer *in = bufferevent_get_input(stream);
+	struct evbuffer *in = bufferevent_get_input(visitor->stream);
 	char *line;
 
-	while (!visitor->doomed && (line = evbuffer_readln(in, NULL, EVBUFFER_EOL_LF))) {
+	if (visitor->doomed || does_not_read(visitor))
+		return;
+	line = evbuffer_readln(in, NULL, EVBUFFER_EOL_LF);
+	if (line) {
+		take_turn(visitor);
 		answer(visitor, line);
 		free(line);
-	}
-	if (evbuffer_get_length(in) > CONTROL_REQUEST_MAX)
+	} else if (evbuffer_get_length(in) > CONTROL_REQUEST_MAX) {
 		visitor_free(visitor);
+	} else {
+		bufferevent_enable(visitor->stream, EV_READ);
+	}
+}
+
+/* What else he sends is left in the socket until this has been answered. */
+static void readable(struct bufferevent *stream, void *context)
+{
+	bufferevent_disable(stream, EV_READ);
+	take_turn(context);
+}
+
+static void all_read(struct bufferevent *stream, void *context)
+{
+	take_turn(context);
 }
 
 static void ended(struct bufferevent *stream, short what, void *context)
@@ -128,8 +163,12 @@ static void accepted(struct evconnlistener *listener, evutil_socket_t fd, struct
 	struct visitor *visitor = control->n < CONTROL_CLIENTS_MAX ? calloc(1, sizeof(*visitor)) : NULL;
 
 	if (visitor)
+		visitor->turn = evtimer_new(evconnlistener_get_base(listener), turn_due, visitor);
+	if (visitor && visitor->turn)
 		visitor->stream = bufferevent_socket_new(evconnlistener_get_base(listener), fd, BEV_OPT_CLOSE_ON_FREE);
 	if (!visitor || !visitor->stream) {
+		if (visitor && visitor->turn)
+			event_free(visitor->turn);
 		free(visitor);
 		close(fd);
 		return;
@@ -139,7 +178,7 @@ static void accepted(struct evconnlistener *listener, evutil_socket_t fd, struct
 	visitor->next = control->first;
 	control->first = visitor;
 	control->n++;
-	bufferevent_setcb(visitor->stream, readable, NULL, ended, visitor);
+	bufferevent_setcb(visitor->stream, readable, all_read, ended, visitor);
 	bufferevent_enable(visitor->stream, EV_READ | EV_WRITE);
 }
 
@@ -228,7 +267,7 @@ void control_publish(struct control *control, const json_t *event)
 	for (struct visitor *visitor = control->first; visitor; visitor = visitor->next) {
 		if (!visitor->events || visitor->doomed)
 			continue;
-		if (evbuffer_get_length(bufferevent_get_output(visitor->stream)) > UNREAD_MAX)
+		if (does_not_read(visitor))
 			doom(visitor);
 		else
 			send_json(visitor, event);

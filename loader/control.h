@@ -2,8 +2,9 @@
 /*
  * The control socket: a UNIX stream socket for root, one JSON object a line in
  * each direction. A request names a command and is answered by one object with
- * "ok"; the command "events" is followed by every event from then on. Knows no
- * commands but that one: they are given to a function.
+ * "ok"; the command "events" is followed by every event from then on. Whoever sends
+ * many requests has one answered in each turn of the loop, and none while he does
+ * not read the answers. Knows no commands but that one: they are given to a function.
  */
 #ifndef HF_LOADER_CONTROL_H
 #define HF_LOADER_CONTROL_H
