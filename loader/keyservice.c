@@ -299,6 +299,7 @@ int keyservice_request(struct keyservice *service, const struct hf_addr *gateway
 		return -ENOMEM;
 	owed->request = request.id;
 	owed->left_s = (unsigned int)(n * request.timeout_ms / 1000) + keyservice_answer_s(service);
+	owed->gateways = request.n_gateways;
 	err = admission_asked(service->admission, request.id, gateways, n);
 	if (!err)
 		err = send_request(worker, &request);

@@ -81,25 +81,38 @@ static int admit(struct keyservice *service, const struct kms_session *session)
 	return err;
 }
 
+/*
+ * A sound one makes one exchange at a time for a request, and one at the most with each of its gateways (kms/request.c): each
+ * leaves a state in the kernel for a while when it breaks off.
+ */
+static int count_answer(struct keyservice *service, struct owed *request)
+{
+	if (keyaccount_answer(&service->account, request))
+		return -EEXIST;
+	return request->installs++ < request->gateways ? 0 : -EUSERS;
+}
+
 static int take_session(struct keyservice *service, struct keyworker *worker, struct kms_session *session)
 {
 	size_t index = keyworker_index(worker);
-	struct owed *owed;
+	struct owed *owed, *request;
 	int err = admit(service, session);
-	bool own;
 
 	if (!err)
 		err = limit_lifetime(service, session);
 	if (err)
 		return err;
 	/* One that answers a request answers its own. */
-	own = keyaccount_own_request(&service->account, index, session->request) != NULL;
-	if ((session->role == KMS_INITIATOR) != own)
+	request = keyaccount_own_request(&service->account, index, session->request);
+	if ((session->role == KMS_INITIATOR) != (request != NULL))
 		return -ENOENT;
 	if (keyaccount_session(&service->account, index, session->id))
 		return -EEXIST;
-	if (!own && keyaccount_sessions(&service->account, index) >= KEYSERVICE_HALVES_MAX)
+	if (!request && keyaccount_sessions(&service->account, index) >= KEYSERVICE_HALVES_MAX)
 		return -EUSERS;
+	err = request ? count_answer(service, request) : 0;
+	if (err)
+		return err;
 	owed = keyaccount_add(&service->account, index);
 	if (!owed)
 		return -ENOMEM;

@@ -240,6 +240,43 @@ static void no_end_of_halves(void)
 	say(KMS_REFUSED, &report, sizeof(report));
 }
 
+/* The answer's first half, again and again; broken off in between, or not. */
+static void no_end_of_answers(bool broken_off)
+{
+	const struct kms_request *asked = await(KMS_REQUEST);
+	struct kms_session session = dialled(asked->id);
+	struct kms_failure report = { .error = EACCES, .peer = gateway };
+	unsigned int taken = 0;
+	int refusal = 0;
+
+	say_ready();
+	for (int i = 0; i < MANY; i++) {
+		const struct kms_session_ref ref = { .session = (__u64)i + 1 };
+		const struct kms_installed *installed;
+
+		session.id = ref.session;
+		session.spi_in = 0x1000 + (__u32)i;
+		say(KMS_INSTALL, &session, sizeof(session));
+		installed = await(KMS_INSTALLED);
+		taken += !installed->result;
+		refusal = installed->result ? installed->result : refusal;
+		if (broken_off)
+			say(KMS_ABANDON, &ref, sizeof(ref));
+	}
+	snprintf(report.text, sizeof(report.text), "%u taken, then %d", taken, refusal);
+	say(KMS_REFUSED, &report, sizeof(report));
+}
+
+static void no_end_of_open_answers(void)
+{
+	no_end_of_answers(false);
+}
+
+static void no_end_of_broken_answers(void)
+{
+	no_end_of_answers(true);
+}
+
 static void what_holdfastd_says(void)
 {
 	const struct kms_cancel cancel = { .id = 1 };
@@ -284,6 +321,8 @@ static const struct {
 	{ "ready_and_nothing_else", ready_and_nothing_else },
 	{ "no_end_of_halves", no_end_of_halves },
 	{ "no_end_of_words", no_end_of_words },
+	{ "no_end_of_open_answers", no_end_of_open_answers },
+	{ "no_end_of_broken_answers", no_end_of_broken_answers },
 	{ "as_asked", as_asked },
 	{ "with_a_stranger", with_a_stranger },
 	{ "as_a_gateway_that_dialled", as_a_gateway_that_dialled },
@@ -570,6 +609,24 @@ static void bounds_the_halves(void **state)
 	assert_int_equal(seen.died, 0);
 }
 
+/* One exchange at a time for a request, and one with each of its gateways: it names one here. */
+static void bounds_the_answers(void **state)
+{
+	char expected[64];
+
+	snprintf(expected, sizeof(expected), "1 taken, then %d", -EEXIST);
+	start("no_end_of_open_answers");
+	run(1);
+	assert_string_equal(seen.refused[0].text, expected);
+	assert_int_equal(seen.installed, 1);
+	keyservice_stop(service);
+	snprintf(expected, sizeof(expected), "1 taken, then %d", -EUSERS);
+	start("no_end_of_broken_answers");
+	run(1);
+	assert_string_equal(seen.refused[0].text, expected);
+	assert_int_equal(seen.installed, 1);
+}
+
 /* What ends in logs and events is bounded; the requests under way are not touched by it. */
 static void bounds_the_words(void **state)
 {
@@ -622,9 +679,9 @@ int main(int argc, char **argv)
 		CASE(ends_one_that_stops_short),    CASE(ends_one_that_plays_holdfastd),
 		CASE(hears_many_things_by_turns),   CASE(bounds_the_halves),
 		CASE(bounds_the_words),		    CASE(rejects_what_was_not_activated),
-		CASE(bounds_the_words),
 		CASE(ends_one_that_says_nothing_of_the_identity),
 		CASE(ends_one_that_says_nothing_of_a_request),
+		CASE(bounds_the_answers),
 	};
 
 	if (getenv(ROLE) && !strcmp(argv[0], "holdfast-kms"))
