@@ -15,6 +15,7 @@
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/secret.h"
+#include "loader/keylog.h"
 
 #define MESSAGES_AT_ONCE 32
 #define RESTART_FIRST_MS 100
@@ -32,6 +33,7 @@ struct keyworker {
 	void *context;
 	struct event *readable;
 	struct event *restart;
+	struct keylog *log; /* what the process writes to its standard error */
 	int link;
 	pid_t pid;
 	const char *ended; /* why we killed it; NULL: we did not */
@@ -76,6 +78,13 @@ static void close_link(struct keyworker *worker)
 	worker->link = -1;
 }
 
+/* When the process is gone: its last words. */
+static void close_log(struct keyworker *worker)
+{
+	keylog_close(worker->log);
+	worker->log = NULL;
+}
+
 /* Counts a death. Returns how long to wait before the next start. */
 static unsigned int back_off(struct keyworker *worker)
 {
@@ -101,6 +110,7 @@ static void fail(struct keyworker *worker, const char *why)
 	status = reap(worker, why ? SIGKILL : 0, REAP_TRIES_DEAD);
 	if (!why)
 		why = worker->ended;
+	close_log(worker);
 	if (why)
 		snprintf(text, sizeof(text), "%s", why);
 	else if (WIFSIGNALED(status))
@@ -137,11 +147,16 @@ static void link_readable(evutil_socket_t fd, short what, void *context)
 	fail(worker, "it sent a message of the wrong kind");
 }
 
-static void exec_program(const struct keyworker *worker, int link)
+static void exec_program(const struct keyworker *worker, int link, int words)
 {
 	char *const args[] = { (char *)"holdfast-kms", (char *)"--user", (char *)worker->config.user,
 			       worker->config.verbose ? (char *)"-v" : NULL, NULL };
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
+	/* Our log is ours to write to: what it has to say goes through keylog.c, in the form that is read there. */
+	if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0 || dup2(words, STDERR_FILENO) < 0)
+		_exit(127);
+	unsetenv("JOURNAL_STREAM");
 	/* Nothing but stdin, stdout, stderr and the link goes along: all else is close-on-exec. */
 	if (link == KMS_LINK_FD)
 		fcntl(link, F_SETFD, 0);
@@ -154,12 +169,18 @@ static void exec_program(const struct keyworker *worker, int link)
 static int start(struct keyworker *worker, char *error, size_t size)
 {
 	static const int room = LINK_BUFFER_BYTES;
-	int pair[2], err;
+	int pair[2], words, err;
 
 	worker->started_ns = clock_now_ns();
 	worker->ended = NULL;
+	err = keylog_open(worker->config.base, worker->config.index, &worker->log, &words);
+	if (err) {
+		snprintf(error, size, "a pipe: %s", strerror(-err));
+		return err;
+	}
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair)) {
 		err = -errno;
+		close(words);
 		snprintf(error, size, "socketpair: %s", strerror(-err));
 		return err;
 	}
@@ -168,9 +189,10 @@ static int start(struct keyworker *worker, char *error, size_t size)
 	setsockopt(worker->link, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room));
 	worker->pid = fork();
 	if (worker->pid == 0)
-		exec_program(worker, pair[1]);
+		exec_program(worker, pair[1], words);
 	err = worker->pid < 0 ? -errno : 0;
 	close(pair[1]);
+	close(words);
 	if (err) {
 		worker->pid = 0;
 		snprintf(error, size, "fork: %s", strerror(-err));
@@ -224,6 +246,7 @@ void keyworker_free(struct keyworker *worker)
 		return;
 	close_link(worker);
 	reap(worker, SIGTERM, REAP_TRIES);
+	close_log(worker);
 	if (worker->restart)
 		event_free(worker->restart);
 	free(worker);

@@ -6,6 +6,7 @@
  * KMS_REFUSED.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -277,6 +278,22 @@ static void no_end_of_broken_answers(void)
 	no_end_of_answers(true);
 }
 
+/* Into the log, past the link: a line that is another's, escape sequences, a sound line, and no end of it. */
+static void no_end_of_lines(void)
+{
+	static const char first[] = "error holdfastd: forged\n\033[2J\nwarning holdfast-kms: mine\n";
+	static const char line[] = "0123456789012345678901234567890123456789012345678901234567890123456789\n";
+
+	if (write(STDERR_FILENO, first, strlen(first)) != (ssize_t)strlen(first))
+		_exit(3);
+	for (int i = 0; i < 100 * FLOOD; i++)
+		if (write(STDERR_FILENO, line, strlen(line)) < 0 && errno != EAGAIN)
+			_exit(3);
+	if (write(STDOUT_FILENO, first, strlen(first)) != (ssize_t)strlen(first) || read(STDIN_FILENO, heard.fds, 1))
+		_exit(3);
+	_exit(0);
+}
+
 static void what_holdfastd_says(void)
 {
 	const struct kms_cancel cancel = { .id = 1 };
@@ -321,6 +338,7 @@ static const struct {
 	{ "ready_and_nothing_else", ready_and_nothing_else },
 	{ "no_end_of_halves", no_end_of_halves },
 	{ "no_end_of_words", no_end_of_words },
+	{ "no_end_of_lines", no_end_of_lines },
 	{ "no_end_of_open_answers", no_end_of_open_answers },
 	{ "no_end_of_broken_answers", no_end_of_broken_answers },
 	{ "as_asked", as_asked },
@@ -667,6 +685,33 @@ static void ends_one_that_says_nothing_of_a_request(void **state)
 	assert_int_equal(seen.rejected, 1);
 }
 
+#define LOG_BYTES (512 * 1024)
+
+/* The process has no way into our log but by us. */
+static void bounds_the_log(void **state)
+{
+	int log = open("/tmp", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600), before = dup(STDERR_FILENO);
+	static char text[LOG_BYTES];
+	ssize_t len;
+
+	assert_true(log >= 0 && dup2(log, STDERR_FILENO) >= 0);
+	start("no_end_of_lines");
+	run(1);
+	dup2(before, STDERR_FILENO);
+	close(before);
+	len = pread(log, text, sizeof(text) - 1, 0);
+	close(log);
+	assert_in_range(len, 1, sizeof(text) - 2);
+	text[len] = '\0';
+	assert_int_equal(seen.died, 1);
+	assert_string_equal(seen.why, "it ended with status 0");
+	assert_null(strchr(text, '\033'));
+	assert_null(strstr(text, "\nerror holdfastd: forged"));
+	assert_int_not_equal(strncmp(text, "error holdfastd: forged", 10), 0);
+	assert_non_null(strstr(text, "key management service 1: error holdfastd: forged\n"));
+	assert_non_null(strstr(text, "warning holdfast: key management service 1: mine\n"));
+}
+
 int main(int argc, char **argv)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -682,6 +727,7 @@ int main(int argc, char **argv)
 		CASE(ends_one_that_says_nothing_of_the_identity),
 		CASE(ends_one_that_says_nothing_of_a_request),
 		CASE(bounds_the_answers),
+		CASE(bounds_the_log),
 	};
 
 	if (getenv(ROLE) && !strcmp(argv[0], "holdfast-kms"))
