@@ -215,7 +215,7 @@ void client_claim_addresses(struct client *client)
 
 		for (size_t p = 0; p < node->n_protected; p++)
 			claim_add(node->route, node->protected[p].index, inner);
-		if (node->n_protected && announced_by_route(client, inner))
+		if (node->n_protected && client_is_announced(client, i))
 			route_announce(node->route, node->tunnel, inner);
 	}
 }
@@ -260,7 +260,8 @@ void client_unclaim(struct client *client, const char *why)
 
 		for (size_t p = 0; p < node->n_protected; p++)
 			claim_delete(node->route, node->protected[p].index, inner);
-		if (node->n_protected && announced_by_route(client, inner))
+		/* It may have been withdrawn before. */
+		if (node->n_protected && !prefix_contains(inner, &client->peer->remote))
 			route_withdraw(node->route, node->tunnel, inner);
 	}
 	datapath_rearm_claim(node->dp, client->peer->if_id);
@@ -270,6 +271,16 @@ void client_unclaim(struct client *client, const char *why)
 				client->peer->name, "why", why),
 		      "the addresses of client %s (%s) are no longer claimed: %s", addr_text(&client->peer->remote).s,
 		      client->peer->name, why);
+}
+
+void clients_make_way(struct clients *clients, const struct hf_addr *remote)
+{
+	struct node *node = clients->config.node;
+
+	for (struct client *client = clients->first; client; client = client->next)
+		for (size_t i = 0; client->claimed && node->n_protected && i < client->peer->n_inner; i++)
+			if (prefix_contains(&client->peer->inner[i], remote) && !client_is_announced(client, i))
+				route_withdraw(node->route, node->tunnel, &client->peer->inner[i]);
 }
 
 void clients_claim(struct clients *clients, struct peer *peer)

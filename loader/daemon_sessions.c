@@ -145,6 +145,21 @@ static __u64 request_under_way(const struct daemon *daemon, const struct kms_ses
 	return peer ? peers_pending_request(peer) : 0;
 }
 
+/* Of a server that is dialled the policy knows nothing before: its address is no client's. */
+static bool takes_server(const struct daemon *daemon, const struct kms_session *session)
+{
+	for (__u32 i = 0; daemon->server.index && i < session->n_inner; i++)
+		if (session->inner[i].len == 128 && addr_equal(&session->inner[i].addr, &daemon->server.address) &&
+		    !addr_equal(&session->inner[i].addr, &session->remote))
+			return true;
+	return false;
+}
+
+static int install_client(struct daemon *daemon, const struct kms_session *session)
+{
+	return takes_server(daemon, session) ? -EADDRINUSE : clients_install(daemon->clients, session);
+}
+
 static int on_install(void *context, struct kms_session *session)
 {
 	struct daemon *daemon = context;
@@ -157,7 +172,9 @@ static int on_install(void *context, struct kms_session *session)
 		reverse(daemon, session);
 	before = request_under_way(daemon, session);
 	err = peer_role_of(session) == HF_ROLE_GATEWAY ? install_gateway(daemon, session) :
-							 clients_install(daemon->clients, session);
+							 install_client(daemon, session);
+	if (!err)
+		clients_make_way(daemon->clients, &session->remote);
 	if (err && !shortage_met(err, true, "installing a session"))
 		log_warning("session with %s (%s) cannot be installed: %s%s%s", addr_text(&session->remote).s,
 			    session->name, strerror(-err), *netlink_text(daemon->node.xfrm) ? ": " : "",
