@@ -64,11 +64,11 @@ static bool does_not_read(const struct visitor *visitor)
 
 static void send_json(struct visitor *visitor, const json_t *json)
 {
-	char *text = json_dumps(json, JSON_COMPACT);
+	static const char none[] = "{\"ok\":false,\"error\":\"there is no answer that can be given (memory?)\"}";
+	char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+	const char *line = text ? text : none;
 
-	if (!text)
-		return;
-	bufferevent_write(visitor->stream, text, strlen(text));
+	bufferevent_write(visitor->stream, line, strlen(line));
 	bufferevent_write(visitor->stream, "\n", 1);
 	free(text);
 }
@@ -87,7 +87,7 @@ static void answer(struct visitor *visitor, const char *line)
 	} else {
 		reply = visitor->control->command(visitor->control->context, request, visitor->id);
 	}
-	if (reply)
+	if (!json_is_null(reply))
 		send_json(visitor, reply);
 	json_decref(reply);
 	json_decref(request);

@@ -19,7 +19,10 @@
 
 struct control;
 
-/* Answers a request with a new object; or NULL, and control_answer() for this visitor later. */
+/* What a command returns that is answered by control_answer(), for this visitor, later: an answer is an object. */
+#define CONTROL_LATER json_null()
+
+/* Answers a request with a new object, or CONTROL_LATER. NULL: there is none to be had; the visitor is told so. */
 typedef json_t *(*control_command)(void *context, const json_t *request, __u64 visitor);
 
 /* Listens on path (mode 0600; an old socket there is replaced). Returns 0 or -errno. */

@@ -58,7 +58,7 @@ json_t *__wrap_reload_start(struct daemon *daemon, __u64 visitor)
 	if (reloads++ % 2 || n_waiting == sizeof(waiting) / sizeof(waiting[0]))
 		return daemon_refusal("another reload is under way");
 	waiting[n_waiting++] = visitor;
-	return NULL;
+	return CONTROL_LATER;
 }
 
 static void end_reloads(void)
@@ -180,7 +180,7 @@ int LLVMFuzzerTestOneInput(const __u8 *data, size_t size)
 		answered += take_answers(fd, rest, sizeof(rest), &unread);
 	}
 	/* One request is answered in a turn, or when the reload ends; some turns only read. */
-	for (size_t i = 0; i < 4 * sent + 16; i++) {
+	for (size_t i = 0; answered < sent && i < 4 * sent + 16; i++) {
 		turn();
 		end_reloads();
 		answered += take_answers(fd, rest, sizeof(rest), &unread);

@@ -14,7 +14,10 @@
 
 #include <cmocka.h>
 
+#include "lib/text.h"
 #include "loader/control.h"
+#include "loader/daemon_internal.h"
+#include "loader/eventlog.h"
 
 #define BIG_BYTES 100000
 #define UNREAD_MOST (2 << 20) /* what may wait for one visitor, all in all */
@@ -47,6 +50,10 @@ static json_t *command(void *context, const json_t *request, __u64 visitor)
 	const char *name = json_string_value(json_object_get(request, "command"));
 
 	asked++;
+	if (!strcmp(name, "nothing"))
+		return NULL;
+	if (!strcmp(name, "later"))
+		return CONTROL_LATER;
 	if (!strcmp(name, "drain"))
 		publish("");
 	for (unsigned int i = 0; !strcmp(name, "storm") && i < 20; i++)
@@ -190,6 +197,53 @@ static void cuts_off_who_ends_no_line(void **state)
 	close(fd);
 }
 
+/* "later" is answered when it is; what failed is, too, and at once. */
+static void answers_what_failed(void **state)
+{
+	int fd = visit();
+
+	ask(fd, "nothing", 1);
+	ask(fd, "later", 1);
+	ask(fd, "x", 1);
+	assert_int_equal(take_all(fd, 2), 2);
+	control_answer(control, 1, NULL);
+	assert_int_equal(take_all(fd, 1), 1);
+	close(fd);
+}
+
+static const char *seen_text;
+static char seen_room[1024];
+
+static void listener(void *context, const json_t *event)
+{
+	snprintf(seen_room, sizeof(seen_room), "%s", json_string_value(json_object_get(event, "text")));
+	seen_text = seen_room;
+}
+
+/* Texts have an end, also in the midst of a character: one byte sooner or later. */
+static void repeats_words_up_to_the_midst_of_a_character(void **state)
+{
+	char words[2000] = "";
+	struct eventlog *log;
+
+	for (unsigned int i = 0; i < 900; i++)
+		strcat(words, "\xc3\xa9");
+	assert_int_equal(eventlog_new(&log), 0);
+	eventlog_listen(log, listener, NULL);
+	for (unsigned int i = 0; i < 2; i++) {
+		json_t *refusal = daemon_refusal("%s%s", i ? "x" : "", words);
+
+		assert_non_null(refusal);
+		assert_true(text_is_printable(json_string_value(json_object_get(refusal, "error"))));
+		json_decref(refusal);
+		seen_text = NULL;
+		eventlog_emit(log, EVENT_GATE, NULL, "%s%s", i ? "x" : "", words);
+		assert_non_null(seen_text);
+		assert_true(text_is_printable(seen_text));
+	}
+	eventlog_free(log);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -198,6 +252,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(asks_nothing_more_of_who_does_not_read, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(takes_one_request_a_turn, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(cuts_off_who_ends_no_line, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(answers_what_failed, set_up, tear_down),
+		cmocka_unit_test(repeats_words_up_to_the_midst_of_a_character),
 	};
 	int failed;
 
