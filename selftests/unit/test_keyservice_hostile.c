@@ -375,6 +375,8 @@ static struct {
 	unsigned int installed, activated, rejected, died, told, n_ready, attempts;
 	int rejection;
 	__u64 rejected_request;
+	unsigned int slow_ms; /* what a word costs */
+	unsigned int revoked;
 	struct kms_failure refused[4];
 	size_t n_refused;
 	struct kms_ready ready;
@@ -428,6 +430,7 @@ static void on_rejected(void *context, const struct kms_failure *failure)
 
 static void on_refused(void *context, const struct kms_failure *failure)
 {
+	usleep(seen.slow_ms * 1000);
 	seen.told++;
 	if (seen.n_refused < 4)
 		seen.refused[seen.n_refused++] = *failure;
@@ -614,6 +617,23 @@ static void hears_many_things_by_turns(void **state)
 	assert_true(turns > 2);
 }
 
+/* Nor more than what takes a few milliseconds. */
+static void hears_slow_things_by_turns(void **state)
+{
+	unsigned int before;
+	siginfo_t info;
+
+	start("many_things");
+	seen.slow_ms = 2;
+	assert_int_equal(waitid(P_PID, (id_t)keyservice_pid(service, 0), &info, WEXITED | WNOWAIT), 0);
+	while (!seen.died) {
+		before = seen.told;
+		assert_int_equal(event_base_loop(base, EVLOOP_ONCE), 0);
+		assert_true(seen.told - before <= 3);
+	}
+	assert_int_equal(seen.told, MANY);
+}
+
 /* One half for each exchange that a sound one can have under way, whatever it is called. */
 static void bounds_the_halves(void **state)
 {
@@ -728,6 +748,7 @@ int main(int argc, char **argv)
 		CASE(ends_one_that_says_nothing_of_a_request),
 		CASE(bounds_the_answers),
 		CASE(bounds_the_log),
+		CASE(hears_slow_things_by_turns),
 	};
 
 	if (getenv(ROLE) && !strcmp(argv[0], "holdfast-kms"))
