@@ -10,6 +10,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "lib/clock.h"
 #include "lib/log.h"
 #include "loader/admission.h"
 #include "loader/certwatch.h"
@@ -17,6 +18,10 @@
 #include "loader/link.h"
 #include "loader/reload.h"
 #include "loader/shortage.h"
+
+/* As of what is inadmissible (keyservice_internal.h). */
+#define WARNINGS_BURST 10
+#define WARNINGS_NS CLOCK_NS_PER_S
 
 void daemon_note_ends(struct daemon *daemon, const struct kms_ready *ready)
 {
@@ -160,10 +165,26 @@ static int install_client(struct daemon *daemon, const struct kms_session *sessi
 	return takes_server(daemon, session) ? -EADDRINUSE : clients_install(daemon->clients, session);
 }
 
+/* ret_more: how many were left out before, in words. false: this one is, too. */
+static bool may_warn(struct daemon *daemon, char *ret_more, size_t size)
+{
+	unsigned int untold;
+
+	daemon->warnings.burst = WARNINGS_BURST;
+	daemon->warnings.interval_ns = WARNINGS_NS;
+	if (!pace_allows(&daemon->warnings, clock_now_ns(), &untold))
+		return false;
+	*ret_more = '\0';
+	if (untold)
+		snprintf(ret_more, size, " (and %u more before)", untold);
+	return true;
+}
+
 static int on_install(void *context, struct kms_session *session)
 {
 	struct daemon *daemon = context;
 	__u64 before;
+	char more[48];
 	int err;
 
 	if (peers_by_pending(daemon->peers, session->id))
@@ -175,10 +196,10 @@ static int on_install(void *context, struct kms_session *session)
 							 install_client(daemon, session);
 	if (!err)
 		clients_make_way(daemon->clients, &session->remote);
-	if (err && !shortage_met(err, true, "installing a session"))
-		log_warning("session with %s (%s) cannot be installed: %s%s%s", addr_text(&session->remote).s,
+	if (err && !shortage_met(err, true, "installing a session") && may_warn(daemon, more, sizeof(more)))
+		log_warning("session with %s (%s) cannot be installed: %s%s%s%s", addr_text(&session->remote).s,
 			    session->name, strerror(-err), *netlink_text(daemon->node.xfrm) ? ": " : "",
-			    netlink_text(daemon->node.xfrm));
+			    netlink_text(daemon->node.xfrm), more);
 	/* The newer exchange has overtaken the one of another request. */
 	if (before != request_under_way(daemon, session))
 		clusters_give_up(daemon->clusters, before);
@@ -216,6 +237,7 @@ static int on_activate(void *context, __u64 session)
 {
 	struct daemon *daemon = context;
 	struct peer *peer = peers_by_pending(daemon->peers, session);
+	char more[48];
 	int err;
 
 	if (!peer) {
@@ -226,8 +248,8 @@ static int on_activate(void *context, __u64 session)
 	err = peer->role == HF_ROLE_GATEWAY ? activate_gateway(daemon, peer) : clients_activate(daemon->clients, peer);
 	if (!err)
 		return 0;
-	if (!shortage_met(err, true, "activating a session"))
-		log_warning("session %llu cannot be activated: %s", (unsigned long long)session, strerror(-err));
+	if (!shortage_met(err, true, "activating a session") && may_warn(daemon, more, sizeof(more)))
+		log_warning("session %llu cannot be activated: %s%s", (unsigned long long)session, strerror(-err), more);
 	/* Half a session is none: the other end must not go on with it. */
 	if (peer->pending && peer->pending_id == session)
 		daemon_abandon(daemon, peer);

@@ -224,8 +224,14 @@ static void on_refused(struct keyservice *service, struct keyworker *worker, con
 		service->calls.refused(service->context, body);
 }
 
+/* An answer to what was asked, of each certificate once: not whenever it likes. */
 static void on_revoked(struct keyservice *service, struct keyworker *worker, const void *body)
 {
+	size_t *asked = &service->asked[keyworker_index(worker)];
+
+	if (!*asked)
+		return;
+	--*asked;
 	if (service->calls.revoked)
 		service->calls.revoked(service->context, body);
 }
@@ -256,6 +262,7 @@ void keyservice_worker_died(void *context, struct keyworker *worker, const struc
 
 	service->words[death->index].paid_ns = 0; /* what the next one says is not paid for by this one */
 	service->answers[death->index] = (struct keyservice_answers){ 0 };
+	service->asked[death->index] = 0;
 	service->calls.died(service->context, death);
 	keyservice_send_listening(service); /* another stands in for it */
 	keyservice_share_known(service, death->index);

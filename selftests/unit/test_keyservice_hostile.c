@@ -294,6 +294,17 @@ static void no_end_of_lines(void)
 	_exit(0);
 }
 
+/* More than it was told of. */
+static void no_end_of_revoked(void)
+{
+	const struct kms_certificate certificate = { .n = 1 };
+
+	await(KMS_KNOWN);
+	for (int i = 0; i < MANY; i++)
+		say(KMS_REVOKED, &certificate, sizeof(certificate));
+	say_raw(KMS_CANCEL, &certificate, 0); /* the end of it */
+}
+
 static void what_holdfastd_says(void)
 {
 	const struct kms_cancel cancel = { .id = 1 };
@@ -338,6 +349,7 @@ static const struct {
 	{ "ready_and_nothing_else", ready_and_nothing_else },
 	{ "no_end_of_halves", no_end_of_halves },
 	{ "no_end_of_words", no_end_of_words },
+	{ "no_end_of_revoked", no_end_of_revoked },
 	{ "no_end_of_lines", no_end_of_lines },
 	{ "no_end_of_open_answers", no_end_of_open_answers },
 	{ "no_end_of_broken_answers", no_end_of_broken_answers },
@@ -436,6 +448,22 @@ static void on_refused(void *context, const struct kms_failure *failure)
 		seen.refused[seen.n_refused++] = *failure;
 }
 
+#define KNOWN 3
+
+static size_t known(void *context, size_t from, struct kms_known *ret_known, size_t max)
+{
+	assert_true(max >= KNOWN);
+	memset(ret_known, 0, KNOWN * sizeof(*ret_known));
+	for (size_t i = 0; i < KNOWN; i++)
+		ret_known[i] = (struct kms_known){ .remote = stranger, .certificate = { .n = 1 } };
+	return KNOWN;
+}
+
+static void on_revoked(void *context, const struct kms_certificate *certificate)
+{
+	seen.revoked++;
+}
+
 static void on_died(void *context, const struct keyworker_death *death)
 {
 	seen.died++;
@@ -448,6 +476,7 @@ static void start(const char *role)
 		.ready = on_ready, .is_own = is_own, .inadmissible = on_inadmissible, .install = on_install,
 		.activate = on_activate, .abandon = on_abandon, .attempt_failed = on_failure,
 		.rejected = on_rejected, .refused = on_refused, .died = on_died,
+		.known = known, .revoked = on_revoked,
 	};
 	const struct keyservice_config config = { .program = "/proc/self/exe", .policy = policy,
 						  .policy_folder = "/dev", .answer_s = 2 };
@@ -705,6 +734,15 @@ static void ends_one_that_says_nothing_of_a_request(void **state)
 	assert_int_equal(seen.rejected, 1);
 }
 
+/* Of as many sessions as it was asked about it may say that they are to be ended. */
+static void bounds_the_revoked(void **state)
+{
+	start("no_end_of_revoked");
+	while (!seen.died)
+		assert_int_equal(event_base_loop(base, EVLOOP_ONCE), 0);
+	assert_int_equal(seen.revoked, KNOWN);
+}
+
 #define LOG_BYTES (512 * 1024)
 
 /* The process has no way into our log but by us. */
@@ -747,7 +785,7 @@ int main(int argc, char **argv)
 		CASE(ends_one_that_says_nothing_of_the_identity),
 		CASE(ends_one_that_says_nothing_of_a_request),
 		CASE(bounds_the_answers),
-		CASE(bounds_the_log),
+		CASE(bounds_the_log),		    CASE(bounds_the_revoked),
 		CASE(hears_slow_things_by_turns),
 	};
 
