@@ -150,6 +150,13 @@ static __u64 request_under_way(const struct daemon *daemon, const struct kms_ses
 	return peer ? peers_pending_request(peer) : 0;
 }
 
+static bool is_broadcast_address(void *context, const struct hf_addr *addr)
+{
+	struct link_path path;
+
+	return !link_path(((struct daemon *)context)->node.route, addr, &path) && path.broadcast;
+}
+
 /* Of a server that is dialled the policy knows nothing before: its address is no client's. */
 static bool takes_server(const struct daemon *daemon, const struct kms_session *session)
 {
@@ -420,7 +427,8 @@ int daemon_listen_where_due(struct daemon *daemon)
 int daemon_start_key_service(struct event_base *base, struct daemon *daemon, char *error)
 {
 	static const struct keyservice_calls calls = {
-		.ready = on_ready, .is_own = is_own_address, .inadmissible = on_inadmissible,
+		.ready = on_ready, .is_own = is_own_address,
+		.is_broadcast = is_broadcast_address, .inadmissible = on_inadmissible,
 		.install = on_install, .activate = on_activate, .abandon = on_abandon,
 		.attempt_failed = on_attempt_failed, .rejected = on_rejected, .refused = on_refused, .died = on_died,
 		.known = on_known, .revoked = on_revoked,

@@ -68,7 +68,8 @@ static int admit(struct keyservice *service, const struct kms_session *session)
 	const struct policy *policy = service->config.policy;
 	const struct admission_facts facts = { .policy = policy,
 					       .lifetime_max_s = policy_session_lifetime_s(&policy->general),
-					       .is_own = service->calls.is_own, .context = service->context };
+					       .is_own = service->calls.is_own,
+					       .is_broadcast = service->calls.is_broadcast, .context = service->context };
 	char words[KMS_TEXT_MAX];
 	unsigned int more;
 	int err = admission_check(service->admission, &facts, session, words);
