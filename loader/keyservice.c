@@ -225,6 +225,8 @@ void keyservice_stop(struct keyservice *service)
 	if (!service)
 		return;
 	for (size_t i = 0; i < service->n_workers; i++)
+		keyworker_close(service->workers[i]);
+	for (size_t i = 0; i < service->n_workers; i++)
 		keyworker_free(service->workers[i]);
 	close_listening(service, 0);
 	while (!TAILQ_EMPTY(&service->account))

@@ -24,7 +24,8 @@
 #define RESTART_DOUBLINGS 7
 /* A process that ran this long was healthy: the back-off starts anew. */
 #define RESTART_HEALTHY_NS (30 * CLOCK_NS_PER_S)
-#define REAP_TRIES 200 /* of 10 ms, at an end in order */
+#define REAP_PAUSE_MS 10
+#define REAP_TRIES 200 /* at an end in order */
 #define REAP_TRIES_DEAD 20
 #define LINK_BUFFER_BYTES (8 << 20)
 
@@ -40,6 +41,7 @@ struct keyworker {
 	const char *ended; /* why we killed it; NULL: we did not */
 	unsigned int deaths; /* in a row */
 	__u64 started_ns;
+	__u64 ending_ns; /* since when it is to end in order; 0: it is not */
 };
 
 /* The message that is being handled: it holds keys for the time of one call, and is wiped each time. */
@@ -55,7 +57,7 @@ static int reap(struct keyworker *worker, int signal, int tries)
 	kill(worker->pid, signal);
 	/* It ends at once when the link closes; one that hangs does not hold us up. */
 	for (int i = 0; i < tries; i++) {
-		struct timespec pause = { .tv_nsec = 10000000 };
+		struct timespec pause = { .tv_nsec = REAP_PAUSE_MS * CLOCK_NS_PER_MS };
 
 		if (waitpid(worker->pid, &status, WNOHANG) == worker->pid) {
 			worker->pid = 0;
@@ -242,12 +244,30 @@ int keyworker_new(const struct keyworker_config *config, const struct keyworker_
 	return err;
 }
 
+void keyworker_close(struct keyworker *worker)
+{
+	if (!worker || worker->ending_ns)
+		return;
+	close_link(worker);
+	worker->ending_ns = clock_now_ns();
+	if (worker->pid)
+		kill(worker->pid, SIGTERM);
+}
+
+/* What is left of its time. */
+static int tries_left(const struct keyworker *worker)
+{
+	__u64 gone = (clock_now_ns() - worker->ending_ns) / (REAP_PAUSE_MS * CLOCK_NS_PER_MS);
+
+	return gone < REAP_TRIES ? REAP_TRIES - (int)gone : 1;
+}
+
 void keyworker_free(struct keyworker *worker)
 {
 	if (!worker)
 		return;
-	close_link(worker);
-	reap(worker, SIGTERM, REAP_TRIES);
+	keyworker_close(worker);
+	reap(worker, 0, tries_left(worker));
 	close_log(worker);
 	if (worker->restart)
 		event_free(worker->restart);

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -305,6 +306,17 @@ static void no_end_of_revoked(void)
 	say_raw(KMS_CANCEL, &certificate, 0); /* the end of it */
 }
 
+/* Neither a signal nor the end of its link makes it end. */
+static void no_end(void)
+{
+	const struct kms_failure failure = { .peer = stranger, .error = EACCES, .text = "here" };
+
+	signal(SIGTERM, SIG_IGN);
+	say(KMS_REFUSED, &failure, sizeof(failure));
+	for (;;)
+		pause();
+}
+
 static void what_holdfastd_says(void)
 {
 	const struct kms_cancel cancel = { .id = 1 };
@@ -350,6 +362,7 @@ static const struct {
 	{ "no_end_of_halves", no_end_of_halves },
 	{ "no_end_of_words", no_end_of_words },
 	{ "no_end_of_revoked", no_end_of_revoked },
+	{ "no_end", no_end },
 	{ "no_end_of_lines", no_end_of_lines },
 	{ "no_end_of_open_answers", no_end_of_open_answers },
 	{ "no_end_of_broken_answers", no_end_of_broken_answers },
@@ -743,6 +756,20 @@ static void bounds_the_revoked(void **state)
 	assert_int_equal(seen.revoked, KNOWN);
 }
 
+/* However many hang, they have the same two seconds. */
+static void ends_all_at_once(void **state)
+{
+	__u64 before;
+
+	policy->interface.key_service_workers = 3;
+	start("no_end");
+	run(3);
+	before = clock_now_ns();
+	keyservice_stop(service);
+	service = NULL;
+	assert_in_range((clock_now_ns() - before) / CLOCK_NS_PER_MS, 1500, 3500);
+}
+
 #define LOG_BYTES (512 * 1024)
 
 /* The process has no way into our log but by us. */
@@ -786,6 +813,7 @@ int main(int argc, char **argv)
 		CASE(ends_one_that_says_nothing_of_a_request),
 		CASE(bounds_the_answers),
 		CASE(bounds_the_log),		    CASE(bounds_the_revoked),
+		CASE(ends_all_at_once),
 		CASE(hears_slow_things_by_turns),
 	};
 
