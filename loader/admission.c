@@ -176,13 +176,16 @@ static int check_ends(const struct look *look)
 {
 	const struct kms_session *session = look->session;
 
-	if (!is_host(&session->local) || !is_host(&session->remote) ||
-	    addr_is_v4(&session->local) != addr_is_v4(&session->remote))
+	/* IPv4 outside: keylisten.c has no sockets of the other family. */
+	if (!is_host(&session->local) || !is_host(&session->remote) || !addr_is_v4(&session->local) ||
+	    !addr_is_v4(&session->remote))
 		return wrong(look, -EPROTO, "it runs from %s to %s", addr_text(&session->local).s,
 			     addr_text(&session->remote).s);
 	if (!is_own(look, &session->local))
 		return wrong(look, -EACCES, "its own end, %s, is no address of this machine",
 			     addr_text(&session->local).s);
+	if (look->facts->is_broadcast && look->facts->is_broadcast(look->facts->context, &session->remote))
+		return wrong(look, -EACCES, "its other end, %s, is not one machine's", addr_text(&session->remote).s);
 	if (is_own(look, &session->remote))
 		return wrong(look, -EACCES, "its other end, %s, is an address of this machine",
 			     addr_text(&session->remote).s);

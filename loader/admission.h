@@ -9,8 +9,8 @@
  * What cannot be known here is what only the certificates say: the peer's name, and that
  * one address is its own. So somebody who has the process can play, for as long as he
  * has it, any client that the policy admits (a [PEER] with all its ranges, or a stranger
- * with one address that is nobody's), and any gateway that the policy names: the one
- * whom holdfastd asks for next. What he cannot do is widen the policy.
+ * with one address that is nobody's), and any gateway that the policy names: one
+ * that holdfastd asks for, or one that dials it. What he cannot do is widen the policy.
  */
 #ifndef HF_LOADER_ADMISSION_H
 #define HF_LOADER_ADMISSION_H
@@ -45,6 +45,7 @@ struct admission_facts {
 	const struct policy *policy;
 	__u32 lifetime_max_s; /* what the key management service was told to offer */
 	bool (*is_own)(void *context, const struct hf_addr *addr); /* whether an address is this machine's */
+	bool (*is_broadcast)(void *context, const struct hf_addr *addr); /* whether many have it; NULL: none is such a one */
 	void *context;
 };
 

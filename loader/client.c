@@ -160,6 +160,8 @@ int clients_install(struct clients *clients, const struct kms_session *session)
 	int err = clients_find_named(clients, session, &named);
 
 	if (!err)
+		err = clients_check_outside(clients, session, named);
+	if (!err)
 		err = clients_find_holder(clients, session, named, &client);
 	if (err)
 		return err;

@@ -49,8 +49,8 @@ void clients_free(struct clients *clients);
 
 /*
  * First and second half of a client's session, and its end, as in peer.h.
- * -EADDRINUSE: an inner address is another client's, or the policy tunnels it
- * to somebody else. -EACCES: we dialled, but for none of these addresses.
+ * -EADDRINUSE: an inner address is another client's, somebody is reached at it
+ * outside, or the policy tunnels it to somebody else. -EACCES: we dialled, but for none of these addresses.
  */
 int clients_install(struct clients *clients, const struct kms_session *session);
 int clients_activate(struct clients *clients, struct peer *peer);
@@ -84,6 +84,12 @@ bool clients_have_claimed(const struct clients *clients, const struct hf_prefix 
 
 /* Packets for a client whose session does not stand yet in both directions: held until it does. */
 void clients_want(struct clients *clients, __u32 slot, const __u8 *packet, size_t len);
+
+/*
+ * Somebody is reached at this address outside from now on: what is announced of
+ * it is withdrawn, unless the policy gives it to the client that has it.
+ */
+void clients_make_way(struct clients *clients, const struct hf_addr *remote);
 
 /* The client was heard through its SA for the first time since the claim ended: it uses us. */
 void clients_claim(struct clients *clients, struct peer *peer);

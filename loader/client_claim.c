@@ -144,12 +144,6 @@ int clients_follow(struct clients *clients)
 	return err;
 }
 
-/* Inner addresses that are also the outer one cannot be routed over hf0 in the main table: ESP goes there. */
-static bool announced_by_route(const struct client *client, const struct hf_prefix *inner)
-{
-	return !prefix_contains(inner, &client->peer->remote);
-}
-
 static void leave_interface(struct client *client, const struct node_interface *interface)
 {
 	for (size_t i = 0; i < client->peer->n_inner && client->claimed; i++)
@@ -161,7 +155,7 @@ static void leave_routes(struct client *client)
 	struct node *node = client->clients->config.node;
 
 	for (size_t i = 0; i < client->peer->n_inner && client->claimed; i++)
-		if (announced_by_route(client, &client->peer->inner[i]))
+		if (!prefix_contains(&client->peer->inner[i], &client->peer->remote))
 			route_withdraw(node->route, node->tunnel, &client->peer->inner[i]);
 }
 
@@ -258,7 +252,7 @@ void client_claim_addresses(struct client *client)
 
 		for (size_t p = 0; p < node->n_protected; p++)
 			claim_add(node->route, node->protected[p].index, inner);
-		if (node->n_protected && announced_by_route(client, inner))
+		if (node->n_protected && client_is_announced(client, i))
 			route_announce(node->route, node->tunnel, inner);
 	}
 }
@@ -314,7 +308,8 @@ void client_unclaim(struct client *client, const char *why)
 
 		for (size_t p = 0; p < node->n_protected; p++)
 			claim_delete(node->route, node->protected[p].index, inner);
-		if (node->n_protected && announced_by_route(client, inner))
+		/* It may have been withdrawn before. */
+		if (node->n_protected && !prefix_contains(inner, &client->peer->remote))
 			route_withdraw(node->route, node->tunnel, inner);
 	}
 	record_claim(client);
@@ -365,6 +360,16 @@ void clients_underlay(struct clients *clients, bool reached)
 		else if (client->lost_spi)
 			client_ask(client);
 	}
+}
+
+void clients_make_way(struct clients *clients, const struct hf_addr *remote)
+{
+	struct node *node = clients->config.node;
+
+	for (struct client *client = clients->first; client; client = client->next)
+		for (size_t i = 0; client->claimed && node->n_protected && i < client->peer->n_inner; i++)
+			if (prefix_contains(&client->peer->inner[i], remote) && !client_is_announced(client, i))
+				route_withdraw(node->route, node->tunnel, &client->peer->inner[i]);
 }
 
 void clients_claim(struct clients *clients, struct peer *peer)

@@ -109,6 +109,41 @@ static bool peer_statement_allows(const struct policy *policy, const char *name,
 	return false;
 }
 
+/* Whether the policy gives the inner prefix of this number to whoever has this name: by [PEER], or as a tunnel to it. */
+static bool is_given(const struct policy *policy, const char *name, __u32 named, size_t i, const struct hf_prefix *inner)
+{
+	return named & 1u << i || peer_statement_allows(policy, name, inner);
+}
+
+/* Whether somebody else, by another name, is outside within this prefix. */
+static bool is_outside(const struct clients *clients, const char *name, const struct hf_prefix *prefix)
+{
+	for (const struct peer *peer = peers_next(clients->config.peers, NULL); peer;
+	     peer = peers_next(clients->config.peers, (struct peer *)peer))
+		if (prefix_contains(prefix, &peer->remote) && strcmp(peer->name, name))
+			return true;
+	return false;
+}
+
+int clients_check_outside(const struct clients *clients, const struct kms_session *session, __u32 named)
+{
+	for (__u32 i = 0; i < session->n_inner; i++)
+		if (!is_given(clients->config.policy, session->name, named, i, &session->inner[i]) &&
+		    is_outside(clients, session->name, &session->inner[i]))
+			return -EADDRINUSE;
+	return 0;
+}
+
+bool client_is_announced(const struct client *client, size_t i)
+{
+	const struct peer *peer = client->peer;
+	const struct hf_prefix *inner = &peer->inner[i];
+
+	return !prefix_contains(inner, &peer->remote) &&
+	       (is_given(client->clients->config.policy, peer->name, client->named, i, inner) ||
+		!is_outside(client->clients, peer->name, inner));
+}
+
 /* Why a client cannot stay as it is under another policy; NULL: it can. */
 static const char *unfit(const struct client *client, const struct policy *policy, const struct policy_table *table)
 {

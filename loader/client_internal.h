@@ -106,4 +106,18 @@ void clients_end_others(struct clients *clients, const struct kms_session *sessi
 /* Which of the session's inner prefixes the policy tunnels to this client, bit by bit. 0, -EADDRINUSE or -EACCES. */
 int clients_find_named(const struct clients *clients, const struct kms_session *session, __u32 *ret_named);
 
+/*
+ * -EADDRINUSE where an inner address is one at which somebody else is reached
+ * outside: what is for him would come to the client. 0 otherwise; what the policy
+ * itself gives the client (named: the bits above) is for it to know.
+ */
+int clients_check_outside(const struct clients *clients, const struct kms_session *session, __u32 named);
+
+/*
+ * Whether inner[i] is routed over hf0 in the main table, while it is claimed. Not
+ * what holds the client's own outer address: ESP goes there; nor, where the
+ * policy does not give it to the client, somebody else's.
+ */
+bool client_is_announced(const struct client *client, size_t i);
+
 #endif

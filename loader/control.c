@@ -16,15 +16,19 @@
 #include "lib/log.h"
 #include "loader/shortage.h"
 
-/* A listener that lets this much pile up does not read. */
+/* A visitor who lets this much pile up does not read: he is asked nothing more, or as a listener cut off. */
+#ifndef UNREAD_MAX
 #define UNREAD_MAX (1024 * 1024)
+#endif
 #define ACCEPT_PAUSE_MS 200
 
 struct visitor {
 	struct control *control;
 	struct bufferevent *stream;
+	struct event *turn; /* there may be another line: it is taken when the others have had their turn */
 	__u64 id; /* not zero */
 	bool events;
+	bool doomed; /* does not read: cut off once whoever is at work here has returned */
 	struct visitor *next;
 };
 
@@ -32,6 +36,7 @@ struct control {
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	struct evconnlistener *listener;
 	struct event *again;
+	struct event *sweep; /* of the doomed */
 	control_command command;
 	void *context;
 	struct visitor *first;
@@ -47,17 +52,23 @@ static void visitor_free(struct visitor *visitor)
 		at = &(*at)->next;
 	*at = visitor->next;
 	visitor->control->n--;
+	event_free(visitor->turn);
 	bufferevent_free(visitor->stream);
 	free(visitor);
 }
 
+static bool does_not_read(const struct visitor *visitor)
+{
+	return evbuffer_get_length(bufferevent_get_output(visitor->stream)) > UNREAD_MAX;
+}
+
 static void send_json(struct visitor *visitor, const json_t *json)
 {
-	char *text = json_dumps(json, JSON_COMPACT);
+	static const char none[] = "{\"ok\":false,\"error\":\"there is no answer that can be given (memory?)\"}";
+	char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+	const char *line = text ? text : none;
 
-	if (!text)
-		return;
-	bufferevent_write(visitor->stream, text, strlen(text));
+	bufferevent_write(visitor->stream, line, strlen(line));
 	bufferevent_write(visitor->stream, "\n", 1);
 	free(text);
 }
@@ -76,24 +87,69 @@ static void answer(struct visitor *visitor, const char *line)
 	} else {
 		reply = visitor->control->command(visitor->control->context, request, visitor->id);
 	}
-	if (reply)
+	if (!json_is_null(reply))
 		send_json(visitor, reply);
 	json_decref(reply);
 	json_decref(request);
 }
 
-static void readable(struct bufferevent *stream, void *context)
+/* Not at once: an event may come from a command, and so from the midst of this visitor's own request. */
+static void doom(struct visitor *visitor)
+{
+	visitor->doomed = true;
+	bufferevent_disable(visitor->stream, EV_READ | EV_WRITE);
+	event_active(visitor->control->sweep, 0, 0);
+}
+
+static void sweep_due(evutil_socket_t fd, short what, void *context)
+{
+	struct visitor *next;
+
+	for (struct visitor *visitor = ((struct control *)context)->first; visitor; visitor = next) {
+		next = visitor->next;
+		if (visitor->doomed)
+			visitor_free(visitor);
+	}
+}
+
+static void take_turn(struct visitor *visitor)
+{
+	static const struct timeval next = { 0 };
+
+	event_add(visitor->turn, &next);
+}
+
+/* One line, and none while its answer would only be put to those that are not read: goes on when all of them have been. */
+static void turn_due(evutil_socket_t fd, short what, void *context)
 {
 	struct visitor *visitor = context;
-	struct evbuffer *in = bufferevent_get_input(stream);
+	struct evbuffer *in = bufferevent_get_input(visitor->stream);
 	char *line;
 
-	while ((line = evbuffer_readln(in, NULL, EVBUFFER_EOL_LF))) {
+	if (visitor->doomed || does_not_read(visitor))
+		return;
+	line = evbuffer_readln(in, NULL, EVBUFFER_EOL_LF);
+	if (line) {
+		take_turn(visitor);
 		answer(visitor, line);
 		free(line);
-	}
-	if (evbuffer_get_length(in) > CONTROL_REQUEST_MAX)
+	} else if (evbuffer_get_length(in) > CONTROL_REQUEST_MAX) {
 		visitor_free(visitor);
+	} else {
+		bufferevent_enable(visitor->stream, EV_READ);
+	}
+}
+
+/* What else he sends is left in the socket until this has been answered. */
+static void readable(struct bufferevent *stream, void *context)
+{
+	bufferevent_disable(stream, EV_READ);
+	take_turn(context);
+}
+
+static void all_read(struct bufferevent *stream, void *context)
+{
+	take_turn(context);
 }
 
 static void ended(struct bufferevent *stream, short what, void *context)
@@ -107,8 +163,12 @@ static void accepted(struct evconnlistener *listener, evutil_socket_t fd, struct
 	struct visitor *visitor = control->n < CONTROL_CLIENTS_MAX ? calloc(1, sizeof(*visitor)) : NULL;
 
 	if (visitor)
+		visitor->turn = evtimer_new(evconnlistener_get_base(listener), turn_due, visitor);
+	if (visitor && visitor->turn)
 		visitor->stream = bufferevent_socket_new(evconnlistener_get_base(listener), fd, BEV_OPT_CLOSE_ON_FREE);
 	if (!visitor || !visitor->stream) {
+		if (visitor && visitor->turn)
+			event_free(visitor->turn);
 		free(visitor);
 		close(fd);
 		return;
@@ -118,7 +178,7 @@ static void accepted(struct evconnlistener *listener, evutil_socket_t fd, struct
 	visitor->next = control->first;
 	control->first = visitor;
 	control->n++;
-	bufferevent_setcb(visitor->stream, readable, NULL, ended, visitor);
+	bufferevent_setcb(visitor->stream, readable, all_read, ended, visitor);
 	bufferevent_enable(visitor->stream, EV_READ | EV_WRITE);
 }
 
@@ -164,14 +224,15 @@ int control_open(struct event_base *base, const char *path, control_command comm
 						    (struct sockaddr *)&sun, sizeof(sun));
 	err = control->listener ? 0 : -errno;
 	umask(mask);
-	control->again = err ? NULL : evtimer_new(base, accept_again, control);
-	if (!err && !control->again)
-		err = -ENOMEM;
-	if (err && control->listener)
-		evconnlistener_free(control->listener);
 	if (err) {
 		free(control);
 		return err;
+	}
+	control->again = evtimer_new(base, accept_again, control);
+	control->sweep = event_new(base, -1, 0, sweep_due, control);
+	if (!control->again || !control->sweep) {
+		control_close(control);
+		return -ENOMEM;
 	}
 	evconnlistener_set_error_cb(control->listener, cannot_accept);
 	*ret_control = control;
@@ -184,7 +245,10 @@ void control_close(struct control *control)
 		return;
 	while (control->first)
 		visitor_free(control->first);
-	event_free(control->again);
+	if (control->again)
+		event_free(control->again);
+	if (control->sweep)
+		event_free(control->sweep);
 	evconnlistener_free(control->listener);
 	unlink(control->path);
 	free(control);
@@ -200,14 +264,11 @@ void control_answer(struct control *control, __u64 id, json_t *reply)
 
 void control_publish(struct control *control, const json_t *event)
 {
-	struct visitor *next;
-
-	for (struct visitor *visitor = control->first; visitor; visitor = next) {
-		next = visitor->next;
-		if (!visitor->events)
+	for (struct visitor *visitor = control->first; visitor; visitor = visitor->next) {
+		if (!visitor->events || visitor->doomed)
 			continue;
-		if (evbuffer_get_length(bufferevent_get_output(visitor->stream)) > UNREAD_MAX)
-			visitor_free(visitor);
+		if (does_not_read(visitor))
+			doom(visitor);
 		else
 			send_json(visitor, event);
 	}

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/text.h"
 #include "loader/daemon_internal.h"
 #include "loader/reload.h"
 #include "loader/status.h"
@@ -17,6 +18,7 @@ json_t *daemon_refusal(const char *format, ...)
 	va_start(args, format);
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
+	text_make_printable(text); /* it repeats what it was told, and may end in the midst of a character */
 	return json_pack("{s:b, s:s}", "ok", 0, "error", text);
 }
 

@@ -13,6 +13,7 @@
 #include "loader/certwatch.h"
 #include "loader/client.h"
 #include "loader/cluster.h"
+#include "lib/pace.h"
 #include "loader/daemon.h"
 #include "loader/eventlog.h"
 #include "loader/gate.h"
@@ -45,6 +46,7 @@ struct daemon {
 	size_t target;		   /* the cluster's index; that of the cluster AUTO is the policy's n_clusters */
 	bool ready;
 	__s64 not_after; /* of our certificate, seconds since 1970 */
+	struct pace warnings;	/* of sessions that cannot be: as often as the key management service wants one */
 	struct reload *reload; /* under way; NULL: none */
 };
 

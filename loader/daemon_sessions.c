@@ -10,6 +10,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "lib/clock.h"
 #include "lib/log.h"
 #include "loader/admission.h"
 #include "loader/certwatch.h"
@@ -17,6 +18,10 @@
 #include "loader/link.h"
 #include "loader/reload.h"
 #include "loader/shortage.h"
+
+/* As of what is inadmissible (keyservice_internal.h). */
+#define WARNINGS_BURST 10
+#define WARNINGS_NS CLOCK_NS_PER_S
 
 void daemon_note_ends(struct daemon *daemon, const struct kms_ready *ready)
 {
@@ -155,10 +160,48 @@ static __u64 request_under_way(const struct daemon *daemon, const struct kms_ses
 	return peer ? peers_pending_request(peer) : 0;
 }
 
+static bool is_broadcast_address(void *context, const struct hf_addr *addr)
+{
+	struct link_path path;
+
+	return !link_path(((struct daemon *)context)->node.route, addr, &path) && path.broadcast;
+}
+
+/* Of a server that is dialled the policy knows nothing before: its address is no client's. */
+static bool takes_server(const struct daemon *daemon, const struct kms_session *session)
+{
+	for (__u32 i = 0; daemon->server.index && i < session->n_inner; i++)
+		if (session->inner[i].len == 128 && addr_equal(&session->inner[i].addr, &daemon->server.address) &&
+		    !addr_equal(&session->inner[i].addr, &session->remote))
+			return true;
+	return false;
+}
+
+static int install_client(struct daemon *daemon, const struct kms_session *session)
+{
+	return takes_server(daemon, session) ? -EADDRINUSE : clients_install(daemon->clients, session);
+}
+
+/* ret_more: how many were left out before, in words. false: this one is, too. */
+static bool may_warn(struct daemon *daemon, char *ret_more, size_t size)
+{
+	unsigned int untold;
+
+	daemon->warnings.burst = WARNINGS_BURST;
+	daemon->warnings.interval_ns = WARNINGS_NS;
+	if (!pace_allows(&daemon->warnings, clock_now_ns(), &untold))
+		return false;
+	*ret_more = '\0';
+	if (untold)
+		snprintf(ret_more, size, " (and %u more before)", untold);
+	return true;
+}
+
 static int on_install(void *context, struct kms_session *session)
 {
 	struct daemon *daemon = context;
 	__u64 before;
+	char more[48];
 	int err;
 
 	if (peers_by_pending(daemon->peers, session->id))
@@ -167,11 +210,13 @@ static int on_install(void *context, struct kms_session *session)
 		reverse(daemon, session);
 	before = request_under_way(daemon, session);
 	err = peer_role_of(session) == HF_ROLE_GATEWAY ? install_gateway(daemon, session) :
-							 clients_install(daemon->clients, session);
-	if (err && !shortage_met(err, true, "installing a session"))
-		log_warning("session with %s (%s) cannot be installed: %s%s%s", addr_text(&session->remote).s,
+							 install_client(daemon, session);
+	if (!err)
+		clients_make_way(daemon->clients, &session->remote);
+	if (err && !shortage_met(err, true, "installing a session") && may_warn(daemon, more, sizeof(more)))
+		log_warning("session with %s (%s) cannot be installed: %s%s%s%s", addr_text(&session->remote).s,
 			    session->name, strerror(-err), *netlink_text(daemon->node.xfrm) ? ": " : "",
-			    netlink_text(daemon->node.xfrm));
+			    netlink_text(daemon->node.xfrm), more);
 	/* The newer exchange has overtaken the one of another request. */
 	if (before != request_under_way(daemon, session))
 		clusters_give_up(daemon->clusters, before);
@@ -209,6 +254,7 @@ static int on_activate(void *context, __u64 session)
 {
 	struct daemon *daemon = context;
 	struct peer *peer = peers_by_pending(daemon->peers, session);
+	char more[48];
 	int err;
 
 	if (!peer) {
@@ -219,8 +265,8 @@ static int on_activate(void *context, __u64 session)
 	err = peer->role == HF_ROLE_GATEWAY ? activate_gateway(daemon, peer) : clients_activate(daemon->clients, peer);
 	if (!err)
 		return 0;
-	if (!shortage_met(err, true, "activating a session"))
-		log_warning("session %llu cannot be activated: %s", (unsigned long long)session, strerror(-err));
+	if (!shortage_met(err, true, "activating a session") && may_warn(daemon, more, sizeof(more)))
+		log_warning("session %llu cannot be activated: %s%s", (unsigned long long)session, strerror(-err), more);
 	/* Half a session is none: the other end must not go on with it. */
 	if (peer->pending && peer->pending_id == session)
 		daemon_abandon(daemon, peer);
@@ -391,7 +437,8 @@ int daemon_listen_where_due(struct daemon *daemon)
 int daemon_start_key_service(struct event_base *base, struct daemon *daemon, char *error)
 {
 	static const struct keyservice_calls calls = {
-		.ready = on_ready, .is_own = is_own_address, .inadmissible = on_inadmissible,
+		.ready = on_ready, .is_own = is_own_address,
+		.is_broadcast = is_broadcast_address, .inadmissible = on_inadmissible,
 		.install = on_install, .activate = on_activate, .abandon = on_abandon,
 		.attempt_failed = on_attempt_failed, .rejected = on_rejected, .refused = on_refused, .died = on_died,
 		.known = on_known, .revoked = on_revoked,

@@ -11,6 +11,7 @@
 
 #include "loader/datapath_internal.h"
 #include "loader/datapath_attach.h"
+#include "loader/netlink.h"
 
 #define TC_HANDLE 0x4846u /* "HF" */
 #define TC_PRIORITY 10u
@@ -35,26 +36,36 @@ bool datapath_tc_is_attached(unsigned int ifindex, enum bpf_tc_attach_point poin
 	return !bpf_tc_query(&hook, &opts);
 }
 
-/* Counts the filters in a dump: each has a handle; the heads of chains and of priorities have none. */
-static int filter_count(const struct nlmsghdr *message, void *context)
+/* Whether it is a filter in a dump: each has a handle; the heads of chains and of priorities have none. */
+static bool is_filter(const struct nlmsghdr *message)
 {
 	const struct tcmsg *tc = mnl_nlmsg_get_payload(message);
-	unsigned int *n = context;
 
-	if (message->nlmsg_type == RTM_NEWTFILTER && tc->tcm_handle)
-		++*n;
-	return MNL_CB_OK;
+	return message->nlmsg_type == RTM_NEWTFILTER && mnl_nlmsg_get_payload_len(message) >= sizeof(*tc) && tc->tcm_handle;
+}
+
+/* The end of a dump, or the error in the place of one: 0 or -errno. */
+static int dump_end(const struct nlmsghdr *message)
+{
+	const struct nlmsgerr *error = mnl_nlmsg_get_payload(message);
+
+	if (message->nlmsg_type == NLMSG_DONE)
+		return 0;
+	if (mnl_nlmsg_get_payload_len(message) < sizeof(*error))
+		return -EBADMSG;
+	return error->error < 0 && error->error >= -4095 ? error->error : -EBADMSG;
 }
 
 /* How many filters, whosever, there are at one side of the clsact qdisc; negative: -errno. */
 static int filters_at(struct mnl_socket *socket, unsigned int ifindex, __u32 parent)
 {
-	char buffer[8192];
+	char buffer[8192] __attribute__((aligned(NLMSG_ALIGNTO)));
 	struct nlmsghdr *message = mnl_nlmsg_put_header(buffer);
 	unsigned int n = 0, port = mnl_socket_get_portid(socket);
 	struct tcmsg *tc;
+	const struct nlmsghdr *answer;
 	ssize_t len;
-	int more;
+	int left;
 
 	message->nlmsg_type = RTM_GETTFILTER;
 	message->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
@@ -65,13 +76,18 @@ static int filters_at(struct mnl_socket *socket, unsigned int ifindex, __u32 par
 	tc->tcm_parent = parent;
 	if (mnl_socket_sendto(socket, message, message->nlmsg_len) < 0)
 		return -errno;
-	do {
-		len = mnl_socket_recvfrom(socket, buffer, sizeof(buffer));
-		if (len < 0)
-			return -errno;
-		more = mnl_cb_run(buffer, (size_t)len, parent, port, filter_count, &n);
-	} while (more > MNL_CB_STOP);
-	return more < 0 ? -errno : (int)n;
+	while ((len = mnl_socket_recvfrom(socket, buffer, sizeof(buffer))) > 0)
+		for (answer = message, left = (int)len; netlink_message_ok(answer, left);
+		     answer = mnl_nlmsg_next(answer, &left)) {
+			if (answer->nlmsg_seq != parent || answer->nlmsg_pid != port)
+				continue;
+			if (answer->nlmsg_flags & NLM_F_DUMP_INTR)
+				return -EINTR;
+			if (answer->nlmsg_type == NLMSG_DONE || answer->nlmsg_type == NLMSG_ERROR)
+				return dump_end(answer) ? dump_end(answer) : (int)n;
+			n += is_filter(answer);
+		}
+	return len ? -errno : -EBADMSG;
 }
 
 /* Removes the clsact qdisc if nothing hangs on it any more. */

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "lib/log.h"
+#include "lib/text.h"
 
 /*
  * Debug: many of them are normal, so they go to the listeners, and to the log only with -v. Warning: somebody should look
@@ -89,6 +90,7 @@ void eventlog_emit(struct eventlog *log, enum event_kind kind, json_t *fields, c
 	va_start(args, format);
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
+	text_make_printable(text); /* it may end in the midst of a character */
 
 	log_at(kinds[kind].level, "%s: %s", kinds[kind].name, text);
 	clock_gettime(CLOCK_REALTIME, &now);

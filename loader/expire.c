@@ -9,6 +9,8 @@
 
 #include <linux/xfrm.h>
 
+#include "loader/netlink.h"
+
 #define MESSAGE_MAX 8192
 
 struct expire {
@@ -50,18 +52,16 @@ int expire_fd(const struct expire *expire)
 	return mnl_socket_get_fd(expire->socket);
 }
 
-static int on_message(const struct nlmsghdr *message, void *context)
+static void on_message(struct expire *expire, const struct nlmsghdr *message)
 {
-	struct expire *expire = context;
 	struct xfrm_user_expire told;
 
 	/* Policies expire too (XFRM_MSG_POLEXPIRE); ours do not. */
 	if (message->nlmsg_type != XFRM_MSG_EXPIRE || mnl_nlmsg_get_payload_len(message) < sizeof(told))
-		return MNL_CB_OK;
+		return;
 	memcpy(&told, mnl_nlmsg_get_payload(message), sizeof(told));
 	expire->notify(expire->context, &(struct expire_notice){ .if_id = told.state.reqid, /* of ours they are the same */
 								 .spi = ntohl(told.state.id.spi), .hard = told.hard });
-	return MNL_CB_OK;
 }
 
 void expire_dispatch(struct expire *expire)
@@ -71,10 +71,12 @@ void expire_dispatch(struct expire *expire)
 	ssize_t got;
 
 	while ((got = mnl_socket_recvfrom(expire->socket, buffer, sizeof(buffer))) > 0 || errno == ENOBUFS) {
-		if (got > 0)
-			mnl_cb_run(buffer, (size_t)got, 0, 0, on_message, expire);
-		else
-			lost = true;
+		const struct nlmsghdr *message = (const struct nlmsghdr *)buffer;
+		int left = (int)got;
+
+		lost = lost || got < 0;
+		for (; netlink_message_ok(message, left); message = mnl_nlmsg_next(message, &left))
+			on_message(expire, message);
 	}
 	if (lost)
 		expire->notify(expire->context, NULL);

@@ -49,6 +49,16 @@ struct owed *keyaccount_session(struct keyaccount *account, size_t worker, __u64
 	return NULL;
 }
 
+struct owed *keyaccount_answer(struct keyaccount *account, const struct owed *request)
+{
+	struct owed *owed;
+
+	TAILQ_FOREACH(owed, account, entry)
+		if (!owed->request && owed->answers == request->request && owed->worker == request->worker)
+			return owed;
+	return NULL;
+}
+
 size_t keyaccount_sessions(const struct keyaccount *account, size_t worker)
 {
 	const struct owed *owed;

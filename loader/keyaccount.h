@@ -17,8 +17,9 @@ struct owed {
 	__u64 session; /* ours */
 	__u64 kms;     /* the worker's own number of the session: no two workers' need differ */
 	__u64 answers; /* the request that the session answers, or 0 */
-	unsigned int failures; /* of a request: how many of its gateways have failed */
 	unsigned int left_s;   /* of a request: until its worker is given up (keyservice_watch.c) */
+	/* Of a request: how many gateways it names, how many of them have failed, and how many have been taken for its answer. */
+	unsigned int gateways, failures, installs;
 };
 TAILQ_HEAD(keyaccount, owed);
 
@@ -32,6 +33,9 @@ void keyaccount_settle(struct keyaccount *account, struct owed *owed);
 struct owed *keyaccount_request(struct keyaccount *account, __u64 id);
 struct owed *keyaccount_own_request(struct keyaccount *account, size_t worker, __u64 id);
 struct owed *keyaccount_session(struct keyaccount *account, size_t worker, __u64 kms);
+
+/* The session that is to answer this request, or NULL. */
+struct owed *keyaccount_answer(struct keyaccount *account, const struct owed *request);
 
 /* How many sessions this worker has installed the first half of, and said no more of. */
 size_t keyaccount_sessions(const struct keyaccount *account, size_t worker);

@@ -225,6 +225,8 @@ void keyservice_stop(struct keyservice *service)
 	if (!service)
 		return;
 	for (size_t i = 0; i < service->n_workers; i++)
+		keyworker_close(service->workers[i]);
+	for (size_t i = 0; i < service->n_workers; i++)
 		keyworker_free(service->workers[i]);
 	close_listening(service, 0);
 	while (!TAILQ_EMPTY(&service->account))
@@ -299,6 +301,7 @@ int keyservice_request(struct keyservice *service, const struct hf_addr *gateway
 		return -ENOMEM;
 	owed->request = request.id;
 	owed->left_s = (unsigned int)(n * request.timeout_ms / 1000) + keyservice_answer_s(service);
+	owed->gateways = request.n_gateways;
 	err = admission_asked(service->admission, request.id, gateways, n);
 	if (!err)
 		err = send_request(worker, &request);

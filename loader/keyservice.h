@@ -47,6 +47,8 @@ struct keyservice_calls {
 	void (*ready)(void *context, const struct kms_ready *ready);
 	/* Whether an address is this machine's. */
 	bool (*is_own)(void *context, const struct hf_addr *addr);
+	/* Whether a packet to it would go to many (the broadcast address of a network here). NULL: there are none. */
+	bool (*is_broadcast)(void *context, const struct hf_addr *addr);
 	/*
 	 * It wants a session installed that the policy, or what was asked, rules out: words say
 	 * what is wrong. It was not installed. Of very many not all are told; more: how many were not.

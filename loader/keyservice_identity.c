@@ -72,6 +72,8 @@ static int send_share(struct shares *shares, size_t of)
 	/* With nobody there, it is told when it is started again. */
 	if (worker && knowns->n)
 		err = keyworker_send(worker, KMS_KNOWN, knowns, sizeof(*knowns), NULL, 0);
+	if (worker && !err)
+		shares->service->asked[keyworker_index(worker)] += knowns->n;
 	knowns->n = 0;
 	return err;
 }

@@ -55,6 +55,7 @@ struct keyservice {
 	struct admission *admission;
 	struct pace inadmissible;		     /* the sessions that were not, as they are told */
 	struct pace words[KEYLISTEN_WORKERS_MAX]; /* all else that a worker says for people to read */
+	size_t asked[KEYLISTEN_WORKERS_MAX]; /* of how many certificates (KMS_KNOWN) a worker may say yet that they are revoked */
 	struct keyaccount account;
 	struct event *watch;
 	unsigned int watched_s; /* how often it came */

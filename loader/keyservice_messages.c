@@ -68,7 +68,8 @@ static int admit(struct keyservice *service, const struct kms_session *session)
 	const struct policy *policy = service->config.policy;
 	const struct admission_facts facts = { .policy = policy,
 					       .lifetime_max_s = policy_session_lifetime_s(&policy->general),
-					       .is_own = service->calls.is_own, .context = service->context };
+					       .is_own = service->calls.is_own,
+					       .is_broadcast = service->calls.is_broadcast, .context = service->context };
 	char words[KMS_TEXT_MAX];
 	unsigned int more;
 	int err = admission_check(service->admission, &facts, session, words);
@@ -81,25 +82,38 @@ static int admit(struct keyservice *service, const struct kms_session *session)
 	return err;
 }
 
+/*
+ * A sound one makes one exchange at a time for a request, and one at the most with each of its gateways (kms/request.c): each
+ * leaves a state in the kernel for a while when it breaks off.
+ */
+static int count_answer(struct keyservice *service, struct owed *request)
+{
+	if (keyaccount_answer(&service->account, request))
+		return -EEXIST;
+	return request->installs++ < request->gateways ? 0 : -EUSERS;
+}
+
 static int take_session(struct keyservice *service, struct keyworker *worker, struct kms_session *session)
 {
 	size_t index = keyworker_index(worker);
-	struct owed *owed;
+	struct owed *owed, *request;
 	int err = admit(service, session);
-	bool own;
 
 	if (!err)
 		err = limit_lifetime(service, session);
 	if (err)
 		return err;
 	/* One that answers a request answers its own. */
-	own = keyaccount_own_request(&service->account, index, session->request) != NULL;
-	if ((session->role == KMS_INITIATOR) != own)
+	request = keyaccount_own_request(&service->account, index, session->request);
+	if ((session->role == KMS_INITIATOR) != (request != NULL))
 		return -ENOENT;
 	if (keyaccount_session(&service->account, index, session->id))
 		return -EEXIST;
-	if (!own && keyaccount_sessions(&service->account, index) >= KEYSERVICE_HALVES_MAX)
+	if (!request && keyaccount_sessions(&service->account, index) >= KEYSERVICE_HALVES_MAX)
 		return -EUSERS;
+	err = request ? count_answer(service, request) : 0;
+	if (err)
+		return err;
 	owed = keyaccount_add(&service->account, index);
 	if (!owed)
 		return -ENOMEM;
@@ -211,8 +225,14 @@ static void on_refused(struct keyservice *service, struct keyworker *worker, con
 		service->calls.refused(service->context, body);
 }
 
+/* An answer to what was asked, of each certificate once: not whenever it likes. */
 static void on_revoked(struct keyservice *service, struct keyworker *worker, const void *body)
 {
+	size_t *asked = &service->asked[keyworker_index(worker)];
+
+	if (!*asked)
+		return;
+	--*asked;
 	if (service->calls.revoked)
 		service->calls.revoked(service->context, body);
 }
@@ -243,6 +263,7 @@ void keyservice_worker_died(void *context, struct keyworker *worker, const struc
 
 	service->words[death->index].paid_ns = 0; /* what the next one says is not paid for by this one */
 	service->answers[death->index] = (struct keyservice_answers){ 0 };
+	service->asked[death->index] = 0;
 	service->calls.died(service->context, death);
 	keyservice_send_listening(service); /* another stands in for it */
 	keyservice_share_known(service, death->index);

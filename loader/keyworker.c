@@ -15,14 +15,17 @@
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/secret.h"
+#include "loader/keylog.h"
 
 #define MESSAGES_AT_ONCE 32
+#define TURN_NS (5 * CLOCK_NS_PER_MS) /* a message may cost what many clients make of it */
 #define RESTART_FIRST_MS 100
 #define RESTART_MAX_MS 10000
 #define RESTART_DOUBLINGS 7
 /* A process that ran this long was healthy: the back-off starts anew. */
 #define RESTART_HEALTHY_NS (30 * CLOCK_NS_PER_S)
-#define REAP_TRIES 200 /* of 10 ms, at an end in order */
+#define REAP_PAUSE_MS 10
+#define REAP_TRIES 200 /* at an end in order */
 #define REAP_TRIES_DEAD 20
 #define LINK_BUFFER_BYTES (8 << 20)
 
@@ -32,11 +35,13 @@ struct keyworker {
 	void *context;
 	struct event *readable;
 	struct event *restart;
+	struct keylog *log; /* what the process writes to its standard error */
 	int link;
 	pid_t pid;
 	const char *ended; /* why we killed it; NULL: we did not */
 	unsigned int deaths; /* in a row */
 	__u64 started_ns;
+	__u64 ending_ns; /* since when it is to end in order; 0: it is not */
 };
 
 /* The message that is being handled: it holds keys for the time of one call, and is wiped each time. */
@@ -52,7 +57,7 @@ static int reap(struct keyworker *worker, int signal, int tries)
 	kill(worker->pid, signal);
 	/* It ends at once when the link closes; one that hangs does not hold us up. */
 	for (int i = 0; i < tries; i++) {
-		struct timespec pause = { .tv_nsec = 10000000 };
+		struct timespec pause = { .tv_nsec = REAP_PAUSE_MS * CLOCK_NS_PER_MS };
 
 		if (waitpid(worker->pid, &status, WNOHANG) == worker->pid) {
 			worker->pid = 0;
@@ -74,6 +79,13 @@ static void close_link(struct keyworker *worker)
 	if (worker->link >= 0)
 		close(worker->link);
 	worker->link = -1;
+}
+
+/* When the process is gone: its last words. */
+static void close_log(struct keyworker *worker)
+{
+	keylog_close(worker->log);
+	worker->log = NULL;
 }
 
 /* Counts a death. Returns how long to wait before the next start. */
@@ -101,6 +113,7 @@ static void fail(struct keyworker *worker, const char *why)
 	status = reap(worker, why ? SIGKILL : 0, REAP_TRIES_DEAD);
 	if (!why)
 		why = worker->ended;
+	close_log(worker);
 	if (why)
 		snprintf(text, sizeof(text), "%s", why);
 	else if (WIFSIGNALED(status))
@@ -119,11 +132,12 @@ static void fail(struct keyworker *worker, const char *why)
 static void link_readable(evutil_socket_t fd, short what, void *context)
 {
 	struct keyworker *worker = context;
+	__u64 end = clock_now_ns() + TURN_NS;
 	bool right = true;
 
 	/* Then whatever else waits has its turn: one that says no end of things holds up no heartbeat. */
 	for (int i = 0; right; i++) {
-		int got = i < MESSAGES_AT_ONCE ? kms_link_receive(worker->link, &inbox) : -EAGAIN;
+		int got = i < MESSAGES_AT_ONCE && (!i || clock_now_ns() < end) ? kms_link_receive(worker->link, &inbox) : -EAGAIN;
 
 		if (got == -EAGAIN || got == -EINTR)
 			return;
@@ -137,11 +151,16 @@ static void link_readable(evutil_socket_t fd, short what, void *context)
 	fail(worker, "it sent a message of the wrong kind");
 }
 
-static void exec_program(const struct keyworker *worker, int link)
+static void exec_program(const struct keyworker *worker, int link, int words)
 {
 	char *const args[] = { (char *)"holdfast-kms", (char *)"--user", (char *)worker->config.user,
 			       worker->config.verbose ? (char *)"-v" : NULL, NULL };
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
+	/* Our log is ours to write to: what it has to say goes through keylog.c, in the form that is read there. */
+	if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0 || dup2(words, STDERR_FILENO) < 0)
+		_exit(127);
+	unsetenv("JOURNAL_STREAM");
 	/* Nothing but stdin, stdout, stderr and the link goes along: all else is close-on-exec. */
 	if (link == KMS_LINK_FD)
 		fcntl(link, F_SETFD, 0);
@@ -154,12 +173,18 @@ static void exec_program(const struct keyworker *worker, int link)
 static int start(struct keyworker *worker, char *error, size_t size)
 {
 	static const int room = LINK_BUFFER_BYTES;
-	int pair[2], err;
+	int pair[2], words, err;
 
 	worker->started_ns = clock_now_ns();
 	worker->ended = NULL;
+	err = keylog_open(worker->config.base, worker->config.index, &worker->log, &words);
+	if (err) {
+		snprintf(error, size, "a pipe: %s", strerror(-err));
+		return err;
+	}
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair)) {
 		err = -errno;
+		close(words);
 		snprintf(error, size, "socketpair: %s", strerror(-err));
 		return err;
 	}
@@ -168,9 +193,10 @@ static int start(struct keyworker *worker, char *error, size_t size)
 	setsockopt(worker->link, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room));
 	worker->pid = fork();
 	if (worker->pid == 0)
-		exec_program(worker, pair[1]);
+		exec_program(worker, pair[1], words);
 	err = worker->pid < 0 ? -errno : 0;
 	close(pair[1]);
+	close(words);
 	if (err) {
 		worker->pid = 0;
 		snprintf(error, size, "fork: %s", strerror(-err));
@@ -218,12 +244,31 @@ int keyworker_new(const struct keyworker_config *config, const struct keyworker_
 	return err;
 }
 
+void keyworker_close(struct keyworker *worker)
+{
+	if (!worker || worker->ending_ns)
+		return;
+	close_link(worker);
+	worker->ending_ns = clock_now_ns();
+	if (worker->pid)
+		kill(worker->pid, SIGTERM);
+}
+
+/* What is left of its time. */
+static int tries_left(const struct keyworker *worker)
+{
+	__u64 gone = (clock_now_ns() - worker->ending_ns) / (REAP_PAUSE_MS * CLOCK_NS_PER_MS);
+
+	return gone < REAP_TRIES ? REAP_TRIES - (int)gone : 1;
+}
+
 void keyworker_free(struct keyworker *worker)
 {
 	if (!worker)
 		return;
-	close_link(worker);
-	reap(worker, SIGTERM, REAP_TRIES);
+	keyworker_close(worker);
+	reap(worker, 0, tries_left(worker));
+	close_log(worker);
 	if (worker->restart)
 		event_free(worker->restart);
 	free(worker);

@@ -42,6 +42,9 @@ struct keyworker_calls {
 int keyworker_new(const struct keyworker_config *config, const struct keyworker_calls *calls, void *context, char *error,
 		  size_t size, struct keyworker **ret_worker);
 
+/* Tells the process to end, and does not wait: keyworker_free() does, what is left of two seconds. Takes NULL. */
+void keyworker_close(struct keyworker *worker);
+
 /* Ends the process and waits for it, without a further call. Takes NULL. */
 void keyworker_free(struct keyworker *worker);
 

@@ -299,6 +299,7 @@ static int read_path(void *context, const struct nlmsghdr *message)
 	if (message->nlmsg_type != RTM_NEWROUTE || mnl_nlmsg_get_payload_len(message) < sizeof(*head))
 		return -EBADMSG;
 	path->local = head->rtm_type == RTN_LOCAL;
+	path->broadcast = head->rtm_type == RTN_BROADCAST;
 	mnl_attr_for_each(attr, message, sizeof(*head)) {
 		__u16 type = mnl_attr_get_type(attr);
 

@@ -67,6 +67,7 @@ struct link_path {
 	struct hf_addr gateway; /* zero when on the same network */
 	__u32 mtu;		/* of the route; 0: the interface's own */
 	bool local;		/* dst is an address of this machine */
+	bool broadcast;		/* of all on a network of its */
 };
 
 /* How a packet with HF_MARK (ESP, heartbeat, key exchange) gets to dst. -ENETUNREACH etc. when it does not. */

@@ -9,7 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static int copy(const char *from, const char *to, off_t size)
+/* From this byte on. */
+static int copy(const char *from, const char *to, off_t at, off_t size)
 {
 	int in = open(from, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	int out = in < 0 ? -1 : open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0640);
@@ -17,7 +18,7 @@ static int copy(const char *from, const char *to, off_t size)
 	int err = 0;
 
 	while (out >= 0 && size > 0 && n > 0) {
-		n = sendfile(out, in, NULL, (size_t)size);
+		n = sendfile(out, in, &at, (size_t)size);
 		size -= n > 0 ? n : 0;
 	}
 	if (in < 0 || out < 0 || n < 0)
@@ -42,7 +43,8 @@ int logfile_bound(int log, const char *path)
 	if (snprintf(old, sizeof(old), "%s.old", path) >= (int)sizeof(old))
 		return -ENAMETOOLONG;
 	unlink(old);
-	err = copy(path, old, ours.st_size);
+	/* Whatever came in one stretch: memory has no more room than this. */
+	err = copy(path, old, ours.st_size - LOGFILE_MAX_BYTES, LOGFILE_MAX_BYTES);
 	if (err)
 		unlink(old);
 	return ftruncate(log, 0) ? -errno : err;

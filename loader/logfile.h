@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * The bounds of a log that is a file (`holdfast up` makes one in /run, which is
- * memory): when it has grown, what it holds becomes FILE.old, in place of the one
+ * memory): when it has grown, the end of what it holds becomes FILE.old, in place of the one
  * before, and it begins anew. The processes that share the descriptor go on
  * writing to it: it is emptied, not replaced, and they have it with O_APPEND.
  */
 #ifndef HF_LOADER_LOGFILE_H
 #define HF_LOADER_LOGFILE_H
 
-/* Of each of the two files, or little more: it is looked at each LOGFILE_LOOK_EACH_S seconds. */
+/* Of FILE.old, and of the log itself or little more: it is looked at each LOGFILE_LOOK_EACH_S seconds. */
 #define LOGFILE_MAX_BYTES (1 << 20)
 #define LOGFILE_LOOK_EACH_S 5
 

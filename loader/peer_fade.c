@@ -12,6 +12,8 @@
 #include "loader/xfrm.h"
 
 _Static_assert(KMS_CONFIRM_MS < PEER_LINGER_UNUSED_MS, "what is confirmed late finds our inbound state");
+/* Of one peer, the newest so many: the key management service decides how often there is something new. */
+#define FADING_MAX 16
 
 /* A state that is no longer spoken of, and goes when its time has come. */
 struct fading {
@@ -95,6 +97,23 @@ static void fading_due(evutil_socket_t fd, short what, void *context)
 		fading_end(fading);
 }
 
+/* Room for one more of this peer's: where there are enough, the oldest one goes that is not used. */
+static void make_room(struct peers *peers, __u32 if_id)
+{
+	struct fading *oldest = NULL;
+	unsigned int n = 0;
+
+	for (struct fading *fading = peers->fading; fading; fading = fading->next) {
+		if (fading->if_id != if_id)
+			continue;
+		n++;
+		if (!fading->used || !oldest)
+			oldest = fading;
+	}
+	if (n >= FADING_MAX)
+		fading_end(oldest);
+}
+
 /* The state goes after linger_ms, or at once where there is no memory to wait with: NULL then. */
 static struct fading *fade_state(const struct peer *peer, const struct hf_addr *dst, __u32 spi, unsigned int linger_ms)
 {
@@ -102,6 +121,7 @@ static struct fading *fade_state(const struct peer *peer, const struct hf_addr *
 	struct timeval linger = { .tv_sec = linger_ms / 1000, .tv_usec = linger_ms % 1000 * 1000 };
 	struct fading *fading = calloc(1, sizeof(*fading));
 
+	make_room(peers, peer->if_id);
 	if (fading)
 		fading->timer = evtimer_new(peers->base, fading_due, fading);
 	if (!fading || !fading->timer) {

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#include "loader/control.h"
 #include "loader/reload.h"
 
 #include <errno.h>
@@ -135,7 +136,7 @@ json_t *reload_start(struct daemon *daemon, __u64 visitor)
 		err = compare(reload, error, sizeof(error));
 	if (!err)
 		err = keyservice_offer_identity(daemon->service, reload->policy, error, sizeof(error));
-	return err ? conclude(daemon, error, NULL) : NULL;
+	return err ? conclude(daemon, error, NULL) : CONTROL_LATER;
 }
 
 void daemon_reload(struct daemon *daemon)

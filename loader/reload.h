@@ -15,7 +15,7 @@
 
 struct daemon;
 
-/* visitor: who is to be answered, 0: nobody. Returns the answer, or NULL: it comes later. */
+/* visitor: who is to be answered, 0: nobody. Returns the answer, or CONTROL_LATER. */
 json_t *reload_start(struct daemon *daemon, __u64 visitor);
 
 /* What holdfast-kms says of the identity, while a reload waits for it. */

@@ -26,7 +26,7 @@ $(B)/selftests/unit/test_peer: WRAP := clock_gettime time netlink_text inner_con
 		del_tunnel steer rearm_claim read_live) mapping_open mapping_fd expire_open expire_fd
 
 # The BPF programs by BPF_PROG_RUN: the facade, what the tests share, and a BPF program that plays a peer.
-PROG_O    := $(call objects,loader/datapath*.c) $(LIB_O) $(B)/selftests/prog/fixture.o
+PROG_O    := $(call objects,loader/datapath*.c) $(B)/loader/netlink.o $(LIB_O) $(B)/selftests/prog/fixture.o
 $(PROG_BIN): $(B)/%: $(B)/%.o $(PROG_O)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka -lxdp -lbpf -lelf -lmnl
 $(PROG_BIN:=.o): | $(B)/bpf/holdfast.skel.h $(B)/selftests/prog/peer.skel.h

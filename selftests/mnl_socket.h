@@ -34,6 +34,11 @@ struct mnl_socket *mnl_socket_open2(int protocol, int flags)
 	return socket;
 }
 
+struct mnl_socket *mnl_socket_open(int protocol)
+{
+	return mnl_socket_open2(protocol, 0);
+}
+
 int mnl_socket_bind(struct mnl_socket *socket, unsigned int groups, pid_t pid)
 {
 	return 0;

@@ -48,6 +48,7 @@ static struct event *watch;
 
 /* The request that is under way, 0: none; and who was given it. */
 static __u64 request;
+static __u64 answered; /* the last request that a session was taken for */
 static size_t owner;
 static bool has_identity, over;
 static __s64 our_end; /* of our certificate, as the last KMS_READY that was handed on said */
@@ -189,6 +190,10 @@ static int on_install(void *context, struct kms_session *session)
 		/* We dialled, and use what is ours. */
 		MUST(session->role != KMS_INITIATOR || session->reversed || addr_equal(&inner->addr, &us));
 	}
+	/* Of the one gateway that a request names, one answer, whatever becomes of it. */
+	MUST(session->role != KMS_INITIATOR || session->request != answered);
+	if (session->role == KMS_INITIATOR)
+		answered = session->request;
 	if (session->spi_in & 1 || n_live == LIVE_MAX)
 		return -EADDRINUSE;
 	MUST(!find_live(session->id));
@@ -461,7 +466,7 @@ int LLVMFuzzerTestOneInput(const __u8 *data, size_t size)
 	int before = lowest_fd();
 
 	n_live = 0;
-	request = 0;
+	request = answered = 0;
 	our_end = 0;
 	is_strict = has_identity = over = false;
 	MUST(!keyservice_start(base, &config, &calls, NULL, error, sizeof(error), &service));

@@ -21,9 +21,12 @@
 
 #include "loader/auto.h"
 #include "loader/claim.h"
+#include "loader/datapath_attach.h"
+#include "loader/expire.h"
 #include "loader/link.h"
 #include "loader/mapping.h"
 #include "loader/netlink.h"
+#include "loader/reconcile.h"
 #include "loader/route.h"
 #include "loader/xfrm.h"
 #include "selftests/fuzz/fuzz.h"
@@ -249,6 +252,48 @@ static int hear_arp(struct netlink *nl)
 	return 0;
 }
 
+static void told(void *context, const struct expire_notice *notice)
+{
+	MUST(!context);
+}
+
+static int hear_expire(struct netlink *nl)
+{
+	struct expire *expire;
+
+	MUST(!expire_open(told, NULL, &expire));
+	expire_dispatch(expire);
+	expire_close(expire);
+	return 0;
+}
+
+/* Notices as reconcile.c takes them: by whichever of the two readers. */
+static int hear_reconcile(struct netlink *nl)
+{
+	static const struct node node = { .n_underlay = 1, .underlay = { { .name = "eth0", .index = 2 } }, .n_protected = 1,
+					  .protected = { { .name = "eth1", .index = 3 } } };
+	const struct reconcile_ours ours = { .tunnel = 4, .node = &node, .route_port = 1, .xfrm_port = 2 };
+	__u8 buffer[8192] __attribute__((aligned(8)));
+	struct mnl_socket socket = { 0 };
+	ssize_t got;
+
+	while ((got = mnl_socket_recvfrom(&socket, buffer, sizeof(buffer))) > 0) {
+		const struct nlmsghdr *message = (const struct nlmsghdr *)buffer;
+		int left = (int)got;
+
+		for (; netlink_message_ok(message, left); message = mnl_nlmsg_next(message, &left))
+			MUST(!((reconcile_read_route(&ours, message) | reconcile_read_xfrm(&ours, message)) &
+			       ~(unsigned int)RECONCILE_ALL));
+	}
+	return 0;
+}
+
+/* Of an interface that is not there: what is written then, by libbpf's own socket, does nothing. */
+static int ask_filters(struct netlink *nl)
+{
+	return datapath_tc_detach(0x7ffffff0, 0);
+}
+
 static int (*const requests[NETLINK_REQUESTS])(struct netlink *nl) = {
 	[NETLINK_ASK_LINK] = ask_link,
 	[NETLINK_ASK_FIRST_V4] = ask_first_v4,
@@ -265,6 +310,9 @@ static int (*const requests[NETLINK_REQUESTS])(struct netlink *nl) = {
 	[NETLINK_HEAR_MONITOR] = hear_monitor,
 	[NETLINK_HEAR_MAPPING] = hear_mapping,
 	[NETLINK_HEAR_ARP] = hear_arp,
+	[NETLINK_HEAR_EXPIRE] = hear_expire,
+	[NETLINK_HEAR_RECONCILE] = hear_reconcile,
+	[NETLINK_ASK_FILTERS] = ask_filters,
 };
 
 int LLVMFuzzerTestOneInput(const __u8 *data, size_t size)

@@ -153,6 +153,26 @@ static void seed_control(void)
 		put_piece(seeds[i].lines + half, strlen(seeds[i].lines) - half);
 		save("control", seeds[i].name);
 	}
+	/* A word that is repeated up to the midst of a character. */
+	for (size_t i = 0; i < 2; i++) {
+		char word[512] = "";
+
+		strcpy(word, i ? "{\"command\":\"x" : "{\"command\":\"");
+		for (size_t k = 0; k < 150; k++)
+			strcat(word, "\xc3\xa9");
+		strcat(word, "\"}\n");
+		put_piece(word, strlen(word));
+	}
+	save("control", "cut-word");
+	/* More answers than there is room for where nobody reads them; and an event that a request causes then. */
+	for (size_t i = 0; i < 2; i++) {
+		char much[1024] = "";
+
+		memset(much, '\n', 300);
+		strcpy(much + 300, "{\"command\":\"drain\"}\n");
+		put_piece(much, strlen(much));
+	}
+	save("control", "not-read");
 }
 
 /* keyservice */

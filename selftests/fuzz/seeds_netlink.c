@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Answers of a kernel for fuzz_netlink.c. */
 #include <arpa/inet.h>
+#include <errno.h>
 #include <libmnl/libmnl.h>
 #include <linux/if.h>
 #include <linux/if_link.h>
@@ -108,6 +109,26 @@ static void put_route(__u8 family, __u8 protocol)
 	put_answer();
 }
 
+static void put_expire(__u8 hard)
+{
+	struct xfrm_user_expire *told = begin(XFRM_MSG_EXPIRE, sizeof(*told));
+
+	told->state.reqid = XFRM_IF_ID_BASE | 1;
+	told->state.id.spi = htonl(0x1000);
+	told->hard = hard;
+	put_answer();
+}
+
+static void put_filter(__u32 handle)
+{
+	struct tcmsg *tc = begin(RTM_NEWTFILTER, sizeof(*tc));
+
+	tc->tcm_ifindex = 2;
+	tc->tcm_handle = handle;
+	mnl_attr_put_strz(&answer.head, TCA_KIND, "bpf");
+	put_answer();
+}
+
 static void put_state(void)
 {
 	struct xfrm_usersa_info *info = begin(XFRM_MSG_NEWSA, sizeof(*info));
@@ -204,6 +225,15 @@ void seeds_netlink(void)
 	save("netlink", "monitor");
 	put_u8(NETLINK_HEAR_MAPPING), put_mapping();
 	save("netlink", "mapping");
+	put_u8(NETLINK_HEAR_EXPIRE), put_expire(0), put_expire(1);
+	save("netlink", "expire");
+	put_u8(NETLINK_HEAR_RECONCILE), put_link(RTM_DELLINK, "hf0", 0), put_link(RTM_NEWLINK, "eth0", IFF_UP);
+	put_address(RTM_DELADDR), put_route(AF_INET, RTPROT_BOOT), put_state(), put_expire(1), put_filter(0x4846);
+	save("netlink", "reconcile");
+	put_u8(NETLINK_ASK_FILTERS), put_filter(0), put_filter(0x4846), put_done(), put_filter(0), put_done();
+	save("netlink", "filters");
+	put_u8(NETLINK_ASK_FILTERS), begin(RTM_NEWTFILTER, 0), put_answer(), put_done(), put_ack(-ENODEV, NULL);
+	save("netlink", "filters-short");
 	MUST(!claim_arp_build(&host, (const __u8 *)"\2\0\0\0\0\1", frame));
 	put_u8(NETLINK_HEAR_ARP), put_piece(frame, sizeof(frame));
 	save("netlink", "arp");

@@ -40,6 +40,12 @@ static bool is_own(void *context, const struct hf_addr *addr)
 	return addr_equal(addr, &us) || addr_equal(addr, &inside);
 }
 
+/* Of the network of clients. */
+static bool is_broadcast(void *context, const struct hf_addr *addr)
+{
+	return addr->b[12] == client.b[12] && addr->b[15] == 0xff;
+}
+
 static struct policy *parse(const char *policy_text)
 {
 	struct policy_report report = { 0 };
@@ -94,7 +100,8 @@ static struct kms_session accepted(void)
 
 static int check_against(const struct policy *against, const struct kms_session *session)
 {
-	const struct admission_facts facts = { .policy = against, .lifetime_max_s = LIFETIME, .is_own = is_own };
+	const struct admission_facts facts = { .policy = against, .lifetime_max_s = LIFETIME, .is_own = is_own,
+					       .is_broadcast = is_broadcast };
 	int err;
 
 	memset(words, 0, sizeof(words));
@@ -178,6 +185,8 @@ CHANGE(remote_group, session->remote.b[12] = 224)
 CHANGE(remote_broadcast, memset(session->remote.b + 12, 0xff, 4))
 CHANGE(remote_loopback, session->remote.b[12] = 127)
 CHANGE(remote_v6, session->remote.b[0] = 0x20)
+CHANGE(ends_v6, session->local.b[0] = session->remote.b[0] = 0x20)
+CHANGE(client_broadcast, session->remote.b[15] = 0xff)
 CHANGE(local_strange, session->local = client)
 CHANGE(local_zero, memset(&session->local, 0, sizeof(session->local)))
 CHANGE(spi_in_0, session->spi_in = 0)
@@ -230,7 +239,7 @@ static void refuses_bad_esp(void **state)
 	static const struct change changes[] = {
 #define BAD(name) { #name, name, -EPROTO }
 		BAD(no_number), BAD(role_0), BAD(role_3), BAD(role_255), BAD(remote_zero), BAD(remote_group),
-		BAD(remote_broadcast), BAD(remote_loopback), BAD(remote_v6), BAD(local_zero), BAD(spi_in_0),
+		BAD(remote_broadcast), BAD(remote_loopback), BAD(remote_v6), BAD(ends_v6), BAD(local_zero), BAD(spi_in_0),
 		BAD(spi_in_255), BAD(spi_in_beat), BAD(spi_out_1), BAD(spi_out_beat), BAD(algorithm_0), BAD(algorithm_4),
 		BAD(algorithm_255), BAD(key_short), BAD(key_none), BAD(key_of_another), BAD(keys_alike),
 		BAD(lifetime_none), BAD(lifetime_long), BAD(lifetime_endless), BAD(encapsulation_auto),
@@ -265,6 +274,7 @@ static void refuses_what_was_not_asked(void **state)
 static void refuses_clients_outside_the_policy(void **state)
 {
 	static const struct change changes[] = {
+		{ "client_broadcast", client_broadcast, -EACCES },
 		{ "client_wide", client_wide, -EACCES },     { "client_beyond", client_beyond, -EACCES },
 		{ "client_of_another", client_of_another, -EACCES },
 		{ "client_ours", client_ours, -EACCES },     { "client_gateway", client_gateway, -EACCES },

@@ -6,8 +6,10 @@
  * KMS_REFUSED.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -240,6 +242,81 @@ static void no_end_of_halves(void)
 	say(KMS_REFUSED, &report, sizeof(report));
 }
 
+/* The answer's first half, again and again; broken off in between, or not. */
+static void no_end_of_answers(bool broken_off)
+{
+	const struct kms_request *asked = await(KMS_REQUEST);
+	struct kms_session session = dialled(asked->id);
+	struct kms_failure report = { .error = EACCES, .peer = gateway };
+	unsigned int taken = 0;
+	int refusal = 0;
+
+	say_ready();
+	for (int i = 0; i < MANY; i++) {
+		const struct kms_session_ref ref = { .session = (__u64)i + 1 };
+		const struct kms_installed *installed;
+
+		session.id = ref.session;
+		session.spi_in = 0x1000 + (__u32)i;
+		say(KMS_INSTALL, &session, sizeof(session));
+		installed = await(KMS_INSTALLED);
+		taken += !installed->result;
+		refusal = installed->result ? installed->result : refusal;
+		if (broken_off)
+			say(KMS_ABANDON, &ref, sizeof(ref));
+	}
+	snprintf(report.text, sizeof(report.text), "%u taken, then %d", taken, refusal);
+	say(KMS_REFUSED, &report, sizeof(report));
+}
+
+static void no_end_of_open_answers(void)
+{
+	no_end_of_answers(false);
+}
+
+static void no_end_of_broken_answers(void)
+{
+	no_end_of_answers(true);
+}
+
+/* Into the log, past the link: a line that is another's, escape sequences, a sound line, and no end of it. */
+static void no_end_of_lines(void)
+{
+	static const char first[] = "error holdfastd: forged\n\033[2J\nwarning holdfast-kms: mine\n";
+	static const char line[] = "0123456789012345678901234567890123456789012345678901234567890123456789\n";
+
+	if (write(STDERR_FILENO, first, strlen(first)) != (ssize_t)strlen(first))
+		_exit(3);
+	for (int i = 0; i < 100 * FLOOD; i++)
+		if (write(STDERR_FILENO, line, strlen(line)) < 0 && errno != EAGAIN)
+			_exit(3);
+	if (write(STDOUT_FILENO, first, strlen(first)) != (ssize_t)strlen(first) || read(STDIN_FILENO, heard.fds, 1))
+		_exit(3);
+	_exit(0);
+}
+
+/* More than it was told of. */
+static void no_end_of_revoked(void)
+{
+	const struct kms_certificate certificate = { .n = 1 };
+
+	await(KMS_KNOWN);
+	for (int i = 0; i < MANY; i++)
+		say(KMS_REVOKED, &certificate, sizeof(certificate));
+	say_raw(KMS_CANCEL, &certificate, 0); /* the end of it */
+}
+
+/* Neither a signal nor the end of its link makes it end. */
+static void no_end(void)
+{
+	const struct kms_failure failure = { .peer = stranger, .error = EACCES, .text = "here" };
+
+	signal(SIGTERM, SIG_IGN);
+	say(KMS_REFUSED, &failure, sizeof(failure));
+	for (;;)
+		pause();
+}
+
 static void what_holdfastd_says(void)
 {
 	const struct kms_cancel cancel = { .id = 1 };
@@ -284,6 +361,11 @@ static const struct {
 	{ "ready_and_nothing_else", ready_and_nothing_else },
 	{ "no_end_of_halves", no_end_of_halves },
 	{ "no_end_of_words", no_end_of_words },
+	{ "no_end_of_revoked", no_end_of_revoked },
+	{ "no_end", no_end },
+	{ "no_end_of_lines", no_end_of_lines },
+	{ "no_end_of_open_answers", no_end_of_open_answers },
+	{ "no_end_of_broken_answers", no_end_of_broken_answers },
 	{ "as_asked", as_asked },
 	{ "with_a_stranger", with_a_stranger },
 	{ "as_a_gateway_that_dialled", as_a_gateway_that_dialled },
@@ -318,6 +400,8 @@ static struct {
 	unsigned int installed, activated, rejected, died, told, n_ready, attempts;
 	int rejection;
 	__u64 rejected_request;
+	unsigned int slow_ms; /* what a word costs */
+	unsigned int revoked;
 	struct kms_failure refused[4];
 	size_t n_refused;
 	struct kms_ready ready;
@@ -371,9 +455,26 @@ static void on_rejected(void *context, const struct kms_failure *failure)
 
 static void on_refused(void *context, const struct kms_failure *failure)
 {
+	usleep(seen.slow_ms * 1000);
 	seen.told++;
 	if (seen.n_refused < 4)
 		seen.refused[seen.n_refused++] = *failure;
+}
+
+#define KNOWN 3
+
+static size_t known(void *context, size_t from, struct kms_known *ret_known, size_t max)
+{
+	assert_true(max >= KNOWN);
+	memset(ret_known, 0, KNOWN * sizeof(*ret_known));
+	for (size_t i = 0; i < KNOWN; i++)
+		ret_known[i] = (struct kms_known){ .remote = stranger, .certificate = { .n = 1 } };
+	return KNOWN;
+}
+
+static void on_revoked(void *context, const struct kms_certificate *certificate)
+{
+	seen.revoked++;
 }
 
 static void on_died(void *context, const struct keyworker_death *death)
@@ -388,6 +489,7 @@ static void start(const char *role)
 		.ready = on_ready, .is_own = is_own, .inadmissible = on_inadmissible, .install = on_install,
 		.activate = on_activate, .abandon = on_abandon, .attempt_failed = on_failure,
 		.rejected = on_rejected, .refused = on_refused, .died = on_died,
+		.known = known, .revoked = on_revoked,
 	};
 	const struct keyservice_config config = { .program = "/proc/self/exe", .policy = policy,
 						  .policy_folder = "/dev", .answer_s = 2 };
@@ -557,6 +659,23 @@ static void hears_many_things_by_turns(void **state)
 	assert_true(turns > 2);
 }
 
+/* Nor more than what takes a few milliseconds. */
+static void hears_slow_things_by_turns(void **state)
+{
+	unsigned int before;
+	siginfo_t info;
+
+	start("many_things");
+	seen.slow_ms = 2;
+	assert_int_equal(waitid(P_PID, (id_t)keyservice_pid(service, 0), &info, WEXITED | WNOWAIT), 0);
+	while (!seen.died) {
+		before = seen.told;
+		assert_int_equal(event_base_loop(base, EVLOOP_ONCE), 0);
+		assert_true(seen.told - before <= 3);
+	}
+	assert_int_equal(seen.told, MANY);
+}
+
 /* One half for each exchange that a sound one can have under way, whatever it is called. */
 static void bounds_the_halves(void **state)
 {
@@ -568,6 +687,24 @@ static void bounds_the_halves(void **state)
 	assert_string_equal(seen.refused[0].text, expected);
 	assert_int_equal(seen.installed, ACCEPT_ALL_MAX);
 	assert_int_equal(seen.died, 0);
+}
+
+/* One exchange at a time for a request, and one with each of its gateways: it names one here. */
+static void bounds_the_answers(void **state)
+{
+	char expected[64];
+
+	snprintf(expected, sizeof(expected), "1 taken, then %d", -EEXIST);
+	start("no_end_of_open_answers");
+	run(1);
+	assert_string_equal(seen.refused[0].text, expected);
+	assert_int_equal(seen.installed, 1);
+	keyservice_stop(service);
+	snprintf(expected, sizeof(expected), "1 taken, then %d", -EUSERS);
+	start("no_end_of_broken_answers");
+	run(1);
+	assert_string_equal(seen.refused[0].text, expected);
+	assert_int_equal(seen.installed, 1);
 }
 
 /* What ends in logs and events is bounded; the requests under way are not touched by it. */
@@ -610,6 +747,56 @@ static void ends_one_that_says_nothing_of_a_request(void **state)
 	assert_int_equal(seen.rejected, 1);
 }
 
+/* Of as many sessions as it was asked about it may say that they are to be ended. */
+static void bounds_the_revoked(void **state)
+{
+	start("no_end_of_revoked");
+	while (!seen.died)
+		assert_int_equal(event_base_loop(base, EVLOOP_ONCE), 0);
+	assert_int_equal(seen.revoked, KNOWN);
+}
+
+/* However many hang, they have the same two seconds. */
+static void ends_all_at_once(void **state)
+{
+	__u64 before;
+
+	policy->interface.key_service_workers = 3;
+	start("no_end");
+	run(3);
+	before = clock_now_ns();
+	keyservice_stop(service);
+	service = NULL;
+	assert_in_range((clock_now_ns() - before) / CLOCK_NS_PER_MS, 1500, 3500);
+}
+
+#define LOG_BYTES (512 * 1024)
+
+/* The process has no way into our log but by us. */
+static void bounds_the_log(void **state)
+{
+	int log = open("/tmp", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600), before = dup(STDERR_FILENO);
+	static char text[LOG_BYTES];
+	ssize_t len;
+
+	assert_true(log >= 0 && dup2(log, STDERR_FILENO) >= 0);
+	start("no_end_of_lines");
+	run(1);
+	dup2(before, STDERR_FILENO);
+	close(before);
+	len = pread(log, text, sizeof(text) - 1, 0);
+	close(log);
+	assert_in_range(len, 1, sizeof(text) - 2);
+	text[len] = '\0';
+	assert_int_equal(seen.died, 1);
+	assert_string_equal(seen.why, "it ended with status 0");
+	assert_null(strchr(text, '\033'));
+	assert_null(strstr(text, "\nerror holdfastd: forged"));
+	assert_int_not_equal(strncmp(text, "error holdfastd: forged", 10), 0);
+	assert_non_null(strstr(text, "key management service 1: error holdfastd: forged\n"));
+	assert_non_null(strstr(text, "warning holdfast: key management service 1: mine\n"));
+}
+
 int main(int argc, char **argv)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -622,9 +809,12 @@ int main(int argc, char **argv)
 		CASE(ends_one_that_stops_short),    CASE(ends_one_that_plays_holdfastd),
 		CASE(hears_many_things_by_turns),   CASE(bounds_the_halves),
 		CASE(bounds_the_words),		    CASE(rejects_what_was_not_activated),
-		CASE(bounds_the_words),
 		CASE(ends_one_that_says_nothing_of_the_identity),
 		CASE(ends_one_that_says_nothing_of_a_request),
+		CASE(bounds_the_answers),
+		CASE(bounds_the_log),		    CASE(bounds_the_revoked),
+		CASE(ends_all_at_once),
+		CASE(hears_slow_things_by_turns),
 	};
 
 	if (getenv(ROLE) && !strcmp(argv[0], "holdfast-kms"))

@@ -2,6 +2,8 @@
 /* Who is let in, and as whom: certificates of the wrong name, age or authority, revoked ones, and inner addresses. */
 #include "selftests/unit/kms_scene.h"
 
+#include "kms/tls_internal.h"
+
 static const struct kms_identity settings_crl = {
 	.lifetime_s = 3600, .encapsulation = KMS_ENCAP_AUTO, .exchange_ms = 10000, .has_crl = 1
 };
@@ -196,9 +198,32 @@ static void refuses_inner_addresses_of_others(void **state)
 	node_stop(gateway);
 }
 
+/* One definition on both sides of the link: what is let in here is not inadmissible there. */
+static void takes_printable_names_only(void **state)
+{
+	static const struct {
+		const char *name;
+		int result;
+	} names[] = { { "caf\xc3\xa9", 0 }, { "line\nbreak", -EINVAL }, { "c1\xc2\x85", -EINVAL }, { "del\x7f", -EINVAL } };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		X509 *certificate = X509_new();
+		X509_NAME *subject = X509_NAME_new();
+		char name[KMS_NAME_MAX];
+
+		assert_true(X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_UTF8, (const unsigned char *)names[i].name, -1,
+						       -1, 0));
+		assert_true(X509_set_subject_name(certificate, subject));
+		assert_int_equal(tls_certificate_name(certificate, name), names[i].result);
+		X509_NAME_free(subject);
+		X509_free(certificate);
+	}
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(takes_printable_names_only),
 #define ON_ITS_PORT(test) cmocka_unit_test_setup(test, scene_choose_port)
 		ON_ITS_PORT(refuses_a_certificate_of_another_gateway),
 		ON_ITS_PORT(refuses_a_client_posing_as_a_gateway),

@@ -67,14 +67,14 @@ static void begins_anew(void **state)
 	write_bytes(other, 'a', 1);
 	assert_int_equal(logfile_bound(log, path), 0);
 	assert_int_equal(size_of(path), 0);
-	assert_int_equal(size_of(old), LOGFILE_MAX_BYTES + 1);
+	assert_int_equal(size_of(old), LOGFILE_MAX_BYTES);
 
 	/* Who shares it goes on at its beginning; the next time takes the place of this one. */
 	write_bytes(other, 'b', LOGFILE_MAX_BYTES + 7);
 	assert_int_equal(size_of(path), LOGFILE_MAX_BYTES + 7);
 	assert_int_equal(first_of(old), 'a');
 	assert_int_equal(logfile_bound(log, path), 0);
-	assert_int_equal(size_of(old), LOGFILE_MAX_BYTES + 7);
+	assert_int_equal(size_of(old), LOGFILE_MAX_BYTES);
 	assert_int_equal(first_of(old), 'b');
 	close(other);
 	close(log);
