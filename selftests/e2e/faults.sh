@@ -23,6 +23,21 @@ seconds() { pass "$1" "it lasts" >/dev/null; }
 fault_power() { power_off "$1"; [ "$1" != client ] || { seconds 2; power_on client; }; }
 heal_power() { [ "$1" = client ] || power_on "$1"; }
 
+# Packets are lost in one direction only: to the node, or from it.
+one_way() {
+	local hook=$2
+	on net nft -f - <<-END
+		table netdev way_$1 {
+			chain way { type filter hook $hook devices = { ${ports[$1]} } priority -500; policy drop; }
+		}
+	END
+	[ "$1" != client ] || { seconds 2; on net nft delete table netdev way_client; }
+}
+fault_deaf() { one_way "$1" egress; }
+fault_silent() { one_way "$1" ingress; }
+heal_deaf() { [ "$1" = client ] || on net nft delete table netdev "way_$1"; }
+heal_silent() { heal_deaf "$1"; }
+
 cable() { on net ip link set "$([ "$1" = client ] && echo client || echo "w${1#g}")" "$2"; }
 fault_underlay() { cable "$1" down; [ "$1" != client ] || { seconds 2; cable client up; }; }
 heal_underlay() { [ "$1" = client ] || cable "$1" up; }
@@ -80,12 +95,16 @@ fault_flap() {
 
 # Heartbeats and connections that say nothing, from who is no client.
 fault_strangers() {
-	on net ip route replace 100.0.0.66 dev client
-	on client ip addr add 100.0.0.66/32 dev wan0
-	on_background client strangers.log "$hostile" beat -s 100.0.0.66 -t "${address[$1]}" -n 500 -i 10
+	local from=client
+	[ "$1" != client ] || from=net
+	if [ $from = client ]; then
+		on net ip route replace 100.0.0.66 dev client
+		on client ip addr add 100.0.0.66/32 dev wan0
+	fi
+	on_background $from strangers.log "$hostile" beat -s 100.0.0.66 -t "${address[$1]}" -n 5000 -i 1
 	on net timeout 5 bash -c "for ((i = 0; i < 200; i++)); do exec {fd}<>/dev/tcp/${address[$1]}/7546; done; cat" <"$work/silence" || true
-	poll_until 30 gone "$background" || fail "the stranger does not end"
-	on client ip addr del 100.0.0.66/32 dev wan0
+	poll_until 60 gone "$background" || fail "the stranger does not end"
+	[ $from = net ] || on client ip addr del 100.0.0.66/32 dev wan0
 }
 fault_inner() { on client "$hostile" inner -s 10.99.99.99 -t 10.0.0.1 -p 7000 -n 250 -i 20; }
 
@@ -144,20 +163,45 @@ fault_upgrade() {
 	must 60 "the other build is ready" daemon_answers "$1"
 }
 fault_reload() { hf "$1" reload; }
-fault_reload_tunnel() {
+fault_reload_changed() {
+	[ "$1" = client ] || gateway_policy "$1" extra=$'Encapsulation = ESP\n[PEER]\nPeer1 = 10.9.0.0/16 nobody'
+	[ "$1" = client ] || { hf "$1" reload; gateway_policy "$1"; hf "$1" reload; return; }
 	client_policy tunnels=$'Tunnel 1 = 10.0.0.1 - 10.0.0.3 Cluster 1\n\t\tTunnel 2 = 10.0.0.9 Cluster 1'
 	hf client reload
 	client_policy
 	hf client reload
 }
+# Keys of all sessions, again and again: the client's limits, or the gateway's, who asks the client.
+renew_each() { local extra=$'\n[GENERAL]\nRekeyTime = 5'; if [ "$1" = client ]; then client_policy extra="$extra"; else gateway_policy "$1" extra="$extra"; fi; hf "$1" reload; }
+renew_no_more() { if [ "$1" = client ]; then client_policy; else gateway_policy "$1"; fi; hf "$1" reload; }
+fault_rekey() {
+	local before
+	before=$(times_logged client ' rekey: ')
+	renew_each "$1"
+	poll_until 60 logged_more client ' rekey: ' $((before + 1)) || fail "no keys are renewed"
+	renew_no_more "$1"
+}
 fault_reload_bad() { cp "$work/$1.conf" "$work/good"; echo nonsense >>"$work/$1.conf"; ! hf "$1" reload 2>/dev/null; cp "$work/good" "$work/$1.conf"; }
-fault_revoked() { "$B/holdfast" pki revoke "$work/pki" "$1" >/dev/null; chmod -R a+rX "$work/pki"; hf client reload; }
-heal_revoked() {
+certified_anew() {
 	"$B/holdfast" pki issue "$work/pki" "$1" --ip "${address[$1]}" >/dev/null
 	chmod -R a+rX "$work/pki"
 	hf "$1" reload
 }
-fault_map_full() { fill_claims "$1"; }
+fault_revoked() {
+	local node
+	"$B/holdfast" pki revoke "$work/pki" "$1" >/dev/null
+	chmod -R a+rX "$work/pki"
+	[ "$1" = client ] || { hf client reload; return; }
+	for node in "${gateways[@]}"; do hf "$node" reload; done
+	seconds 2
+	certified_anew client
+}
+heal_revoked() { [ "$1" = client ] || certified_anew "$1"; }
+# No room for another client; for another session of the client's: one is wanted.
+fault_map_full() {
+	fill_map "$1" "$([ "$1" = client ] && echo hf_live || echo hf_claims)"
+	[ "$1" != client ] || hf client failover 'Cluster 1' "${address[$(next_node)]}" || true
+}
 heal_map_full() { kill_daemon "$1"; start_daemon "$1"; }
 fault_recertify() { certify "$1" 31536000; }
 # A certificate that ends counts in the sessions that are made with it.
@@ -193,17 +237,33 @@ fault_disk() {
 	on "$1" mount -o remount,size=50% /run
 	! gone "${daemon[$1]}" || start_daemon "$1"
 }
+router_of() { [ "$1" = client ] && echo 100.0.0.254 || echo 200.0.0.1; }
 fault_address() {
-	on client ip addr del 100.0.0.1/24 dev wan0
+	on "$1" ip addr del "${address[$1]}/24" dev wan0
 	seconds 1
-	printf '%s\n' 'addr add 100.0.0.1/24 dev wan0' 'route replace default via 100.0.0.254' | batch client
+	printf '%s\n' "addr add ${address[$1]}/24 dev wan0" "route replace default via $(router_of "$1")" | batch "$1"
 }
-fault_clock() { date -s "@$(($(date +%s) + 86400))" >/dev/null; seconds 2; date -s "@$(($(date +%s) - 86400))" >/dev/null; }
-fault_descriptors() { prlimit --pid "${daemon[$1]}" --nofile=3:; seconds 5; prlimit --pid "${daemon[$1]}" --nofile=1024:; }
+fault_route() {
+	on "$1" ip route del default
+	seconds 1
+	on "$1" ip route add default via "$(router_of "$1")"
+}
+clock_by() { date -s "@$(($(date +%s) + $1))" >/dev/null; }
+fault_clock() { clock_by 86400; seconds 2; clock_by -172800; seconds 2; clock_by 86400; }
+# Keys are to be renewed while there is nothing to do it with.
+fault_descriptors() {
+	renew_each client
+	prlimit --pid "${daemon[$1]}" --nofile=3:
+	seconds 8
+	prlimit --pid "${daemon[$1]}" --nofile=1024:
+	renew_no_more client
+}
 fault_memory() {
+	renew_each client
 	prlimit --pid "${daemon[$1]}" --as="$(awk '/^VmSize/ { print $2 * 1024 }' "/proc/${daemon[$1]}/status")":
-	seconds 5
+	seconds 8
 	prlimit --pid "${daemon[$1]}" --as=unlimited:
+	renew_no_more client
 }
 impair() {
 	local port
@@ -217,6 +277,8 @@ fault_disorder() { impair delay 20ms 10ms duplicate 10% reorder 25%; }
 # name:where:words
 faults=(
 	"power:gateway client:links silent (the client's for 2 s)"
+	"deaf:gateway client:links silent one way, to it (the client's for 2 s)"
+	"silent:gateway client:links silent one way, from it (the client's for 2 s)"
 	"two:gateway:links silent, and those of the standby"
 	"forged:gateway:links silent, its heartbeats' answers forged"
 	"mute:gateway:links silent, the next key service mute"
@@ -237,24 +299,26 @@ faults=(
 	"failover:client:holdfast failover"
 	"flush_states:gateway client:ip xfrm state flush"
 	"policies:gateway client:ip xfrm policy flush"
-	"rules:client:rule and routes removed"
+	"rules:gateway client:rule and routes removed"
 	"tunnel:gateway client:hf0 removed"
 	"forwarding:gateway:ip_forward=0"
-	"address:client:address of the underlay removed for 1 s"
+	"address:gateway client:address of the underlay removed for 1 s"
+	"route:gateway client:route of the underlay removed for 1 s"
 	"reload:gateway client:holdfast reload, nothing changed"
-	"reload_tunnel:client:reload with a tunnel more, and back"
+	"reload_changed:gateway client:reload of a changed policy, and back"
 	"reload_bad:gateway client:reload of a faulty policy"
-	"revoked:gateway:certificate revoked, the client reloads"
+	"rekey:gateway client:keys renewed by its limits"
+	"revoked:gateway client:certificate revoked, the others reload (the client's: a new one 2 s later)"
 	"recertify:gateway client:certificate replaced by reload"
 	"certificate_ends:gateway client:certificate ends (the client's: a new one 2 s later)"
-	"strangers:gateway:a stranger's heartbeats and silent connections for 5 s"
+	"strangers:gateway client:a stranger's heartbeats and silent connections for 5 s"
 	"inner:client:packets of an inner source not its own for 5 s"
-	"map_full:gateway:its map of clients full"
+	"map_full:gateway client:its map of clients full (the client's: of sessions)"
 	"disk:gateway client:holdfastd killed and started, no room on /run for 5 s"
-	"descriptors:gateway client:no file descriptors for 5 s"
-	"memory:gateway client:no memory for 5 s"
-	"notices:client:too many notices of the kernel at once"
-	"clock:client:clock of all machines a day on, and back"
+	"descriptors:gateway client:no file descriptors for 8 s, and keys to renew"
+	"memory:gateway client:no memory for 8 s, and keys to renew"
+	"notices:gateway client:too many notices of the kernel at once"
+	"clock:client:clock of all machines a day on, a day behind, and right again"
 	"loss_20:client:20 % lost for 5 s"
 	"disorder:client:20 ms late, reordered and doubled for 5 s"
 )
@@ -262,7 +326,7 @@ faults=(
 # Loads ------------------------------------------------------------------------------------------------------------
 # load_NAME: starts probes and puts their names into $udps and $tcps.
 
-load_idle() { tcps=("$1-idle"); probe_tcp "$1-idle" idle -i 3000; }
+load_idle() { tcps=("$1-idle"); probe_tcp "$1-idle" idle -i 1000; }
 load_down() { udps=("$1-udp"); tcps=("$1-down"); probe_udp "$1-udp"; probe_tcp "$1-down" down; }
 load_up() { udps=("$1-udp"); tcps=("$1-up"); probe_udp "$1-udp"; probe_tcp "$1-up" up; }
 load_many() {
