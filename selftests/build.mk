@@ -23,7 +23,7 @@ $(UNIT_BIN:=.o): | $(B)/bpf/holdfast.skel.h
 $(B)/selftests/unit/test_peer: WRAP := clock_gettime time netlink_text inner_control_send route_add route_delete \
 	$(addprefix xfrm_,state_add state_move state_delete state_read state_list policy_add policy_delete policy_list encap_open) \
 	$(addprefix datapath_,set_peer del_peer set_outer del_outer set_session del_session set_member del_member set_tunnel \
-		del_tunnel steer rearm_claim read_live) mapping_open mapping_fd expire_open expire_fd
+		del_tunnel close_tunnel open_tunnel steer rearm_claim read_live) mapping_open mapping_fd expire_open expire_fd
 
 # The BPF programs by BPF_PROG_RUN: the facade, what the tests share, and a BPF program that plays a peer.
 PROG_O    := $(call objects,loader/datapath*.c) $(B)/loader/netlink.o $(LIB_O) $(B)/selftests/prog/fixture.o

@@ -70,7 +70,7 @@ for node in client g252; do
 	done
 done
 for pid in $(services_of g252); do
-	[ "$(status_of "$pid" Uid | tr -s '[:space:]' ' ')" = "$uid $uid $uid $uid" ] || fail "process $pid is $(status_of "$pid" Uid), not $user"
+	[ "$(status_of "$pid" Uid | tr '\t' ' ')" = "$uid $uid $uid $uid" ] || fail "process $pid is $(status_of "$pid" Uid), not $user"
 done
 if ! id -u "$user" >/dev/null 2>&1; then
 	grep -q "there is no user \"$user\"" "$work/client-daemon.log" || fail "the client does not say that there is no such user"

@@ -291,6 +291,17 @@ FAKE(int, datapath_del_tunnel, struct datapath *dp, const struct hf_prefix *pref
 	return kernel_del(kernel.tunnels, prefix->len, &prefix->addr);
 }
 
+/* Leading nowhere is as good as gone here. */
+FAKE(int, datapath_close_tunnel, struct datapath *dp, const struct hf_prefix *prefix)
+{
+	return __wrap_datapath_del_tunnel(dp, prefix);
+}
+
+FAKE(int, datapath_open_tunnel, struct datapath *dp, const struct hf_prefix *prefix)
+{
+	return __wrap_datapath_del_tunnel(dp, prefix);
+}
+
 FAKE(int, datapath_steer, struct datapath *dp, __u32 slot, __u32 if_id)
 {
 	return if_id ? kernel_call() : 0;

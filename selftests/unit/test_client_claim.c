@@ -122,7 +122,9 @@ static struct hf_prefix prefix(const char *text, unsigned int len_v4)
 
 static void world_open(struct world *world, unsigned int len_v4)
 {
-	struct clients_config config = { .node = &world->node };
+	static const struct policy policy;
+	static const struct policy_table table;
+	struct clients_config config = { .node = &world->node, .policy = &policy, .table = &table };
 
 	memset(world, 0, sizeof(*world));
 	memset(&done, 0, sizeof(done));
