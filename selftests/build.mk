@@ -14,7 +14,7 @@ $(UNIT_BIN): $(B)/%: $(B)/%.o $(TESTED_O)
 		-levent_openssl -levent -ljansson -lsystemd -lseccomp
 $(B)/selftests/unit/test_kms_sandbox: WRAP := sandbox_close_syscalls
 $(B)/selftests/unit/test_client_claim: WRAP := claim_arp_open claim_arp_announce claim_arp_receive claim_add claim_delete \
-	route_announce route_withdraw datapath_rearm_claim inner_control_send peers_record eventlog_emit
+	route_announce route_withdraw datapath_rearm_claim inner_control_send peers_next peers_record eventlog_emit
 $(B)/selftests/unit/test_cluster_counts: WRAP := peers_next beat_send datapath_add_beat datapath_del_beat datapath_steer \
 	datapath_read_live
 $(B)/selftests/unit/test_client_closed: WRAP := clock_gettime datapath_close_tunnel datapath_open_tunnel datapath_del_tunnel
