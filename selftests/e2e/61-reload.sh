@@ -46,8 +46,8 @@ line=$(($(grep -n 'Tunnel 2' "$work/client.conf" | cut -d: -f1) + 1))
 echo 'Tunnel 3 = 10.0.0.3 Cluster 7' >>"$work/client.conf"
 refused "^$work/client.conf:$line:[0-9]*: error: "
 leads_to 10.0.0.3 wan0 || fail "a faulty policy was applied in part"
-client_policy defer=2 response=1 cluster='200.0.0.252 200.0.0.253' tunnels="$two" extra='Protected = lo'
-refused "client.conf: \[INTERFACE\] Protected cannot be changed"
+client_policy defer=2 response=1 cluster='200.0.0.252 200.0.0.253' tunnels="$two" extra='KeyServiceWorkers = 3'
+refused "client.conf: \[INTERFACE\] KeyServiceWorkers cannot be changed"
 client_policy defer=2 response=1 cluster='200.0.0.252 200.0.0.253' tunnels="$two" folder="$work/nowhere"
 refused "Certificate $work/nowhere/client.pem: No such file"
 mkdir "$work/broken" && cp "$work"/pki/* "$work/broken" && cp "$work/pki/g252.key" "$work/broken/client.key"
