@@ -94,6 +94,13 @@ int hf_tc_underlay_out(struct __sk_buff *skb)
 	return TC_ACT_UNSPEC;
 }
 
+/* TC egress on all other interfaces, where the policy tunnels anything: what is to be tunnelled does not leave there. */
+SEC("tc")
+int hf_tc_guard(struct __sk_buff *skb)
+{
+	return hf_underlay_bypasses(skb) ? hf_drop(HF_DROP_clear, TC_ACT_SHOT) : TC_ACT_UNSPEC;
+}
+
 /* TC egress on hf0. */
 SEC("tc")
 int hf_tc_encrypt(struct __sk_buff *skb)

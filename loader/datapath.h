@@ -117,6 +117,15 @@ int datapath_attach_underlay(struct datapath *dp, unsigned int ifindex, struct d
 int datapath_restore_underlay(struct datapath *dp, unsigned int ifindex, struct datapath_report *report,
 			      struct datapath_attached *ret_attached);
 
+/*
+ * The guard on the way out of an interface that is nothing of Holdfast's: what is
+ * tunnelled is dropped there. May be repeated, and takes the place of what another
+ * run, or another use of the interface, has left. unguard takes off what is there
+ * of ours, 0 also when nothing is. -ENODEV: the interface is gone.
+ */
+int datapath_guard(struct datapath *dp, unsigned int ifindex);
+int datapath_unguard(struct datapath *dp, unsigned int ifindex);
+
 /* The reverse; 0 when nothing of ours is attached or the interface is gone. Other programs stay. */
 int datapath_detach_tunnel(struct datapath *dp, unsigned int ifindex);
 int datapath_detach_underlay(struct datapath *dp, unsigned int ifindex);

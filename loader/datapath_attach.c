@@ -173,3 +173,15 @@ int datapath_clear(const char *pin_root, const char *instance)
 	one = datapath_unpin(pin_root, instance);
 	return result ? result : one;
 }
+
+int datapath_guard(struct datapath *dp, unsigned int ifindex)
+{
+	datapath_log_start();
+	return datapath_tc_attach(ifindex, BPF_TC_EGRESS, bpf_program__fd(dp->skel->progs.hf_tc_guard));
+}
+
+int datapath_unguard(struct datapath *dp, unsigned int ifindex)
+{
+	datapath_log_start();
+	return datapath_tc_is_attached(ifindex, BPF_TC_EGRESS) ? datapath_detach_underlay(dp, ifindex) : 0;
+}

@@ -191,6 +191,8 @@ int node_up(struct node *node, const struct node_config *config)
 		err = node_fill_protected(node);
 	if (!err)
 		err = node_attach(node);
+	if (!err)
+		node_guard_others(node, config->table);
 	/* Nothing is forwarded before the underlay is guarded. */
 	if (!err)
 		err = node_set_sysctls(node, node_tunnels_v6(config->table), NULL);
@@ -325,6 +327,8 @@ int node_restore(struct node *node, const struct node_config *config, unsigned i
 		err = restore_tunnel(node, config, &new_tunnel);
 	if (new_tunnel)
 		*ret_done |= NODE_TUNNEL;
+	if (!err && parts & (NODE_OTHERS | NODE_PROGRAMS))
+		node_guard_others(node, config->table);
 	if (!err && (parts & NODE_PROGRAMS || new_tunnel))
 		err = restore_programs(node, config, &missed);
 	if (err == -EBUSY) { /* that is no reason to leave the rest undone */
@@ -440,6 +444,8 @@ static void take_down(struct node *node)
 		claim_flush(node->route, NULL);
 	if (node->sysctls)
 		sysctl_restore(node->sysctls);
+	if (node->dp && node->route)
+		node_unguard_others(node);
 	if (node->dp)
 		datapath_remove(node->dp);
 }

@@ -102,6 +102,7 @@ enum node_part {
 	NODE_ADDRESSES = 1 << 4,
 	NODE_PROTECTED = 1 << 5,
 	NODE_SYSCTLS = 1 << 6,
+	NODE_OTHERS = 1 << 7, /* the guard on all other interfaces; never told of as done */
 };
 
 /*

@@ -70,6 +70,13 @@ int node_fill_protected(struct node *node);
 int node_attach_underlay(struct node *node, struct node_interface *interface);
 int node_attach(struct node *node);
 
+/*
+ * node_guard.c. Every interface that is neither underlay nor protected has the guard from now on, if the table has entries; what
+ * cannot be guarded is logged. And none has it, nor anything that a run before has left there.
+ */
+void node_guard_others(struct node *node, const struct policy_table *table);
+void node_unguard_others(struct node *node);
+
 /* The sockets that heartbeats and control packets leave by. */
 int node_open_sockets(struct node *node);
 void node_close_fd(int *fd);

@@ -55,7 +55,8 @@ enum reconcile_part {
 	RECONCILE_PROTECTED = 1 << 7, /* interfaces towards the targets */
 	RECONCILE_SYSCTLS = 1 << 8,   /* those of which the kernel tells: forwarding */
 	RECONCILE_BEFORE = 1 << 9,    /* foreign rules that are asked before Holdfast's: said, and not touched */
-	RECONCILE_ALL = (1 << 10) - 1,
+	RECONCILE_OTHERS = 1 << 10,   /* the guard on interfaces that are nothing of Holdfast's */
+	RECONCILE_ALL = (1 << 11) - 1,
 };
 
 /* What is ours, for the reading of notices. */

@@ -103,6 +103,9 @@ static unsigned int read_link(const struct reconcile_ours *ours, const struct nl
 	/* It came back as another one, or somebody has taken our program off, or put another in its place. */
 	if (names_underlay(ours, name) && !gone && (!is_underlay(ours, info->ifi_index) || other_xdp))
 		parts |= RECONCILE_PROGRAMS | RECONCILE_ADDRESSES;
+	/* One that is new bears this in the place of the flags that have changed (rtmsg_ifinfo() in net/core/rtnetlink.c). */
+	if (!gone && info->ifi_change == ~0u)
+		parts |= RECONCILE_OTHERS;
 	if (!gone && is_other_protected(ours, name, info->ifi_index, mac))
 		parts |= RECONCILE_PROTECTED;
 	return parts;
@@ -177,7 +180,7 @@ static unsigned int read_tc(const struct reconcile_ours *ours, const struct nlms
 	if (mnl_nlmsg_get_payload_len(message) < sizeof(*head))
 		return 0;
 	return (ours->tunnel && head->tcm_ifindex == ours->tunnel) || is_underlay(ours, head->tcm_ifindex) ?
-		       RECONCILE_PROGRAMS : 0;
+		       RECONCILE_PROGRAMS : RECONCILE_OTHERS;
 }
 
 /* Sent when a sysctl of an interface changes (net/ipv4/devinet.c: inet_netconf_notify_devconf()). */

@@ -287,7 +287,6 @@ static void change_interfaces(struct applying *apply)
 	gate_look(daemon->gate);
 	if (apply->reload->difference.address || (source && !daemon->policy->interface.n_address))
 		clusters_begin_anew(daemon->clusters, "the addresses inside are others now");
-	reconcile_doubt(daemon->reconcile); /* what the kernel did not take is tried again */
 }
 
 /* From here on nothing can fail. */
@@ -311,8 +310,8 @@ static void put_in_force(struct applying *apply, const struct node_tunnels *tunn
 		daemon->target = auto_target(daemon->policy, &daemon->server.address);
 	if (apply->node_changes)
 		change_interfaces(apply);
-	else if (daemon->node.underlay_by_route)
-		reconcile_doubt(daemon->reconcile); /* the first gateway may be another, by another interface */
+	/* What the kernel did not take is tried again; the first gateway may be another, by another interface; the first tunnel is. */
+	reconcile_doubt(daemon->reconcile);
 	datapath_set_key_service_port(daemon->node.dp, daemon->policy->interface.key_service_port);
 	daemon_listen_where_due(daemon);
 	if (slots_note(daemon->node.dp, daemon->policy, daemon->node.slots))

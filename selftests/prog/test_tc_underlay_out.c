@@ -116,6 +116,41 @@ static void run_own(struct fixture *f, __u32 mark, int drop)
 	fixture_assert_drops(f, drop);
 }
 
+/* On all other interfaces: what is to be tunnelled, and nothing else; also what came in on a protected one passes. */
+static void test_guard(void **state)
+{
+	static const struct {
+		const char *to;
+		__u32 from, mark;
+		int drop;
+	} cases_of_guard[] = {
+		{"10.9.0.1", HERE, 0, HF_DROP_clear},	 {"10.9.0.1", OTHER, 0x77, HF_DROP_clear},
+		{"10.9.0.1", HERE, HF_MARK, NOTHING},	 {"10.9.1.1", HERE, 0, NOTHING},
+		{"10.9.1.1", LAN, 0, NOTHING},		 {"255.255.255.255", HERE, 0, NOTHING},
+	};
+	static const unsigned int protected[] = {LAN};
+	struct fixture *f = fixture_begin();
+	struct hf_prefix prefix = fixture_prefix("10.9.0.0", 24);
+	__u64 drops = 0;
+
+	assert_int_equal(datapath_set_tunnel(f->dp, &prefix, 1, 1), 0);
+	assert_int_equal(datapath_set_protected(f->dp, protected, 1, TUNNEL), 0);
+	for (size_t i = 0; i < sizeof(cases_of_guard) / sizeof(*cases_of_guard); i++) {
+		struct run_options options = {.ingress = cases_of_guard[i].from, .mark = cases_of_guard[i].mark};
+		struct packet_spec spec = {TO(cases_of_guard[i].to)};
+		__u64 counted[HF_DROP_MAX];
+		struct run_result result;
+		struct packet in;
+
+		packet_build(&spec, &in);
+		fixture_run_tc(datapath_program_fd(f->dp, "hf_tc_guard"), &in, &options, &result);
+		assert_int_equal(result.verdict, cases_of_guard[i].drop == NOTHING ? TC_ACT_UNSPEC : TC_ACT_SHOT);
+		drops += cases_of_guard[i].drop == HF_DROP_clear;
+		assert_int_equal(datapath_read_drops(f->dp, counted), 0);
+		assert_int_equal(counted[HF_DROP_clear], drops);
+	}
+}
+
 /* To the address of a client that is gone, this machine itself says nothing in clear, until it is opened. */
 static void test_closed(void **state)
 {
@@ -164,6 +199,7 @@ int main(void)
 	const struct fixture_table table = {cases, sizeof(cases) / sizeof(*cases), sizeof(*cases), test_case};
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_set),
+		cmocka_unit_test(test_guard),
 		cmocka_unit_test(test_closed),
 	};
 

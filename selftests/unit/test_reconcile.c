@@ -251,7 +251,7 @@ static void programs(void **state)
 {
 	assert_int_equal(of_tc(RTM_DELTFILTER, TUNNEL), RECONCILE_PROGRAMS);
 	assert_int_equal(of_tc(RTM_DELQDISC, UNDERLAY), RECONCILE_PROGRAMS);
-	assert_int_equal(of_tc(RTM_DELTFILTER, 12), 0);
+	assert_int_equal(of_tc(RTM_DELTFILTER, 12), RECONCILE_OTHERS);
 	assert_int_equal(of_tc(RTM_NEWTFILTER, TUNNEL), 0);
 }
 
