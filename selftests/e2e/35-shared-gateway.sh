@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # Two clusters begin with the same gateway, and ask for it at the same moment: one exchange overtakes the other. Each cluster has
-# its standby all the same, and goes on over it when the gateway that they share loses its power.
+# both of its gateways all the same, and goes on over the one that is left when the gateway that they share loses its power.
 . "$(dirname "$0")/lib.sh"
 
 topology_up
@@ -17,13 +17,15 @@ capture_start
 
 # in_state CLUSTER ADDRESS STATE
 in_state() { is client ".clusters[$1].gateways[] | select(.address == \"$2\") | .state" "$3"; }
-both_stand_by() { in_state 0 200.0.0.253 standby && in_state 1 200.0.0.254 standby; }
+# Whose exchange was overtaken may have begun with its other gateway: which of the two it uses is not the question.
+has_both() { [ "$(get client "[.clusters[$1].gateways[] | select(.state == \"active\" or .state == \"standby\")] | length")" = 2 ]; }
+both_have_two() { has_both 0 && has_both 1; }
 both_have_left() { in_state 0 200.0.0.253 active && in_state 1 200.0.0.254 active; }
 overtaken() { cat "$work"/*-daemon.log | grep -c 'has been overtaken by a newer one' || true; }
 
 for round in 1 2 3 4 5 6 7 8; do
 	start_daemon client
-	must 30 "round $round: each cluster has its standby" both_stand_by
+	must 30 "round $round: each cluster has a gateway and a standby" both_have_two
 	[ "$(overtaken)" = 0 ] || break
 	stop_daemon client
 done
