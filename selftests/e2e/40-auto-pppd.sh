@@ -85,13 +85,15 @@ shut() {
 }
 
 # use SERVER: traffic to the target is answered, through ESP on the link.
+uses=0
 use() {
-	local before
+	local before probe
+	uses=$((uses + 1)) probe=udp-$1-$uses
 	before=$(counter "$1" wrapped)
-	probe_udp "udp-$1"
+	probe_udp "$probe"
 	# Not each of them: those that were held for the session may be answered before the way back has moved here.
-	must 40 "$1: 50 probes are answered" moving "udp-$1" 50
-	probe_end "udp-$1"
+	must 40 "$1: 50 probes are answered" moving "$probe" 50
+	probe_end "$probe"
 	[ "$(($(counter "$1" wrapped) - before))" -ge 50 ] || fail "$1: ESP on the link: $(counter "$1" wrapped), before $before"
 	say "the traffic goes through the link, encrypted"
 }

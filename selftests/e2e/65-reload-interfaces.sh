@@ -35,7 +35,9 @@ traffic
 used=$(current_node)
 
 guarded() { [ -n "$(on client tc filter show dev "$1" egress)" ] && on client ip -o link show "$1" | grep -q xdp; }
-bare() { [ -z "$(on client tc filter show dev "$1" egress)" ] && ! on client ip -o link show "$1" | grep -q xdp; }
+# No underlay: it has the guard of any other interface, and nothing else; none while no daemon runs.
+bare() { [ -z "$(on client tc filter show dev "$1" ingress)" ] && ! on client ip -o link show "$1" | grep -q xdp; }
+unguarded() { bare "$1" && [ -z "$(on client tc filter show dev "$1" egress)" ]; }
 # reload NODE WORDS: it says so.
 reload() {
 	local said
@@ -132,6 +134,6 @@ must 40 "keys are agreed on the other port" renewed
 allowed="$allowed or tcp port 7547"
 capture_assert_encrypted
 stop_daemon client
-[ -z "$(on client ip xfrm state)" ] && [ -z "$(on client ip rule show pref 7546)" ] && bare wan0 && bare wan1 ||
+[ -z "$(on client ip xfrm state)" ] && [ -z "$(on client ip rule show pref 7546)" ] && unguarded wan0 && unguarded wan1 ||
 	fail "something is left at the client"
 [ "$(on client cat $knob)" = 0 ] || fail "wan1 has kept its sysctls"

@@ -452,7 +452,7 @@ static void test_ring_full(void **state)
 	__u64 drops[HF_DROP_MAX] = {0};
 	struct run_result result;
 	struct packet in;
-	int n;
+	int n, taken = 0, now;
 
 	packet_build(&spec, &in);
 	for (n = 0; n < 100000 && !drops[HF_DROP_control_lost]; n++) {
@@ -464,7 +464,10 @@ static void test_ring_full(void **state)
 	packet_build(&claim, &in);
 	assert_int_equal(run_from(CLIENT_ID, &in, 0, &result), TC_ACT_OK);
 	datapath_on_event(f->dp, NULL, NULL);
-	assert_int_equal(datapath_consume_events(f->dp), n - 1);
+	/* A call takes some of them, and leaves time for others. */
+	while ((now = datapath_consume_events(f->dp)) > 0)
+		taken += now;
+	assert_int_equal(taken, n - 1);
 	fixture_listen(f);
 	assert_int_equal(run_from(CLIENT_ID, &in, 0, &result), TC_ACT_OK);
 	fixture_take_events(f);
