@@ -44,9 +44,9 @@ heal client programs tc filter del dev hf0 egress
 heal client programs tc qdisc del dev wan0 clsact
 heal client programs ip link set wan0 xdpgeneric off
 # Another XDP program in the place of ours, which shares with no one: said, and left. All else is put right meanwhile.
-before=$(times_logged client 'another XDP program holds wan0')
+held=$(times_logged client 'another XDP program holds wan0')
 on client ip -force link set dev wan0 xdpgeneric obj "$B/selftests/bench/floor.bpf.o" sec xdp
-must 30 "the foreign program is said" logged_more client 'another XDP program holds wan0' "$before"
+must 30 "the foreign program is said" logged_more client 'another XDP program holds wan0' "$held"
 heal client rules ip rule del pref 7546
 heal client programs ip link set wan0 xdpgeneric off
 heal client routes ip link set hf0 down
