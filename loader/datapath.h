@@ -125,6 +125,7 @@ int datapath_restore_underlay(struct datapath *dp, unsigned int ifindex, struct 
  */
 int datapath_guard(struct datapath *dp, unsigned int ifindex);
 int datapath_unguard(struct datapath *dp, unsigned int ifindex);
+bool datapath_is_guarded(const struct datapath *dp, unsigned int ifindex);
 
 /* The reverse; 0 when nothing of ours is attached or the interface is gone. Other programs stay. */
 int datapath_detach_tunnel(struct datapath *dp, unsigned int ifindex);

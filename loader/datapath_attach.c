@@ -180,6 +180,12 @@ int datapath_guard(struct datapath *dp, unsigned int ifindex)
 	return datapath_tc_attach(ifindex, BPF_TC_EGRESS, bpf_program__fd(dp->skel->progs.hf_tc_guard));
 }
 
+bool datapath_is_guarded(const struct datapath *dp, unsigned int ifindex)
+{
+	datapath_log_start();
+	return datapath_tc_is_attached(ifindex, BPF_TC_EGRESS);
+}
+
 int datapath_unguard(struct datapath *dp, unsigned int ifindex)
 {
 	datapath_log_start();

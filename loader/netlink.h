@@ -119,6 +119,7 @@ struct netlink_event {
 	bool up;      /* by the administrator */
 	bool running; /* up, and operational: has its carrier */
 	bool point_to_point;
+	bool enslaved; /* a port of a bridge, a bond or the like */
 	struct hf_addr addr;
 	struct hf_addr peer; /* of the other end of a point-to-point link; zero: none */
 };

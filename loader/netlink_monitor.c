@@ -108,6 +108,8 @@ static bool read_link(const struct nlmsghdr *message, struct netlink_event *even
 			strncpy(event->name, mnl_attr_get_str(attr), sizeof(event->name) - 1);
 		else if (mnl_attr_get_type(attr) == IFLA_OPERSTATE && mnl_attr_validate(attr, MNL_TYPE_U8) == 0)
 			operstate = mnl_attr_get_u8(attr);
+		else if (mnl_attr_get_type(attr) == IFLA_MASTER)
+			event->enslaved = true;
 	}
 	event->type = message->nlmsg_type == RTM_NEWLINK ? NETLINK_LINK : NETLINK_LINK_GONE;
 	event->index = info->ifi_index;

@@ -192,7 +192,7 @@ int node_up(struct node *node, const struct node_config *config)
 	if (!err)
 		err = node_attach(node);
 	if (!err)
-		node_guard_others(node, config->table);
+		node_guard_others(node, config->table, true);
 	/* Nothing is forwarded before the underlay is guarded. */
 	if (!err)
 		err = node_set_sysctls(node, node_tunnels_v6(config->table), NULL);
@@ -328,7 +328,7 @@ int node_restore(struct node *node, const struct node_config *config, unsigned i
 	if (new_tunnel)
 		*ret_done |= NODE_TUNNEL;
 	if (!err && parts & (NODE_OTHERS | NODE_PROGRAMS))
-		node_guard_others(node, config->table);
+		node_guard_others(node, config->table, false);
 	if (!err && (parts & NODE_PROGRAMS || new_tunnel))
 		err = restore_programs(node, config, &missed);
 	if (err == -EBUSY) { /* that is no reason to leave the rest undone */

@@ -165,7 +165,7 @@ int node_change_commit(struct node *node, const struct node_change *change, cons
 	if (!err)
 		err = node_set_sysctls(node, node_tunnels_v6(config->table), NULL);
 	detach_others(node, before->underlay, before->n_underlay, node->underlay, node->n_underlay);
-	node_guard_others(node, config->table);
+	node_guard_others(node, config->table, false);
 	if (!err)
 		err = node_set_tunnel(node, config->policy);
 	return err;

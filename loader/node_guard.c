@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The guard on interfaces that are neither underlay nor protected, where the
+ * The guard on interfaces that are neither underlay nor protected, nor ports of others, where the
  * policy tunnels anything: what is tunnelled does not leave there in clear, whatever
  * rule or route somebody puts before Holdfast's. Owns which interfaces these are.
  */
@@ -46,17 +46,26 @@ static void each_link(struct node *node, void (*visit)(struct node *node, const 
 	netlink_list_clear(&links);
 }
 
-/* A run before may have left its programs on what is another kind of interface now. */
+/*
+ * A run before may have left its programs on what is another kind of interface now. What passes a port of a bridge may be
+ * anybody's; what this machine sends there leaves by the bridge, which is guarded.
+ */
 static void guard(struct node *node, const struct netlink_event *link)
 {
 	int err;
 
 	if (has_its_own(node, link))
 		return;
-	err = is_protected(node, link->index) ? datapath_unguard(node->dp, (unsigned int)link->index) :
-						datapath_guard(node->dp, (unsigned int)link->index);
+	err = link->enslaved || is_protected(node, link->index) ? datapath_unguard(node->dp, (unsigned int)link->index) :
+								   datapath_guard(node->dp, (unsigned int)link->index);
 	if (err && node_is_there(node, link->index))
 		log_warning("%s cannot be guarded: %s: what is tunnelled might leave there in clear", link->name, strerror(-err));
+}
+
+static void guard_if_missing(struct node *node, const struct netlink_event *link)
+{
+	if (link->enslaved || is_protected(node, link->index) || !datapath_is_guarded(node->dp, (unsigned int)link->index))
+		guard(node, link);
 }
 
 static void unguard(struct node *node, const struct netlink_event *link)
@@ -65,9 +74,9 @@ static void unguard(struct node *node, const struct netlink_event *link)
 		datapath_unguard(node->dp, (unsigned int)link->index);
 }
 
-void node_guard_others(struct node *node, const struct policy_table *table)
+void node_guard_others(struct node *node, const struct policy_table *table, bool anew)
 {
-	each_link(node, table->n_entries ? guard : unguard);
+	each_link(node, !table->n_entries ? unguard : anew ? guard : guard_if_missing);
 }
 
 void node_unguard_others(struct node *node)

@@ -71,10 +71,11 @@ int node_attach_underlay(struct node *node, struct node_interface *interface);
 int node_attach(struct node *node);
 
 /*
- * node_guard.c. Every interface that is neither underlay nor protected has the guard from now on, if the table has entries; what
- * cannot be guarded is logged. And none has it, nor anything that a run before has left there.
+ * node_guard.c. Every interface that is neither underlay nor protected, nor a port of another one, has the guard from now on, if the
+ * table has entries; what cannot be guarded is logged. anew: also those that have it, of a run before. And none has it, nor anything
+ * that a run before has left there.
  */
-void node_guard_others(struct node *node, const struct policy_table *table);
+void node_guard_others(struct node *node, const struct policy_table *table, bool anew);
 void node_unguard_others(struct node *node);
 
 /* The sockets that heartbeats and control packets leave by. */

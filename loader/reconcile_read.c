@@ -84,12 +84,15 @@ static unsigned int read_link(const struct reconcile_ours *ours, const struct nl
 	const struct ifinfomsg *info = mnl_nlmsg_get_payload(message);
 	const struct nlattr *attr;
 	unsigned int parts = 0;
-	bool gone = message->nlmsg_type == RTM_DELLINK, other_xdp = false;
+	bool gone = message->nlmsg_type == RTM_DELLINK, other_xdp = false, enslaved = false;
 	char name[NETLINK_NAME_MAX] = "";
 	const __u8 *mac = NULL;
 
-	if (mnl_nlmsg_get_payload_len(message) < sizeof(*info) || info->ifi_family != AF_UNSPEC)
+	if (mnl_nlmsg_get_payload_len(message) < sizeof(*info))
 		return 0;
+	/* A bridge tells in its own family that a port has left it. */
+	if (info->ifi_family != AF_UNSPEC)
+		return gone ? RECONCILE_OTHERS : 0;
 	mnl_attr_for_each(attr, message, sizeof(*info)) {
 		if (mnl_attr_get_type(attr) == IFLA_IFNAME && mnl_attr_validate(attr, MNL_TYPE_NUL_STRING) == 0)
 			strncpy(name, mnl_attr_get_str(attr), sizeof(name) - 1);
@@ -97,6 +100,8 @@ static unsigned int read_link(const struct reconcile_ours *ours, const struct nl
 			other_xdp = !is_bare(info) && has_other_xdp(ours->node, info->ifi_index, xdp_id(attr));
 		else if (mnl_attr_get_type(attr) == IFLA_ADDRESS && mnl_attr_get_payload_len(attr) == ETH_ALEN)
 			mac = mnl_attr_get_payload(attr);
+		else if (mnl_attr_get_type(attr) == IFLA_MASTER)
+			enslaved = true;
 	}
 	if (info->ifi_index == ours->tunnel && (gone || !(info->ifi_flags & IFF_UP) || strcmp(name, LINK_TUNNEL)))
 		parts |= RECONCILE_TUNNEL | RECONCILE_ROUTES;
@@ -104,7 +109,7 @@ static unsigned int read_link(const struct reconcile_ours *ours, const struct nl
 	if (names_underlay(ours, name) && !gone && (!is_underlay(ours, info->ifi_index) || other_xdp))
 		parts |= RECONCILE_PROGRAMS | RECONCILE_ADDRESSES;
 	/* One that is new bears this in the place of the flags that have changed (rtmsg_ifinfo() in net/core/rtnetlink.c). */
-	if (!gone && info->ifi_change == ~0u)
+	if (!gone && (info->ifi_change == ~0u || enslaved))
 		parts |= RECONCILE_OTHERS;
 	if (!gone && is_other_protected(ours, name, info->ifi_index, mac))
 		parts |= RECONCILE_PROTECTED;

