@@ -87,13 +87,13 @@ shut() {
 # use SERVER: traffic to the target is answered, through ESP on the link.
 uses=0
 use() {
-	local before probe
-	uses=$((uses + 1)) probe=udp-$1-$uses
+	local before name
+	uses=$((uses + 1)) name=udp-$1-$uses
 	before=$(counter "$1" wrapped)
-	probe_udp "$probe"
+	probe_udp "$name"
 	# Not each of them: those that were held for the session may be answered before the way back has moved here.
-	must 40 "$1: 50 probes are answered" moving "$probe" 50
-	probe_end "$probe"
+	must 40 "$1: 50 probes are answered" moving "$name" 50
+	probe_end "$name"
 	[ "$(($(counter "$1" wrapped) - before))" -ge 50 ] || fail "$1: ESP on the link: $(counter "$1" wrapped), before $before"
 	say "the traffic goes through the link, encrypted"
 }

@@ -287,7 +287,7 @@ static FILE *monitor_open(pid_t *ret_pid)
 	assert_non_null(monitor);
 	poller.fd = ends[0];
 	for (int i = 0; i < 200; i++) {
-		space_run("ip route replace 10.99.0.0/16 dev hf0");
+		space_run("ip route add 10.99.0.0/16 dev hf0 && ip route del 10.99.0.0/16 dev hf0");
 		if (poll(&poller, 1, 100) > 0)
 			return monitor;
 	}
