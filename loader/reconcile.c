@@ -236,9 +236,8 @@ static int look_before(struct reconcile *all)
 			eventlog_emit(all->config.log, EVENT_RULE_BEFORE,
 				      json_pack("{s:I, s:I, s:i}", "preference", (json_int_t)rule->preference, "table",
 						(json_int_t)rule->table, "family", rule->family == AF_INET ? 4 : 6),
-				      "rule %u of IPv%d (table %u) is asked before Holdfast's: what it leads by an interface that is "
-				      "neither hf0 nor an underlay goes in clear, tunnelled or not", rule->preference,
-				      rule->family == AF_INET ? 4 : 6, rule->table);
+				      "rule %u of IPv%d (table %u) is asked before Holdfast's: what it leads elsewhere of what is "
+				      "tunnelled is dropped there", rule->preference, rule->family == AF_INET ? 4 : 6, rule->table);
 	}
 	netlink_list_clear(&all->before);
 	all->before = now;
