@@ -33,7 +33,7 @@ static void elsewhere_due(struct sim *sim, struct node *world, void *what, __u64
 	struct peer *peer = node_peer(sim, client, gateway);
 
 	sim_after(sim, sim->shape.elsewhere_ns, elsewhere_due, NULL, index, false);
-	if (client->up && peer && peer->up && gateway != cluster_current(&client->clusters[0]))
+	if (client->up && peer && peer->up && gateway != cluster_steered(&client->clusters[0]))
 		datapath_elsewhere(sim, client, peer);
 }
 

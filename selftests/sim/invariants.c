@@ -29,7 +29,7 @@ void invariant_cluster(struct sim *sim, const struct node *node, const struct cl
 {
 	const struct failover *m = &cluster->machine;
 	const struct peer *current = node_peer(sim, node, cluster_current(cluster));
-	__u32 steer = current && current->up ? current->if_id : 0;
+	__u32 steer = current && current->up ? current->if_id : cluster->kept;
 
 	for (int g = 0; g < m->config.n_gateways; g++) {
 		const struct peer *peer = node_peer(sim, node, cluster->gateway[g]);
@@ -41,7 +41,7 @@ void invariant_cluster(struct sim *sim, const struct node *node, const struct cl
 	if (cluster->steer != steer)
 		sim_fault(sim, "%s does not steer to its current gateway, but to if_id %u instead of %u", node->name,
 			  cluster->steer, steer);
-	for (int g = 0; g < m->config.n_gateways && m->current == FAILOVER_NOBODY; g++)
+	for (int g = 0; g < m->config.n_gateways && m->current == FAILOVER_NOBODY && cluster->started; g++)
 		if (m->gateway[g].session && !m->gateway[g].failed && !m->gateway[g].leaving)
 			sim_fault(sim, "%s uses nobody, though it has a session with %s", node->name,
 				  sim->nodes[cluster->gateway[g]].name);
@@ -52,6 +52,20 @@ void invariant_cluster(struct sim *sim, const struct node *node, const struct cl
 	if (m->gateway[m->current].failed)
 		sim_fault(sim, "%s uses %s, which it holds to be dead", node->name,
 			  sim->nodes[cluster_current(cluster)].name);
+}
+
+void invariant_adopted(struct sim *sim, const struct node *node, const struct cluster *cluster, const struct peer *peer,
+		       bool in_use)
+{
+	if (in_use && cluster_current(cluster) != peer->remote)
+		sim_fault(sim, "the machine of %s does not use %s, which the datapath it has adopted does", node->name,
+			  sim->nodes[peer->remote].name);
+}
+
+void invariant_changed(struct sim *sim, const struct node *node, const struct cluster *cluster, int was)
+{
+	if (was >= 0 && cluster_names(cluster, was) && cluster_current(cluster) != was)
+		sim_fault(sim, "%s leaves %s, which its new policy still names", node->name, sim->nodes[was].name);
 }
 
 void invariant_tick(struct sim *sim, const struct node *node, struct cluster *cluster)
@@ -126,7 +140,7 @@ void invariant_exchange(struct sim *sim, const struct conn *conn, int side, cons
 /* Whether this client can use that gateway, from now on and for ever. */
 static bool can_use(struct sim *sim, const struct node *client, const struct node *gateway)
 {
-	return gateway->up && !gateway->strict && !gateway->gate.cut && !gateway->gate.drained &&
+	return gateway->up && cluster_names(&client->clusters[0], gateway->index) && !gateway->strict && !gateway->gate.cut && !gateway->gate.drained &&
 	       !net_is_cut(sim, client->index, gateway->index) && !net_is_cut(sim, gateway->index, client->index);
 }
 

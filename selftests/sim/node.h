@@ -32,7 +32,11 @@ struct cluster {
 	} beats[BEATS_KEPT];
 	unsigned int n_beats;
 	struct hold hold;
+	/* Nobody is in use, but traffic goes on as it did before the policy changed: to this one (0, -1: there is none such). */
+	__u32 kept;
+	int kept_remote;
 	/* For the invariants. */
+	bool started; /* FAILOVER_START was told */
 	int depth;
 	__u64 tick_ns;
 	unsigned int ticks;
@@ -55,11 +59,13 @@ struct node {
 	int index;
 	char name[16];
 	bool gateway, up;
+	bool daemon_up;
 	unsigned int down; /* how many faults keep it down */
 	bool strict;		/* lets nobody in */
 	bool flooded;		/* somebody sends it heartbeats in the clients' names */
 	__u32 life;		/* one more with each death */
-	__u64 stopped_until;	/* of the daemon */
+	__u32 daemon_life;	/* likewise of its daemon, which may die alone, and with each of its starts */
+	__u64 stopped_until;	/* of the daemon; of one that was killed, when the next one starts */
 	__s64 clock_ns;		/* ahead of the true time by this at its beginning */
 	int clock_ppm;
 	__u64 far_ns;	/* from the middle of the network */
@@ -81,6 +87,9 @@ void nodes_clear(struct sim *sim);
 /* It dies: all that it knew is gone. start brings it back, as after a boot. */
 void node_crash(struct sim *sim, struct node *node);
 void node_start(struct sim *sim, struct node *node);
+
+/* Its daemon is killed, with the key service, and the datapath goes on; after so long another one starts, and adopts it. */
+void node_kill_daemon(struct sim *sim, struct node *node, __u64 lasts_ns);
 
 /* The key service dies; it is started again a moment later. */
 void node_crash_keys(struct sim *sim, struct node *node);

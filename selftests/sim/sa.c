@@ -68,12 +68,14 @@ bool sa_take_number(struct sa *sa, __u64 number)
 		back = number - sa->newest;
 		sa->window = back < 64 ? sa->window << back | 1 : 1;
 		sa->newest = number;
+		sa->taken++;
 		return true;
 	}
 	back = sa->newest - number;
 	if (back >= 64 || sa->window >> back & 1)
 		return false;
 	sa->window |= 1ull << back;
+	sa->taken++;
 	return true;
 }
 
@@ -81,6 +83,14 @@ void sa_remove_in(struct sa *sa)
 {
 	if (sa)
 		sa->in = false;
+}
+
+void sa_each_in(struct sim *sim, struct node *receiver, void (*each)(struct sim *sim, struct node *node, struct sa *sa))
+{
+	for (int b = 0; b < SA_BUCKETS; b++)
+		for (struct sa *sa = sim->sas.bucket[b]; sa; sa = sa->next)
+			if (sa->in && sa->receiver == receiver->index && sa->life == receiver->life)
+				each(sim, receiver, sa);
 }
 
 void sa_clear(struct sa_table *table)

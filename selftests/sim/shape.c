@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "policy/policy.h"
 #include "selftests/sim/rng.h"
 #include "selftests/sim/sim.h"
 
@@ -28,6 +29,18 @@ static enum failover_heartbeat draw_heartbeat(struct rng *rng)
 	return n < 70 ? FAILOVER_BEAT_INSTANT : n < 92 ? FAILOVER_BEAT_DEFERRED : FAILOVER_BEAT_NONE;
 }
 
+/* By the policy, as the real policy_session_lifetime_s() has it; or what is left of the certificates is shorter. */
+static void draw_lifetime(struct shape *shape, struct rng *rng)
+{
+	struct policy_general general = { 0 };
+
+	shape->rekey_s = rng_chance(rng, 500) ? 3600 : rng_range(rng, 5, 25);
+	general.rekey_ms = (__u32)shape->rekey_s * 1000;
+	shape->lifetime_s = policy_session_lifetime_s(&general);
+	if (rng_chance(rng, 150))
+		shape->lifetime_s = rng_range(rng, 20, 40);
+}
+
 static void draw_policy(struct shape *shape, struct rng *rng)
 {
 	struct failover_config *m = &shape->machine;
@@ -40,7 +53,7 @@ static void draw_policy(struct shape *shape, struct rng *rng)
 	m->connect_at_start = rng_chance(rng, 500);
 	shape->key_request_ns = rng_range(rng, 1000, 3000) * MS;
 	shape->patience_ns = 500 * MS;
-	shape->lifetime_s = rng_chance(rng, 500) ? 3600 : rng_range(rng, 10, 30);
+	draw_lifetime(shape, rng);
 	shape->inner_is_outer = rng_chance(rng, 300);
 	shape->fixed_order = rng_chance(rng, 200);
 	shape->strict_per_mille = rng_chance(rng, 150) ? 250 : 0;
@@ -104,7 +117,8 @@ static void draw_spread(struct shape *shape, struct rng *rng)
 	draw_crowd(shape, rng);
 	shape->n_clients = 10000;
 	shape->machine.standby = 0;
-	shape->lifetime_s = 3600;
+	shape->rekey_s = 3600;
+	shape->lifetime_s = 4500;
 	shape->fixed_order = false;
 	shape->strict_per_mille = shape->loss = shape->duplicates = shape->late = shape->lan_loss = 0;
 	shape->payload_ns = 2 * SEC;

@@ -27,7 +27,8 @@ struct shape {
 
 	/* The clients' policy. */
 	struct failover_config machine; /* without n_gateways and seed */
-	__u64 key_request_ns, patience_ns, lifetime_s;
+	__u64 key_request_ns, patience_ns;
+	__u64 rekey_s, lifetime_s; /* RekeyTime, and how long a session may live */
 	bool inner_is_outer; /* the inner address is the outer one */
 	bool fixed_order;
 	unsigned int strict_per_mille; /* of gateways that let nobody in (no [PEER] range, address not in the certificate) */

@@ -43,6 +43,7 @@ struct sim {
 	struct {
 		__u64 events, steps, exchanges, sessions, renewals, failovers, reflected, forged, sent, answered, crashes;
 		__u64 both_dial, reversed, abandoned, false_alarms, replayed, undecryptable;
+		__u64 kills, adopted, changes;
 	} count;
 };
 
@@ -59,6 +60,9 @@ void sim_after(struct sim *sim, __u64 wait_ns, sim_fire fire, void *what, __u64 
 /* The same of a node: void when the node has died meanwhile. daemon: it waits while the node's daemon is stopped. */
 void sim_node_after(struct sim *sim, struct node *node, bool daemon, __u64 wait_ns, sim_fire fire, void *what, __u64 n,
 		    bool owned);
+
+/* The datapath tells the daemon: what a daemon that is killed has not read, the next one does. The data is freed after it. */
+void sim_tell_daemon(struct sim *sim, struct node *node, sim_fire fire, void *what);
 
 /* An invariant does not hold: the run ends. */
 void __attribute__((format(printf, 2, 3))) sim_fault(struct sim *sim, const char *format, ...);
