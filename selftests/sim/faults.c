@@ -79,6 +79,13 @@ static void pair_parts(struct sim *sim, const struct fault *fault, int by)
 	cut(sim, fault->client->index, fault->gateway->index, fault->ways, by);
 }
 
+/* Something on the way drops what is encrypted, there and back, and lets heartbeats and key requests through. */
+static void pair_loses_esp(struct sim *sim, const struct fault *fault, int by)
+{
+	net_cut_esp(sim, fault->client->index, fault->gateway->index, by);
+	net_cut_esp(sim, fault->gateway->index, fault->client->index, by);
+}
+
 static void gateway_parts(struct sim *sim, const struct fault *fault, int by)
 {
 	for (int i = 0; i < sim->shape.n_clients; i++)
@@ -176,6 +183,7 @@ static const struct kind {
 	{ "all protected links go", links_go, 4, 0 },
 	{ "the daemon is killed", daemon_dies, 10, 0 },
 	{ "the policy changes", policy_changes, 10, 300 },
+	{ "a pair loses ESP", pair_loses_esp, 6, 300 },
 };
 #define N_KINDS (sizeof(kinds) / sizeof(kinds[0]))
 

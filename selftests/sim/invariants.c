@@ -141,7 +141,8 @@ void invariant_exchange(struct sim *sim, const struct conn *conn, int side, cons
 static bool can_use(struct sim *sim, const struct node *client, const struct node *gateway)
 {
 	return gateway->up && cluster_names(&client->clusters[0], gateway->index) && !gateway->strict && !gateway->gate.cut && !gateway->gate.drained &&
-	       !net_is_cut(sim, client->index, gateway->index) && !net_is_cut(sim, gateway->index, client->index);
+	       !net_is_cut_for_esp(sim, client->index, gateway->index) &&
+	       !net_is_cut_for_esp(sim, gateway->index, client->index);
 }
 
 static bool can_use_any(struct sim *sim, const struct node *client)
@@ -215,8 +216,27 @@ void invariant_settled(struct sim *sim)
 	}
 }
 
+/* Of those that the target network hears. */
+static void one_claimer(struct sim *sim, const struct node *client)
+{
+	const struct node *first = NULL;
+
+	for (int g = 0; g < sim->shape.n_gateways; g++) {
+		const struct node *gateway = &sim->nodes[g];
+		const struct peer *peer = node_peer(sim, gateway, client->index);
+
+		if (!gateway->up || gateway->gate.cut || !peer || !peer->claimed)
+			continue;
+		if (first)
+			sim_fault(sim, "%s and %s both claim the addresses of %s", first->name, gateway->name, client->name);
+		first = gateway;
+	}
+}
+
 void invariant_answered(struct sim *sim)
 {
+	for (int i = 0; i < sim->shape.n_clients; i++)
+		one_claimer(sim, node_client(sim, i));
 	for (int i = 0; i < sim->shape.n_clients; i++) {
 		const struct node *client = node_client(sim, i);
 		unsigned int sent, answered;

@@ -110,13 +110,16 @@ static void tell(const struct options *options, __u64 seed, const char *why)
 static void print_sums(const struct options *options, const struct sim *sums, double seconds)
 {
 	printf("%llu seeds hold in %.1f s: %llu events, %llu steps of failover, %llu exchanges, %llu sessions (%llu renewed, "
-	       "%llu reversed, %llu abandoned, %llu both dialled), %llu crashes, %llu failovers, %llu false alarms, "
+	       "%llu reversed, %llu abandoned, %llu both dialled), %llu collisions of SPIs refused, %llu crashes, %llu daemons "
+	       "killed (%llu sessions adopted), %llu policies changed, %llu failovers, %llu false alarms, "
 	       "%llu heartbeats reflected (%llu forged), %llu packets sent, %llu answered, %llu duplicates dropped\n",
 	       (unsigned long long)options->seeds, seconds, (unsigned long long)sums->count.events,
 	       (unsigned long long)sums->count.steps, (unsigned long long)sums->count.exchanges,
 	       (unsigned long long)sums->count.sessions, (unsigned long long)sums->count.renewals,
 	       (unsigned long long)sums->count.reversed, (unsigned long long)sums->count.abandoned,
-	       (unsigned long long)sums->count.both_dial, (unsigned long long)sums->count.crashes,
+	       (unsigned long long)sums->count.both_dial, (unsigned long long)sums->count.collisions,
+	       (unsigned long long)sums->count.crashes, (unsigned long long)sums->count.kills,
+	       (unsigned long long)sums->count.adopted, (unsigned long long)sums->count.changes,
 	       (unsigned long long)sums->count.failovers, (unsigned long long)sums->count.false_alarms,
 	       (unsigned long long)sums->count.reflected, (unsigned long long)sums->count.forged,
 	       (unsigned long long)sums->count.sent, (unsigned long long)sums->count.answered,

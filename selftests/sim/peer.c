@@ -149,7 +149,7 @@ static struct peer *peer_new(struct sim *sim, struct node *node, const struct se
 int peer_install(struct sim *sim, struct node *node, struct session *session)
 {
 	struct peer *peer = node_peer(sim, node, session->remote);
-	__u64 overtaken = peer && peer->pending_in ? peer->pending.request : 0;
+	__u64 overtaken = 0;
 	struct sa *sa;
 
 	if (!node->gateway && session->role == KMS_RESPONDER && !cluster_names(&node->clusters[0], session->remote))
@@ -169,6 +169,7 @@ int peer_install(struct sim *sim, struct node *node, struct session *session)
 		peer = peer_new(sim, node, session);
 	sa = sa_install_in(sim, node, session->remote, session->spi_in, session->key_in, peer->if_id);
 	if (sa) {
+		overtaken = peer->pending_in ? peer->pending.request : 0;
 		pending_drop(sim, node, peer); /* the newer exchange wins */
 		peer->pending = *session;
 		peer->pending_in = sa;
@@ -180,6 +181,8 @@ int peer_install(struct sim *sim, struct node *node, struct session *session)
 		keys_cancel(sim, node, overtaken);
 		clusters_rejected(sim, node, overtaken);
 	}
+	if (!sa && !peer->up && !peer->pending_in)
+		peer_free(sim, node, peer);
 	return sa ? 0 : -EEXIST;
 }
 

@@ -38,7 +38,7 @@ struct sa_table {
 	struct sa *bucket[SA_BUCKETS];
 };
 
-/* The receiver installs its half. Returns it, or NULL after a fault. */
+/* The receiver installs its half. Returns it, or NULL where it has such an SPI, as a kernel does, or after a fault. */
 struct sa *sa_install_in(struct sim *sim, struct node *receiver, int sender, __u32 spi, __u64 key, __u32 if_id);
 
 /* The sender installs its half, which the other end must have had before. Returns it, or NULL after a fault. */

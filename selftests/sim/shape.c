@@ -34,7 +34,7 @@ static void draw_lifetime(struct shape *shape, struct rng *rng)
 {
 	struct policy_general general = { 0 };
 
-	shape->rekey_s = rng_chance(rng, 500) ? 3600 : rng_range(rng, 5, 25);
+	shape->rekey_s = rng_chance(rng, 500) ? 3600 : rng_range(rng, 8, 25);
 	general.rekey_ms = (__u32)shape->rekey_s * 1000;
 	shape->lifetime_s = policy_session_lifetime_s(&general);
 	if (rng_chance(rng, 150))
@@ -59,6 +59,7 @@ static void draw_policy(struct shape *shape, struct rng *rng)
 	shape->strict_per_mille = rng_chance(rng, 150) ? 250 : 0;
 	shape->named = rng_chance(rng, 300);
 	shape->gateway_heartbeat = draw_heartbeat(rng);
+	shape->few_spis = rng_chance(rng, 100);
 }
 
 static void draw_network(struct shape *shape, struct rng *rng)
@@ -105,6 +106,7 @@ static void draw_crowd(struct shape *shape, struct rng *rng)
 	draw_small(shape, rng);
 	shape->n_gateways = 5;
 	shape->n_clients = 3000;
+	shape->few_spis = false;
 	shape->named = false; /* a machine for each pair would be 15,000 of them, and nothing new */
 	shape->machine.heartbeat = FAILOVER_BEAT_INSTANT;
 	shape->payload_ns = SEC;

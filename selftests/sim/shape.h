@@ -37,6 +37,8 @@ struct shape {
 	bool named; /* they tunnel the clients' addresses to the clients, and so dial them */
 	enum failover_heartbeat gateway_heartbeat;
 
+	bool few_spis; /* SPIs are drawn from so few that they collide with others that stand */
+
 	/* The network while faults go on; per mille, ns. */
 	unsigned int loss, duplicates, late, lan_loss;
 	__u64 delay_ns, jitter_ns, late_ns;

@@ -43,7 +43,7 @@ struct sim {
 	struct {
 		__u64 events, steps, exchanges, sessions, renewals, failovers, reflected, forged, sent, answered, crashes;
 		__u64 both_dial, reversed, abandoned, false_alarms, replayed, undecryptable;
-		__u64 kills, adopted, changes;
+		__u64 kills, adopted, changes, collisions;
 	} count;
 };
 
