@@ -3,6 +3,7 @@
 
 #include "selftests/sim/cluster.h"
 #include "selftests/sim/datapath.h"
+#include "selftests/sim/invariants.h"
 #include "selftests/sim/node.h"
 #include "selftests/sim/sim.h"
 
@@ -15,6 +16,7 @@ static void send_due(struct sim *sim, struct node *world, void *what, __u64 inde
 	sim_after(sim, sim->shape.payload_ns, send_due, NULL, index, false);
 	if (!client->up)
 		return;
+	invariant_takeover(sim, client, &client->clusters[0]);
 	sim->count.sent++;
 	datapath_encrypt(sim, client, &(struct inner){ .client = client->index, .number = ++client->app.number });
 }

@@ -70,6 +70,10 @@ static void do_steer(const struct step *s, const struct failover_action *action)
 	s->cluster->steer = peer ? peer->if_id : 0;
 	s->cluster->kept = 0;
 	s->cluster->watch = false;
+	s->cluster->at_once &= peer != NULL;
+	s->cluster->asked_ns = node_now(s->sim, s->node);
+	if (peer)
+		s->cluster->idle_ns = 0;
 	TRACE(s->sim, s->node, "STEER to %s", peer ? s->sim->nodes[peer->remote].name : "nobody");
 	if (peer)
 		hold_send(s->sim, s->node, &s->cluster->hold);
@@ -110,6 +114,7 @@ static void do_beat(const struct step *s, const struct failover_action *action)
 
 	if (!peer)
 		return;
+	s->cluster->asked_ns = node_now(s->sim, s->node);
 	if (peer->role == HF_ROLE_CLIENT) {
 		/* Clients reflect no heartbeats: they are asked through the SA. */
 		send_control(s, peer, HF_CONTROL_PROBE, ++s->sim->last_id);
@@ -141,6 +146,7 @@ static void do_request(const struct step *s, const struct failover_actions *acti
 	struct cluster *cluster = s->cluster;
 	int gateways[SIM_GATEWAYS_MAX];
 
+	cluster->idle_ns = 0;
 	for (int i = 0; i < actions->n_request; i++)
 		gateways[i] = cluster->gateway[actions->request[i]];
 	if (cluster->request)
@@ -167,6 +173,12 @@ static void say(const struct step *s, const struct failover_action *action)
 		invariant_failed(s->sim, s->node, s->cluster->gateway[action->gateway]);
 	if (action->type == FAILOVER_SAY_RECOVERED)
 		invariant_recovered(s->sim, s->node, s->cluster, s->cluster->gateway[action->gateway]);
+	if (action->type == FAILOVER_SAY_RECOVERED) {
+		sim_worst(&s->sim->worst, action->value, s->sim->seed);
+		if (s->cluster->at_once)
+			sim_worst(&s->sim->worst_at_once, action->value, s->sim->seed);
+		s->cluster->at_once = true;
+	}
 	s->sim->count.failovers += action->type == FAILOVER_SAY_RECOVERED;
 	s->sim->count.false_alarms += action->type == FAILOVER_SAY_FALSE_ALARM;
 	TRACE(s->sim, s->node, "%s %s (%s, %.1f ms)", words[action->type],
@@ -341,10 +353,14 @@ void clusters_start(struct sim *sim, struct node *node)
 void cluster_want(struct sim *sim, struct node *node, struct cluster *cluster, const struct inner *packet)
 {
 	hold_put(&cluster->hold, packet, node_now(sim, node));
-	if (cluster->machine.current != FAILOVER_NOBODY) /* taken just before the switch */
+	if (cluster->machine.current != FAILOVER_NOBODY) { /* taken just before the switch */
 		hold_send(sim, node, &cluster->hold);
-	else
-		cluster_step(sim, node, cluster, (struct failover_event){ .type = FAILOVER_WANT });
+		return;
+	}
+	invariant_wanting(sim, node, cluster);
+	cluster_step(sim, node, cluster, (struct failover_event){ .type = FAILOVER_WANT });
+	if (cluster->machine.current == FAILOVER_NOBODY && !cluster->request && !cluster->idle_ns)
+		cluster->idle_ns = node_now(sim, node);
 }
 
 void cluster_payload(struct sim *sim, struct node *node, struct cluster *cluster)
@@ -467,7 +483,7 @@ void clusters_rejected(struct sim *sim, struct node *node, __u64 request)
 		if (!cluster->request || (request && cluster->request != request))
 			continue;
 		cluster->request = 0;
-		event.denied = request && !cluster->unreached;
+		event.denied = cluster->denied = request && !cluster->unreached;
 		TRACE(sim, node, "key request rejected");
 		cluster_step(sim, node, cluster, event);
 	}

@@ -46,11 +46,8 @@ static void keys_dies(struct sim *sim, const struct fault *fault, int by)
 
 static void daemon_stops(struct sim *sim, const struct fault *fault, int by)
 {
-	__u64 until = sim->now + fault->lasts_ns;
-
-	/* Never sooner than it was: what waits already would come after what is sent later. */
-	if (by > 0 && fault->any->daemon_up && fault->any->stopped_until < until)
-		fault->any->stopped_until = until;
+	if (by > 0 && fault->any->daemon_up)
+		node_stop_daemon(sim, fault->any, fault->lasts_ns);
 }
 
 static void daemon_dies(struct sim *sim, const struct fault *fault, int by)

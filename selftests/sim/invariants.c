@@ -9,6 +9,10 @@
 #include "selftests/sim/tcp.h"
 
 #define TICKS_AT_ONCE 50
+/* What README.md promises, and a little for the way to the daemon and back. */
+#define ASK_WITHIN_NS (500 * MS)
+#define SILENT_PACE_NS (250 * MS)
+#define SLACK_NS (50 * MS)
 
 void invariant_packet(struct sim *sim, const struct packet *packet)
 {
@@ -80,6 +84,57 @@ void invariant_tick(struct sim *sim, const struct node *node, struct cluster *cl
 static __u64 stamped(const struct peer *peer)
 {
 	return peer->last_rx_ns > peer->beat_rx_ns ? peer->last_rx_ns : peer->beat_rx_ns;
+}
+
+/* How long ago this was, or the end of the time in which the daemon did nothing, whichever is less. */
+static __u64 waking_since(const struct sim *sim, const struct node *node, __u64 since)
+{
+	__u64 waking = sim->now - node->asleep_until, past = node_now(sim, node) - since;
+
+	return waking < past ? waking : past;
+}
+
+static bool is_asleep(const struct sim *sim, const struct node *node)
+{
+	return !node->daemon_up || sim->now < node->asleep_until;
+}
+
+static __u64 later(__u64 a, __u64 b)
+{
+	return a > b ? a : b;
+}
+
+void invariant_takeover(struct sim *sim, const struct node *node, const struct cluster *cluster)
+{
+	const struct failover *m = &cluster->machine;
+	const struct peer *peer = node_peer(sim, node, cluster_current(cluster));
+	unsigned int tries = failover_tries(m), most = m->config.tries + SHAPE_EXTRA_TRIES;
+	__u64 limit = m->config.defer_ns + ((tries < most ? tries : most) + 1) * m->config.response_ns + SLACK_NS;
+	__u64 since;
+
+	if (!peer || m->config.heartbeat != FAILOVER_BEAT_INSTANT || is_asleep(sim, node))
+		return;
+	since = later(later(stamped(peer), peer->established_ns), later(m->switched_ns, m->gateway[m->current].last_rx_ns));
+	if (waking_since(sim, node, since) > limit)
+		sim_fault(sim, "%s still uses %s, which is silent for %.1f ms: %u heartbeats ought to have shown it",
+			  node->name, sim->nodes[peer->remote].name, (double)(node_now(sim, node) - since) / MS, tries);
+}
+
+void invariant_wanting(struct sim *sim, const struct node *node, const struct cluster *cluster)
+{
+	const struct failover *m = &cluster->machine;
+	__u64 pace = later(SILENT_PACE_NS, m->config.response_ns), idle;
+
+	if (is_asleep(sim, node) || m->current != FAILOVER_NOBODY)
+		return;
+	idle = cluster->idle_ns ? waking_since(sim, node, cluster->idle_ns) : 0;
+	if (idle > ASK_WITHIN_NS + SLACK_NS && !cluster->denied && !m->vain)
+		sim_fault(sim, "%s sends and uses nobody, and has asked nobody for a session for %.1f ms", node->name,
+			  (double)idle / MS);
+	if (m->silent && m->config.heartbeat != FAILOVER_BEAT_NONE &&
+	    waking_since(sim, node, cluster->asked_ns) > 2 * pace + SLACK_NS)
+		sim_fault(sim, "%s sends and all are silent, and it has asked none for a sign of life for %.1f ms",
+			  node->name, (double)waking_since(sim, node, cluster->asked_ns) / MS);
 }
 
 void invariant_asked(struct sim *sim, const struct node *node, const struct cluster *cluster, int gateway)

@@ -32,6 +32,12 @@ void invariant_asked(struct sim *sim, const struct node *node, const struct clus
 void invariant_missed(struct sim *sim, const struct node *node, const struct cluster *cluster, int gateway);
 void invariant_recovered(struct sim *sim, const struct node *node, const struct cluster *cluster, int gateway);
 
+/* Now and then: whoever is in use has given a sign of life, or is left in time. */
+void invariant_takeover(struct sim *sim, const struct node *node, const struct cluster *cluster);
+
+/* Somebody sends, and nobody is in use: a session is asked for, and those that are silent are asked whether they live. */
+void invariant_wanting(struct sim *sim, const struct node *node, const struct cluster *cluster);
+
 /* A gateway is given up since it was silent: long after the last fault it was, whatever strangers send. */
 void invariant_failed(struct sim *sim, const struct node *node, int gateway);
 

@@ -71,6 +71,8 @@ static bool run(const struct options *options, __u64 seed, FILE *trace, struct s
 	memcpy(why, sim.why, sizeof(sim.why));
 	for (size_t i = 0; i < sizeof(sim.count) / sizeof(__u64); i++)
 		sum[i] += ((__u64 *)&sim.count)[i];
+	sim_worst(&sums->worst, sim.worst.ns, sim.worst.seed);
+	sim_worst(&sums->worst_at_once, sim.worst_at_once.ns, sim.worst_at_once.seed);
 	sim_clear(&sim);
 	return !failed;
 }
@@ -124,6 +126,9 @@ static void print_sums(const struct options *options, const struct sim *sums, do
 	       (unsigned long long)sums->count.reflected, (unsigned long long)sums->count.forged,
 	       (unsigned long long)sums->count.sent, (unsigned long long)sums->count.answered,
 	       (unsigned long long)sums->count.replayed);
+	printf("the worst recovery: %.1f s (seed %llu); where another session stood: %.1f s (seed %llu)\n",
+	       (double)sums->worst.ns / SEC, (unsigned long long)sums->worst.seed, (double)sums->worst_at_once.ns / SEC,
+	       (unsigned long long)sums->worst_at_once.seed);
 }
 
 static int run_all(const struct options *options)

@@ -149,6 +149,17 @@ void node_start(struct sim *sim, struct node *node)
 	go_on(sim, node);
 }
 
+/* Never sooner than it was: what waits already would come after what is sent later. */
+void node_stop_daemon(struct sim *sim, struct node *node, __u64 lasts)
+{
+	__u64 until = sim->now + lasts;
+
+	if (node->stopped_until < until)
+		node->stopped_until = until;
+	if (node->asleep_until < node->stopped_until)
+		node->asleep_until = node->stopped_until;
+}
+
 static void next_daemon(struct sim *sim, struct node *node, void *what, __u64 n)
 {
 	TRACE(sim, node, "another daemon starts");
@@ -165,8 +176,7 @@ void node_kill_daemon(struct sim *sim, struct node *node, __u64 lasts)
 	keys_die(sim, node);
 	node->daemon_up = false;
 	node->daemon_life++;
-	if (node->stopped_until < sim->now + lasts)
-		node->stopped_until = sim->now + lasts;
+	node_stop_daemon(sim, node, lasts);
 	sim_node_after(sim, node, false, node->stopped_until - sim->now, next_daemon, NULL, 0, false);
 }
 

@@ -35,7 +35,11 @@ struct cluster {
 	/* Nobody is in use, but traffic goes on as it did before the policy changed: to this one (0, -1: there is none such). */
 	__u32 kept;
 	int kept_remote;
-	/* For the invariants. */
+	/* For the invariants. Times are the node's; 0: not so. */
+	__u64 idle_ns;	/* since when somebody is wanted, nobody is in use and nobody is asked for a session */
+	bool denied;	/* the last request was: it may be long until the next one */
+	__u64 asked_ns; /* when one was last asked for a sign of life, or left */
+	bool at_once;	/* since the last recovery somebody was in use all the time */
 	bool started; /* FAILOVER_START was told */
 	int depth;
 	__u64 tick_ns;
@@ -66,6 +70,7 @@ struct node {
 	__u32 life;		/* one more with each death */
 	__u32 daemon_life;	/* likewise of its daemon, which may die alone, and with each of its starts */
 	__u64 stopped_until;	/* of the daemon; of one that was killed, when the next one starts */
+	__u64 asleep_until;	/* the end of the last such time, whatever it was */
 	__s64 clock_ns;		/* ahead of the true time by this at its beginning */
 	int clock_ppm;
 	__u64 far_ns;	/* from the middle of the network */
@@ -93,6 +98,9 @@ void node_kill_daemon(struct sim *sim, struct node *node, __u64 lasts_ns);
 
 /* The key service dies; it is started again a moment later. */
 void node_crash_keys(struct sim *sim, struct node *node);
+
+/* Its daemon does nothing for so long. */
+void node_stop_daemon(struct sim *sim, struct node *node, __u64 lasts_ns);
 
 /* What its monotonic clock shows, and how long a wait by it takes in truth. */
 __u64 node_now(const struct sim *sim, const struct node *node);

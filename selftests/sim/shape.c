@@ -9,14 +9,13 @@
 
 /* As in loader/failover_check.c: the eight probes take 36 times this or the response time. */
 #define PROBE_PACE (100 * MS)
-#define EXTRA_TRIES 6
 
 /* README.md, "The bound", says where each term comes from. */
 __u64 shape_bound_ns(const struct shape *shape)
 {
 	const struct failover_config *m = &shape->machine;
 	__u64 pace = m->response_ns > PROBE_PACE ? m->response_ns : PROBE_PACE;
-	__u64 silence = m->defer_ns + (m->tries + EXTRA_TRIES + 2) * m->response_ns;
+	__u64 silence = m->defer_ns + (m->tries + SHAPE_EXTRA_TRIES + 2) * m->response_ns;
 	__u64 per_gateway = silence + 36 * pace + 2 * shape->key_request_ns;
 
 	return (__u64)shape->n_gateways * per_gateway + 20 * SEC;

@@ -14,6 +14,7 @@
 
 #define SIM_GATEWAYS_MAX 8
 #define SIM_CLIENTS_MAX 20000
+#define SHAPE_EXTRA_TRIES 6 /* as in loader/failover_check.c: so many more a lossy past may have added */
 
 enum shape_kind {
 	SHAPE_SMALL,	/* 1-20 clients, 2-5 gateways, everything that can go wrong */

@@ -18,6 +18,12 @@ void *sim_alloc(size_t n, size_t size)
 	return memory;
 }
 
+void sim_worst(struct worst *worst, __u64 ns, __u64 seed)
+{
+	if (ns > worst->ns)
+		*worst = (struct worst){ ns, seed };
+}
+
 void sim_after(struct sim *sim, __u64 wait, sim_fire fire, void *what, __u64 n, bool owned)
 {
 	queue_push(&sim->queue,

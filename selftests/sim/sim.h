@@ -22,6 +22,10 @@
 
 struct conn;
 
+struct worst {
+	__u64 ns, seed;
+};
+
 struct sim {
 	__u64 seed;
 	__u64 now; /* ns of the true time, which no node sees */
@@ -38,6 +42,7 @@ struct sim {
 	__u64 last_spi, last_id;
 
 	FILE *trace; /* NULL: none */
+	struct worst worst, worst_at_once; /* outages that a machine has measured: any, and where another session stood */
 	bool failed;
 	char why[256];
 	struct {
@@ -53,6 +58,9 @@ void sim_clear(struct sim *sim);
 
 /* Runs until this time, or until a fault is found (sim->failed). */
 void sim_run(struct sim *sim, __u64 until_ns);
+
+/* Keeps the longer one. */
+void sim_worst(struct worst *worst, __u64 ns, __u64 seed);
 
 /* An event of the world. owned: what is freed after it. */
 void sim_after(struct sim *sim, __u64 wait_ns, sim_fire fire, void *what, __u64 n, bool owned);
