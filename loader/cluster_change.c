@@ -67,19 +67,21 @@ static void displaced_due(evutil_socket_t fd, short what, void *context)
 	__u32 slot = displaced->slot, used = 0;
 
 	/* The slot may be another's by now, and the gateway in its cluster again. */
-	if (!peer || (cluster && cluster_gateway_index(cluster, &peer->remote) != FAILOVER_NOBODY)) {
+	if (peer && cluster && cluster_gateway_index(cluster, &peer->remote) != FAILOVER_NOBODY) {
 		displaced_free(displaced);
 		return;
 	}
 	datapath_read_steer(all->config.node->dp, slot, &used);
-	if (used == displaced->if_id && ++displaced->tries < DISPLACED_TRIES) {
+	if (peer && used == displaced->if_id && ++displaced->tries < DISPLACED_TRIES) {
 		wait_displaced(displaced);
 		return;
 	}
+	/* Also where its session has ended meanwhile: whoever sends would be told of to nobody. */
 	if (used == displaced->if_id)
 		datapath_steer(all->config.node->dp, slot, 0);
 	displaced_free(displaced);
-	clusters_leave(all, slot, peer, "the policy no longer names this gateway");
+	if (peer)
+		clusters_leave(all, slot, peer, "the policy no longer names this gateway");
 }
 
 static void displace(struct cluster *cluster, struct peer *peer)

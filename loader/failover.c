@@ -88,13 +88,18 @@ static void on_start(struct failover_step *s, const struct failover_event *event
 static void renewed(struct failover_step *s, bool by_peer)
 {
 	struct failover *m = s->m;
-	bool probe = by_peer || m->probes || m->path_lost;
+	bool probe = by_peer || m->path_lost;
 
 	m->beats = 0;
 	m->unproven = 0;
 	m->doubt = m->path_lost = false;
-	/* One that dialled had forgotten us, so it must learn anew that we use it. */
-	if (probe)
+	/*
+	 * Probes under way go on, through the new session: begun anew at each renewal, they would never come to an end where that
+	 * comes often. One that dialled had forgotten us, so it must learn anew that we use it.
+	 */
+	if (m->probes)
+		failover_repeat_probe(s);
+	else if (probe)
 		failover_begin_probes(s);
 }
 

@@ -52,6 +52,12 @@ void failover_begin_probes(struct failover_step *s)
 	failover_act(s, FAILOVER_DO_PROBE, s->m->current);
 }
 
+void failover_repeat_probe(struct failover_step *s)
+{
+	s->m->probe_ns = s->m->probed_from_ns = s->now; /* that it is new is no sign that the way stands */
+	failover_act(s, FAILOVER_DO_PROBE, s->m->current);
+}
+
 static void beat(struct failover_step *s)
 {
 	s->m->beat_ns = s->now;

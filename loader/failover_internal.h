@@ -60,6 +60,8 @@ void failover_fail_current(struct failover_step *s, enum failover_reason reason)
 
 /* failover_check.c. Each run_ does what is due by now, each _due is when: NEVER, or a time that may be past. */
 void failover_begin_probes(struct failover_step *s);
+/* The last of those that are under way once more, through a new session. */
+void failover_repeat_probe(struct failover_step *s);
 void failover_run_check(struct failover_step *s);
 __u64 failover_probe_due(const struct failover *m);
 void failover_run_probe(struct failover_step *s);

@@ -13,19 +13,8 @@
 
 #include "kms/link.h"
 #include "loader/node.h"
+#include "loader/peer_limits.h"
 #include "loader/xfrm.h"
-
-/*
- * The states of a session that was replaced stay for a while: the inbound one for packets under way, the outbound one for
- * those that another CPU is encrypting with it at this moment, which would be lost. An inbound one stays longer while nothing
- * has come through its successor: where the exchange broke off at its last message, the other end still sends the old way,
- * or already the new way, until the next exchange. PEER_LINGER_UNUSED_MS is counted from the last look at which it was used.
- */
-#define PEER_LINGER_MS 5000
-#define PEER_LINGER_UNUSED_MS 30000
-#define PEER_LINGER_OUT_MS 1000
-/* A session is renewed at the latest when this share of its lifetime has passed. */
-#define PEER_RENEW_PERCENT 80
 
 struct peer {
 	enum hf_role role;

@@ -12,8 +12,6 @@
 #include "loader/xfrm.h"
 
 _Static_assert(KMS_CONFIRM_MS < PEER_LINGER_UNUSED_MS, "what is confirmed late finds our inbound state");
-/* Of one peer, the newest so many: the key management service decides how often there is something new. */
-#define FADING_MAX 16
 
 /* A state that is no longer spoken of, and goes when its time has come. */
 struct fading {
@@ -110,7 +108,7 @@ static void make_room(struct peers *peers, __u32 if_id)
 		if (!fading->used || !oldest)
 			oldest = fading;
 	}
-	if (n >= FADING_MAX)
+	if (n >= PEER_FADING_MAX)
 		fading_end(oldest);
 }
 

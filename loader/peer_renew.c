@@ -9,11 +9,9 @@
 
 #include "lib/clock.h"
 
-/* While a renewal is due it is asked for again after an eighth of the time that is left, within these. */
-#define RENEW_AGAIN_MIN_NS CLOCK_NS_PER_S
-#define RENEW_AGAIN_MAX_NS (5 * CLOCK_NS_PER_S)
-/* What is asked every RENEW_AGAIN_MIN_NS then comes true in time for what is on its way to arrive. */
-#define ENDING_NS (3 * CLOCK_NS_PER_S)
+#define RENEW_AGAIN_MIN_NS (PEER_RENEW_AGAIN_MIN_MS * CLOCK_NS_PER_MS)
+#define RENEW_AGAIN_MAX_NS (PEER_RENEW_AGAIN_MAX_MS * CLOCK_NS_PER_MS)
+#define ENDING_NS (PEER_ENDING_MS * CLOCK_NS_PER_MS)
 /* Between soft and hard limit there is room for a renewal, even with small limits and a fast line. */
 #define ROOM_BYTES (1ull << 30)
 #define ROOM_PACKETS (1ull << 20)

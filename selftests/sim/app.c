@@ -3,6 +3,7 @@
 
 #include "selftests/sim/cluster.h"
 #include "selftests/sim/datapath.h"
+#include "selftests/sim/invariants.h"
 #include "selftests/sim/node.h"
 #include "selftests/sim/sim.h"
 
@@ -15,6 +16,7 @@ static void send_due(struct sim *sim, struct node *world, void *what, __u64 inde
 	sim_after(sim, sim->shape.payload_ns, send_due, NULL, index, false);
 	if (!client->up)
 		return;
+	invariant_takeover(sim, client, &client->clusters[0]);
 	sim->count.sent++;
 	datapath_encrypt(sim, client, &(struct inner){ .client = client->index, .number = ++client->app.number });
 }
@@ -33,7 +35,7 @@ static void elsewhere_due(struct sim *sim, struct node *world, void *what, __u64
 	struct peer *peer = node_peer(sim, client, gateway);
 
 	sim_after(sim, sim->shape.elsewhere_ns, elsewhere_due, NULL, index, false);
-	if (client->up && peer && peer->up && gateway != cluster_current(&client->clusters[0]))
+	if (client->up && peer && peer->up && gateway != cluster_steered(&client->clusters[0]))
 		datapath_elsewhere(sim, client, peer);
 }
 

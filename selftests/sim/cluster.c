@@ -2,6 +2,7 @@
 #include "selftests/sim/cluster.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "policy/policy.h"
 #include "selftests/sim/datapath.h"
@@ -9,7 +10,11 @@
 #include "selftests/sim/node.h"
 #include "selftests/sim/sim.h"
 
-#define STARTED_NS (10 * SEC) /* as in loader/cluster.c */
+/* As in loader/cluster.c and cluster_change.c. */
+#define STARTED_NS (10 * SEC)
+#define REKEY_PACE_NS SEC
+#define DISPLACED_NS (2 * SEC)
+#define DISPLACED_TRIES 5
 
 struct step {
 	struct sim *sim;
@@ -39,6 +44,16 @@ int cluster_current(const struct cluster *cluster)
 	return cluster->machine.current == FAILOVER_NOBODY ? -1 : cluster->gateway[cluster->machine.current];
 }
 
+int cluster_steered(const struct cluster *cluster)
+{
+	return cluster->kept ? cluster->kept_remote : cluster_current(cluster);
+}
+
+bool cluster_names(const struct cluster *cluster, int remote)
+{
+	return index_of(cluster, remote) != FAILOVER_NOBODY;
+}
+
 struct cluster *cluster_of(const struct sim *sim, struct node *node, int client)
 {
 	if (!node->n_clusters)
@@ -53,7 +68,12 @@ static void do_steer(const struct step *s, const struct failover_action *action)
 	struct peer *peer = peer_of(s, action->gateway);
 
 	s->cluster->steer = peer ? peer->if_id : 0;
+	s->cluster->kept = 0;
 	s->cluster->watch = false;
+	s->cluster->at_once &= peer != NULL;
+	s->cluster->asked_ns = node_now(s->sim, s->node);
+	if (peer)
+		s->cluster->idle_ns = 0;
 	TRACE(s->sim, s->node, "STEER to %s", peer ? s->sim->nodes[peer->remote].name : "nobody");
 	if (peer)
 		hold_send(s->sim, s->node, &s->cluster->hold);
@@ -94,6 +114,7 @@ static void do_beat(const struct step *s, const struct failover_action *action)
 
 	if (!peer)
 		return;
+	s->cluster->asked_ns = node_now(s->sim, s->node);
 	if (peer->role == HF_ROLE_CLIENT) {
 		/* Clients reflect no heartbeats: they are asked through the SA. */
 		send_control(s, peer, HF_CONTROL_PROBE, ++s->sim->last_id);
@@ -125,6 +146,7 @@ static void do_request(const struct step *s, const struct failover_actions *acti
 	struct cluster *cluster = s->cluster;
 	int gateways[SIM_GATEWAYS_MAX];
 
+	cluster->idle_ns = 0;
 	for (int i = 0; i < actions->n_request; i++)
 		gateways[i] = cluster->gateway[actions->request[i]];
 	if (cluster->request)
@@ -151,6 +173,12 @@ static void say(const struct step *s, const struct failover_action *action)
 		invariant_failed(s->sim, s->node, s->cluster->gateway[action->gateway]);
 	if (action->type == FAILOVER_SAY_RECOVERED)
 		invariant_recovered(s->sim, s->node, s->cluster, s->cluster->gateway[action->gateway]);
+	if (action->type == FAILOVER_SAY_RECOVERED) {
+		sim_worst(&s->sim->worst, action->value, s->sim->seed);
+		if (s->cluster->at_once)
+			sim_worst(&s->sim->worst_at_once, action->value, s->sim->seed);
+		s->cluster->at_once = true;
+	}
 	s->sim->count.failovers += action->type == FAILOVER_SAY_RECOVERED;
 	s->sim->count.false_alarms += action->type == FAILOVER_SAY_FALSE_ALARM;
 	TRACE(s->sim, s->node, "%s %s (%s, %.1f ms)", words[action->type],
@@ -253,41 +281,86 @@ static void draw_order(struct sim *sim, struct cluster *cluster)
 				cluster->gateway[g] = i;
 }
 
+static void cluster_init(struct sim *sim, struct node *node, int i)
+{
+	struct cluster *cluster = &node->clusters[i];
+	struct failover_config config = sim->shape.machine;
+	int client = node->gateway ? sim->shape.n_gateways + i : node->index;
+
+	*cluster = (struct cluster){ .slot_client = client, .timer = cluster->timer };
+	config.seed = rng_next(&sim->rng);
+	config.n_gateways = node->gateway ? 1 : sim->shape.n_gateways;
+	if (node->gateway) {
+		config.heartbeat = sim->shape.gateway_heartbeat;
+		config.connect_at_start = false;
+		config.standby = 0;
+		cluster->gateway[0] = client;
+	} else {
+		draw_order(sim, cluster);
+	}
+	failover_init(&cluster->machine, &config);
+}
+
 void clusters_init(struct sim *sim, struct node *node)
+{
+	for (int i = 0; i < node->n_clusters; i++)
+		cluster_init(sim, node, i);
+}
+
+/* As loader/cluster.c, adopt_one. */
+static void adopt_one(struct sim *sim, struct node *node, struct cluster *cluster, int g, __u32 steer)
+{
+	struct peer *peer = peer_of(&(struct step){ sim, node, cluster }, g);
+	struct failover_event event = { .type = FAILOVER_ADOPTED, .gateway = g };
+
+	if (!peer)
+		return;
+	event.auth_ns = peer->last_rx_ns;
+	event.rx_ns = peer->last_rx_ns > peer->beat_rx_ns ? peer->last_rx_ns : peer->beat_rx_ns;
+	if (event.rx_ns < peer->established_ns)
+		event.rx_ns = peer->established_ns;
+	event.in_use = peer->if_id == steer;
+	if (event.in_use)
+		cluster->steer = steer;
+	cluster_step(sim, node, cluster, event);
+	invariant_adopted(sim, node, cluster, peer, event.in_use);
+}
+
+/* The policy is read anew, and its order drawn; the datapath's slot leads where it did. */
+void clusters_adopt(struct sim *sim, struct node *node)
 {
 	for (int i = 0; i < node->n_clusters; i++) {
 		struct cluster *cluster = &node->clusters[i];
-		struct failover_config config = sim->shape.machine;
-		int client = node->gateway ? sim->shape.n_gateways + i : node->index;
+		__u32 steer = cluster->steer;
 
-		*cluster = (struct cluster){ .slot_client = client, .timer = cluster->timer };
-		config.seed = rng_next(&sim->rng);
-		config.n_gateways = node->gateway ? 1 : sim->shape.n_gateways;
-		if (node->gateway) {
-			config.heartbeat = sim->shape.gateway_heartbeat;
-			config.connect_at_start = false;
-			config.standby = 0;
-			cluster->gateway[0] = client;
-		} else {
-			draw_order(sim, cluster);
-		}
-		failover_init(&cluster->machine, &config);
+		cluster_init(sim, node, i);
+		cluster->depth++; /* of the sessions, it knows some */
+		for (int g = 0; g < cluster->machine.config.n_gateways; g++)
+			adopt_one(sim, node, cluster, g, steer);
+		cluster->depth--;
+		invariant_cluster(sim, node, cluster);
 	}
 }
 
 void clusters_start(struct sim *sim, struct node *node)
 {
-	for (int i = 0; i < node->n_clusters; i++)
+	for (int i = 0; i < node->n_clusters; i++) {
+		node->clusters[i].started = true;
 		cluster_step(sim, node, &node->clusters[i], (struct failover_event){ .type = FAILOVER_START });
+	}
 }
 
 void cluster_want(struct sim *sim, struct node *node, struct cluster *cluster, const struct inner *packet)
 {
 	hold_put(&cluster->hold, packet, node_now(sim, node));
-	if (cluster->machine.current != FAILOVER_NOBODY) /* taken just before the switch */
+	if (cluster->machine.current != FAILOVER_NOBODY) { /* taken just before the switch */
 		hold_send(sim, node, &cluster->hold);
-	else
-		cluster_step(sim, node, cluster, (struct failover_event){ .type = FAILOVER_WANT });
+		return;
+	}
+	invariant_wanting(sim, node, cluster);
+	cluster_step(sim, node, cluster, (struct failover_event){ .type = FAILOVER_WANT });
+	if (cluster->machine.current == FAILOVER_NOBODY && !cluster->request && !cluster->idle_ns)
+		cluster->idle_ns = node_now(sim, node);
 }
 
 void cluster_payload(struct sim *sim, struct node *node, struct cluster *cluster)
@@ -307,17 +380,51 @@ static void start_by_gateway(struct sim *sim, struct node *node, struct cluster 
 			     (struct failover_event){ .type = FAILOVER_SESSION_UP, .gateway = g, .by_peer = true });
 }
 
+void clusters_prefer_others(struct sim *sim, struct node *node, struct peer *gateway)
+{
+	struct cluster *cluster = cluster_of(sim, node, gateway->remote);
+	int g = cluster ? index_of(cluster, gateway->remote) : FAILOVER_NOBODY;
+
+	if (g == FAILOVER_NOBODY)
+		return;
+	look(sim, node, cluster);
+	cluster_step(sim, node, cluster, (struct failover_event){ .type = FAILOVER_LEAVE_ME, .gateway = g });
+}
+
+/* As loader/cluster_request.c. */
+void clusters_renew(struct sim *sim, struct node *node, struct peer *gateway)
+{
+	struct cluster *cluster = cluster_of(sim, node, gateway->remote);
+
+	if (gateway->renewal)
+		return;
+	if (cluster && cluster_names(cluster, gateway->remote)) {
+		look(sim, node, cluster);
+		if (!failover_renews(&cluster->machine, node_now(sim, node)))
+			return;
+	}
+	gateway->renewal = keys_request(sim, node, &gateway->remote, 1);
+}
+
 void clusters_control(struct sim *sim, struct node *node, struct peer *peer, const struct inner *control)
 {
 	struct cluster *cluster = &node->clusters[0];
 	int g = index_of(cluster, peer->remote);
 
+	if (control->control == HF_CONTROL_BYE) {
+		peer_end(sim, node, peer, "the gateway has ended it");
+		return;
+	}
+	if (control->control == HF_CONTROL_DRAIN)
+		clusters_prefer_others(sim, node, peer);
+	if (control->control == HF_CONTROL_REKEY && node_now(sim, node) - peer->established_ns > REKEY_PACE_NS)
+		clusters_renew(sim, node, peer);
 	if (control->control == HF_CONTROL_PROBE)
 		datapath_control(sim, node, peer, HF_CONTROL_ANSWER, control->nonce);
+	if (g == FAILOVER_NOBODY)
+		return;
 	look(sim, node, cluster);
-	if (control->control == HF_CONTROL_DRAIN)
-		cluster_step(sim, node, cluster, (struct failover_event){ .type = FAILOVER_LEAVE_ME, .gateway = g });
-	else if (control->control == HF_CONTROL_ANSWER)
+	if (control->control == HF_CONTROL_ANSWER)
 		cluster_step(sim, node, cluster, (struct failover_event){ .type = FAILOVER_ANSWERED, .gateway = g });
 	else if (control->control == HF_CONTROL_START)
 		start_by_gateway(sim, node, cluster, g);
@@ -337,9 +444,9 @@ void clusters_session_up(struct sim *sim, struct node *node, struct peer *peer, 
 	struct cluster *cluster = cluster_of(sim, node, peer->remote);
 	struct failover_event event = { .type = FAILOVER_SESSION_UP, .by_peer = session->by_peer };
 
-	if (!cluster)
+	event.gateway = cluster ? index_of(cluster, peer->remote) : FAILOVER_NOBODY;
+	if (event.gateway == FAILOVER_NOBODY)
 		return;
-	event.gateway = index_of(cluster, peer->remote);
 	event.answers_request = session->request && session->request == cluster->request;
 	if (event.answers_request)
 		cluster->request = 0;
@@ -376,10 +483,93 @@ void clusters_rejected(struct sim *sim, struct node *node, __u64 request)
 		if (!cluster->request || (request && cluster->request != request))
 			continue;
 		cluster->request = 0;
-		event.denied = request && !cluster->unreached;
+		event.denied = cluster->denied = request && !cluster->unreached;
 		TRACE(sim, node, "key request rejected");
 		cluster_step(sim, node, cluster, event);
 	}
+}
+
+/* ---- another policy: as loader/cluster_change.c ---- */
+
+/* n: the client's if_id of the gateway that the policy names no more, and how often it was looked at. */
+static void displaced_due(struct sim *sim, struct node *node, void *what, __u64 n)
+{
+	struct cluster *cluster = &node->clusters[0];
+	__u32 if_id = (__u32)(n >> 8);
+	struct peer *peer = NULL;
+
+	for (int i = 0; i < sim->shape.n_gateways && !peer; i++)
+		if (node->peers[i] && node->peers[i]->if_id == if_id)
+			peer = node->peers[i];
+	if (peer && cluster_names(cluster, peer->remote))
+		return;
+	if (peer && cluster->kept == if_id && (n & 0xff) + 1 < DISPLACED_TRIES) {
+		sim_node_after(sim, node, true, node_wait(node, DISPLACED_NS), displaced_due, NULL, n + 1, false);
+		return;
+	}
+	if (cluster->kept == if_id)
+		cluster->steer = cluster->kept = 0;
+	if (!peer)
+		return;
+	datapath_control(sim, node, peer, HF_CONTROL_BYE, 0);
+	peer_end(sim, node, peer, "the policy no longer names it");
+}
+
+/* In some order, all of them, or some; false: there is nothing to change. */
+static bool draw_gateways(struct sim *sim, const struct cluster *cluster, bool fewer, int *ret_gateways, int *ret_n)
+{
+	int n = sim->shape.n_gateways, was = cluster->machine.config.n_gateways;
+	bool same;
+
+	for (int i = 0; i < n; i++) {
+		int at = (int)rng_below(&sim->rng, (__u64)i + 1);
+
+		ret_gateways[i] = ret_gateways[at];
+		ret_gateways[at] = i;
+	}
+	*ret_n = fewer ? (int)rng_range(&sim->rng, 1, (__u64)n) : n;
+	same = *ret_n == was;
+	for (int i = 0; i < *ret_n && same; i++)
+		same = ret_gateways[i] == cluster->gateway[i];
+	return !same;
+}
+
+void cluster_change(struct sim *sim, struct node *node, bool fewer)
+{
+	struct cluster *cluster = &node->clusters[0];
+	struct failover_change change = { .config = cluster->machine.config };
+	int gateways[SIM_GATEWAYS_MAX], n, was = cluster_current(cluster);
+	struct peer *peer;
+
+	if (!draw_gateways(sim, cluster, fewer, gateways, &n))
+		return;
+	change.config.n_gateways = n;
+	for (int g = 0; g < n; g++)
+		change.from[g] = index_of(cluster, gateways[g]);
+	sim->count.changes++;
+	TRACE(sim, node, "the policy names %d gateways now, first %s", n, sim->nodes[gateways[0]].name);
+	if (cluster->request)
+		keys_cancel(sim, node, cluster->request);
+	cluster->request = 0;
+	if (!cluster->kept && cluster->steer) {
+		cluster->kept = cluster->steer;
+		cluster->kept_remote = was;
+	}
+	memcpy(cluster->gateway, gateways, sizeof(gateways));
+	cluster->depth++; /* of those that come to it with a session it is told in a moment */
+	cluster_step(sim, node, cluster, (struct failover_event){ .type = FAILOVER_CHANGED, .change = &change });
+	if (cluster->machine.current != FAILOVER_NOBODY)
+		cluster->kept = 0;
+	invariant_changed(sim, node, cluster, was);
+	for (int i = 0; i < sim->shape.n_gateways; i++)
+		if ((peer = node->peers[i]) && !cluster_names(cluster, i))
+			sim_node_after(sim, node, true, node_wait(node, DISPLACED_NS), displaced_due, NULL,
+				       (__u64)peer->if_id << 8, false);
+	for (int g = 0; g < n; g++)
+		if (change.from[g] == FAILOVER_NOBODY && peer_of(&(struct step){ sim, node, cluster }, g))
+			cluster_step(sim, node, cluster, (struct failover_event){ .type = FAILOVER_SESSION_UP, .gateway = g });
+	cluster->depth--;
+	invariant_cluster(sim, node, cluster);
 }
 
 void clusters_say_goodbye(struct sim *sim, struct node *node)

@@ -29,6 +29,16 @@ void clusters_session_up(struct sim *sim, struct node *node, struct peer *peer, 
 void clusters_session_down(struct sim *sim, struct node *node, int remote);
 void clusters_attempt_failed(struct sim *sim, struct node *node, __u64 request, int error);
 void clusters_rejected(struct sim *sim, struct node *node, __u64 request);
+/* A session is to be renewed, or to end in a moment. */
+void clusters_renew(struct sim *sim, struct node *node, struct peer *gateway);
+void clusters_prefer_others(struct sim *sim, struct node *node, struct peer *gateway);
+
+/* Another daemon has taken over: new machines, with the sessions that there are. */
+void clusters_adopt(struct sim *sim, struct node *node);
+
+/* The client's policy becomes another one: with fewer gateways, or all of them, in some order. */
+void cluster_change(struct sim *sim, struct node *node, bool fewer);
+
 void clusters_say_goodbye(struct sim *sim, struct node *node);
 
 /* A user moves it to another gateway, or to the next one (FAILOVER_NOBODY). */
@@ -37,7 +47,11 @@ void cluster_move(struct sim *sim, struct node *node, struct cluster *cluster, i
 /* The cluster that traffic of this client goes by, or NULL. */
 struct cluster *cluster_of(const struct sim *sim, struct node *node, int client);
 
-/* The node in use, or -1. */
+/* The node in use, or -1; and the one that traffic goes to, which may be one that the policy names no more. */
 int cluster_current(const struct cluster *cluster);
+int cluster_steered(const struct cluster *cluster);
+
+/* Whether the cluster's policy names this node. */
+bool cluster_names(const struct cluster *cluster, int remote);
 
 #endif

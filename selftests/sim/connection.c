@@ -10,6 +10,8 @@
 #include "selftests/sim/sim.h"
 #include "selftests/sim/tcp.h"
 
+#define FEW_SPIS_FIRST 256 /* of 12 bits' worth: a gateway of 20 clients has some 1-2 % of them in use */
+
 static bool is_there(const struct end *end)
 {
 	const struct node *node = end->node;
@@ -244,6 +246,8 @@ static __u32 spi_new(struct sim *sim)
 {
 	__u32 spi;
 
+	if (sim->shape.few_spis)
+		return (__u32)rng_range(&sim->rng, FEW_SPIS_FIRST, FEW_SPIS_FIRST + 0xfff);
 	/* A walk through all 2^32 in an order of its own: no repetition by accident. */
 	do {
 		spi = (__u32)(++sim->last_spi * 0x9e3779b1u);

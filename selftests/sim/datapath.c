@@ -64,7 +64,7 @@ static void tell(struct sim *sim, struct node *node, enum hf_event_type type, co
 		told->remote = peer->remote;
 		told->if_id = peer->if_id;
 	}
-	sim_node_after(sim, node, true, node->link_ns, daemon_hears, told, 0, true);
+	sim_tell_daemon(sim, node, daemon_hears, told);
 }
 
 /* ---- out ---- */
@@ -107,7 +107,7 @@ static void answer_elsewhere(struct sim *sim, struct node *node, const struct pe
 static struct peer *steered(struct sim *sim, struct node *node, const struct inner *packet, bool *ret_watched)
 {
 	struct cluster *cluster = cluster_of(sim, node, packet->client);
-	struct peer *peer = node_peer(sim, node, cluster ? cluster_current(cluster) : packet->client);
+	struct peer *peer = node_peer(sim, node, cluster ? cluster_steered(cluster) : packet->client);
 
 	*ret_watched = cluster && cluster->watch;
 	if (!peer || !peer->up || (cluster && cluster->steer != peer->if_id))
@@ -122,6 +122,9 @@ void datapath_encrypt(struct sim *sim, struct node *node, const struct inner *pa
 	bool watched;
 	struct peer *peer = steered(sim, node, packet, &watched);
 
+	/* Where traffic goes on as it did before a change, and that session has ended since, nobody is told. */
+	if (!peer && cluster_of(sim, node, packet->client) && cluster_of(sim, node, packet->client)->kept)
+		return;
 	if (!peer) {
 		tell(sim, node, HF_EVENT_WANT, NULL, packet);
 		return;
@@ -208,6 +211,10 @@ static void take_esp(struct sim *sim, struct node *node, const struct packet *pa
 
 	if (!sa) {
 		sim->count.undecryptable++;
+		return;
+	}
+	if (sa->key != packet->key && sim->shape.few_spis) {
+		sim->count.undecryptable++; /* meant for one that had the number before */
 		return;
 	}
 	if (sa->key != packet->key) {

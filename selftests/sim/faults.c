@@ -46,11 +46,21 @@ static void keys_dies(struct sim *sim, const struct fault *fault, int by)
 
 static void daemon_stops(struct sim *sim, const struct fault *fault, int by)
 {
-	__u64 until = sim->now + fault->lasts_ns;
+	if (by > 0 && fault->any->daemon_up)
+		node_stop_daemon(sim, fault->any, fault->lasts_ns);
+}
 
-	/* Never sooner than it was: what waits already would come after what is sent later. */
-	if (by > 0 && fault->any->up && fault->any->stopped_until < until)
-		fault->any->stopped_until = until;
+static void daemon_dies(struct sim *sim, const struct fault *fault, int by)
+{
+	if (by > 0 && fault->any->daemon_up)
+		node_kill_daemon(sim, fault->any, fault->lasts_ns);
+}
+
+/* A user takes gateways out of the client's cluster, or orders them anew; in the end it is as it was, if it does not stay. */
+static void policy_changes(struct sim *sim, const struct fault *fault, int by)
+{
+	if (fault->client->daemon_up)
+		cluster_change(sim, fault->client, by > 0);
 }
 
 static void cut(struct sim *sim, int client, int gateway, unsigned int ways, int by)
@@ -64,6 +74,13 @@ static void cut(struct sim *sim, int client, int gateway, unsigned int ways, int
 static void pair_parts(struct sim *sim, const struct fault *fault, int by)
 {
 	cut(sim, fault->client->index, fault->gateway->index, fault->ways, by);
+}
+
+/* Something on the way drops what is encrypted, there and back, and lets heartbeats and key requests through. */
+static void pair_loses_esp(struct sim *sim, const struct fault *fault, int by)
+{
+	net_cut_esp(sim, fault->client->index, fault->gateway->index, by);
+	net_cut_esp(sim, fault->gateway->index, fault->client->index, by);
 }
 
 static void gateway_parts(struct sim *sim, const struct fault *fault, int by)
@@ -89,7 +106,7 @@ static void link_goes(struct sim *sim, const struct fault *fault, int by)
 	struct node *gateway = fault->gateway;
 
 	gateway->gate.cut += (unsigned int)by;
-	if (gateway->up)
+	if (gateway->daemon_up)
 		sim_node_after(sim, gateway, true, 5 * MS, link_noticed, NULL, 0, false);
 }
 
@@ -103,7 +120,7 @@ static void links_go(struct sim *sim, const struct fault *fault, int by)
 static void gateway_drains(struct sim *sim, const struct fault *fault, int by)
 {
 	fault->gateway->gate.drained = by > 0;
-	if (fault->gateway->up)
+	if (fault->gateway->daemon_up)
 		gate_decide(sim, fault->gateway);
 }
 
@@ -120,7 +137,7 @@ static void network_lags(struct sim *sim, const struct fault *fault, int by)
 /* In order: it says goodbye, and goes. */
 static void client_stops(struct sim *sim, const struct fault *fault, int by)
 {
-	if (by > 0 && fault->client->up)
+	if (by > 0 && fault->client->daemon_up)
 		clusters_say_goodbye(sim, fault->client);
 	down(sim, fault->client, by);
 }
@@ -135,7 +152,7 @@ static void gateway_stops(struct sim *sim, const struct fault *fault, int by)
 
 static void user_moves(struct sim *sim, const struct fault *fault, int by)
 {
-	if (by > 0 && fault->client->up)
+	if (by > 0 && fault->client->daemon_up)
 		cluster_move(sim, fault->client, &fault->client->clusters[0],
 			     fault->ways == 3 ? FAILOVER_NOBODY : fault->gateway->index);
 }
@@ -161,6 +178,9 @@ static const struct kind {
 	{ "the network lags", network_lags, 8, 0 },
 	{ "a user moves the cluster", user_moves, 8, 0 },
 	{ "all protected links go", links_go, 4, 0 },
+	{ "the daemon is killed", daemon_dies, 10, 0 },
+	{ "the policy changes", policy_changes, 10, 300 },
+	{ "a pair loses ESP", pair_loses_esp, 6, 300 },
 };
 #define N_KINDS (sizeof(kinds) / sizeof(kinds[0]))
 

@@ -9,6 +9,10 @@
 #include "selftests/sim/tcp.h"
 
 #define TICKS_AT_ONCE 50
+/* What README.md promises, and a little for the way to the daemon and back. */
+#define ASK_WITHIN_NS (500 * MS)
+#define SILENT_PACE_NS (250 * MS)
+#define SLACK_NS (50 * MS)
 
 void invariant_packet(struct sim *sim, const struct packet *packet)
 {
@@ -29,7 +33,7 @@ void invariant_cluster(struct sim *sim, const struct node *node, const struct cl
 {
 	const struct failover *m = &cluster->machine;
 	const struct peer *current = node_peer(sim, node, cluster_current(cluster));
-	__u32 steer = current && current->up ? current->if_id : 0;
+	__u32 steer = current && current->up ? current->if_id : cluster->kept;
 
 	for (int g = 0; g < m->config.n_gateways; g++) {
 		const struct peer *peer = node_peer(sim, node, cluster->gateway[g]);
@@ -41,7 +45,7 @@ void invariant_cluster(struct sim *sim, const struct node *node, const struct cl
 	if (cluster->steer != steer)
 		sim_fault(sim, "%s does not steer to its current gateway, but to if_id %u instead of %u", node->name,
 			  cluster->steer, steer);
-	for (int g = 0; g < m->config.n_gateways && m->current == FAILOVER_NOBODY; g++)
+	for (int g = 0; g < m->config.n_gateways && m->current == FAILOVER_NOBODY && cluster->started; g++)
 		if (m->gateway[g].session && !m->gateway[g].failed && !m->gateway[g].leaving)
 			sim_fault(sim, "%s uses nobody, though it has a session with %s", node->name,
 				  sim->nodes[cluster->gateway[g]].name);
@@ -52,6 +56,20 @@ void invariant_cluster(struct sim *sim, const struct node *node, const struct cl
 	if (m->gateway[m->current].failed)
 		sim_fault(sim, "%s uses %s, which it holds to be dead", node->name,
 			  sim->nodes[cluster_current(cluster)].name);
+}
+
+void invariant_adopted(struct sim *sim, const struct node *node, const struct cluster *cluster, const struct peer *peer,
+		       bool in_use)
+{
+	if (in_use && cluster_current(cluster) != peer->remote)
+		sim_fault(sim, "the machine of %s does not use %s, which the datapath it has adopted does", node->name,
+			  sim->nodes[peer->remote].name);
+}
+
+void invariant_changed(struct sim *sim, const struct node *node, const struct cluster *cluster, int was)
+{
+	if (was >= 0 && cluster_names(cluster, was) && cluster_current(cluster) != was)
+		sim_fault(sim, "%s leaves %s, which its new policy still names", node->name, sim->nodes[was].name);
 }
 
 void invariant_tick(struct sim *sim, const struct node *node, struct cluster *cluster)
@@ -66,6 +84,57 @@ void invariant_tick(struct sim *sim, const struct node *node, struct cluster *cl
 static __u64 stamped(const struct peer *peer)
 {
 	return peer->last_rx_ns > peer->beat_rx_ns ? peer->last_rx_ns : peer->beat_rx_ns;
+}
+
+/* How long ago this was, or the end of the time in which the daemon did nothing, whichever is less. */
+static __u64 waking_since(const struct sim *sim, const struct node *node, __u64 since)
+{
+	__u64 waking = sim->now - node->asleep_until, past = node_now(sim, node) - since;
+
+	return waking < past ? waking : past;
+}
+
+static bool is_asleep(const struct sim *sim, const struct node *node)
+{
+	return !node->daemon_up || sim->now < node->asleep_until;
+}
+
+static __u64 later(__u64 a, __u64 b)
+{
+	return a > b ? a : b;
+}
+
+void invariant_takeover(struct sim *sim, const struct node *node, const struct cluster *cluster)
+{
+	const struct failover *m = &cluster->machine;
+	const struct peer *peer = node_peer(sim, node, cluster_current(cluster));
+	unsigned int tries = failover_tries(m), most = m->config.tries + SHAPE_EXTRA_TRIES;
+	__u64 limit = m->config.defer_ns + ((tries < most ? tries : most) + 1) * m->config.response_ns + SLACK_NS;
+	__u64 since;
+
+	if (!peer || m->config.heartbeat != FAILOVER_BEAT_INSTANT || is_asleep(sim, node))
+		return;
+	since = later(later(stamped(peer), peer->established_ns), later(m->switched_ns, m->gateway[m->current].last_rx_ns));
+	if (waking_since(sim, node, since) > limit)
+		sim_fault(sim, "%s still uses %s, which is silent for %.1f ms: %u heartbeats ought to have shown it",
+			  node->name, sim->nodes[peer->remote].name, (double)(node_now(sim, node) - since) / MS, tries);
+}
+
+void invariant_wanting(struct sim *sim, const struct node *node, const struct cluster *cluster)
+{
+	const struct failover *m = &cluster->machine;
+	__u64 pace = later(SILENT_PACE_NS, m->config.response_ns), idle;
+
+	if (is_asleep(sim, node) || m->current != FAILOVER_NOBODY)
+		return;
+	idle = cluster->idle_ns ? waking_since(sim, node, cluster->idle_ns) : 0;
+	if (idle > ASK_WITHIN_NS + SLACK_NS && !cluster->denied && !m->vain)
+		sim_fault(sim, "%s sends and uses nobody, and has asked nobody for a session for %.1f ms", node->name,
+			  (double)idle / MS);
+	if (m->silent && m->config.heartbeat != FAILOVER_BEAT_NONE &&
+	    waking_since(sim, node, cluster->asked_ns) > 2 * pace + SLACK_NS)
+		sim_fault(sim, "%s sends and all are silent, and it has asked none for a sign of life for %.1f ms",
+			  node->name, (double)waking_since(sim, node, cluster->asked_ns) / MS);
 }
 
 void invariant_asked(struct sim *sim, const struct node *node, const struct cluster *cluster, int gateway)
@@ -126,8 +195,9 @@ void invariant_exchange(struct sim *sim, const struct conn *conn, int side, cons
 /* Whether this client can use that gateway, from now on and for ever. */
 static bool can_use(struct sim *sim, const struct node *client, const struct node *gateway)
 {
-	return gateway->up && !gateway->strict && !gateway->gate.cut && !gateway->gate.drained &&
-	       !net_is_cut(sim, client->index, gateway->index) && !net_is_cut(sim, gateway->index, client->index);
+	return gateway->up && cluster_names(&client->clusters[0], gateway->index) && !gateway->strict && !gateway->gate.cut && !gateway->gate.drained &&
+	       !net_is_cut_for_esp(sim, client->index, gateway->index) &&
+	       !net_is_cut_for_esp(sim, gateway->index, client->index);
 }
 
 static bool can_use_any(struct sim *sim, const struct node *client)
@@ -201,8 +271,27 @@ void invariant_settled(struct sim *sim)
 	}
 }
 
+/* Of those that the target network hears. */
+static void one_claimer(struct sim *sim, const struct node *client)
+{
+	const struct node *first = NULL;
+
+	for (int g = 0; g < sim->shape.n_gateways; g++) {
+		const struct node *gateway = &sim->nodes[g];
+		const struct peer *peer = node_peer(sim, gateway, client->index);
+
+		if (!gateway->up || gateway->gate.cut || !peer || !peer->claimed)
+			continue;
+		if (first)
+			sim_fault(sim, "%s and %s both claim the addresses of %s", first->name, gateway->name, client->name);
+		first = gateway;
+	}
+}
+
 void invariant_answered(struct sim *sim)
 {
+	for (int i = 0; i < sim->shape.n_clients; i++)
+		one_claimer(sim, node_client(sim, i));
 	for (int i = 0; i < sim->shape.n_clients; i++) {
 		const struct node *client = node_client(sim, i);
 		unsigned int sent, answered;

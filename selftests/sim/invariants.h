@@ -12,6 +12,7 @@
 
 struct cluster;
 struct conn;
+struct peer;
 
 /* Of every packet that is put on the underlay. */
 void invariant_packet(struct sim *sim, const struct packet *packet);
@@ -19,10 +20,23 @@ void invariant_packet(struct sim *sim, const struct packet *packet);
 /* After every step of a state machine. */
 void invariant_cluster(struct sim *sim, const struct node *node, const struct cluster *cluster);
 
+/* The machine was told of a session of a daemon before: where traffic goes through it, it is the one in use. */
+void invariant_adopted(struct sim *sim, const struct node *node, const struct cluster *cluster, const struct peer *peer,
+		       bool in_use);
+
+/* The policy is another; was: the node in use before. Whom it still names is not left for that. */
+void invariant_changed(struct sim *sim, const struct node *node, const struct cluster *cluster, int was);
+
 /* A heartbeat was sent, missed, or the gateway has recovered: what the datapath has stamped must agree. */
 void invariant_asked(struct sim *sim, const struct node *node, const struct cluster *cluster, int gateway);
 void invariant_missed(struct sim *sim, const struct node *node, const struct cluster *cluster, int gateway);
 void invariant_recovered(struct sim *sim, const struct node *node, const struct cluster *cluster, int gateway);
+
+/* Now and then: whoever is in use has given a sign of life, or is left in time. */
+void invariant_takeover(struct sim *sim, const struct node *node, const struct cluster *cluster);
+
+/* Somebody sends, and nobody is in use: a session is asked for, and those that are silent are asked whether they live. */
+void invariant_wanting(struct sim *sim, const struct node *node, const struct cluster *cluster);
 
 /* A gateway is given up since it was silent: long after the last fault it was, whatever strangers send. */
 void invariant_failed(struct sim *sim, const struct node *node, int gateway);

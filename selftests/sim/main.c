@@ -71,6 +71,8 @@ static bool run(const struct options *options, __u64 seed, FILE *trace, struct s
 	memcpy(why, sim.why, sizeof(sim.why));
 	for (size_t i = 0; i < sizeof(sim.count) / sizeof(__u64); i++)
 		sum[i] += ((__u64 *)&sim.count)[i];
+	sim_worst(&sums->worst, sim.worst.ns, sim.worst.seed);
+	sim_worst(&sums->worst_at_once, sim.worst_at_once.ns, sim.worst_at_once.seed);
 	sim_clear(&sim);
 	return !failed;
 }
@@ -110,17 +112,23 @@ static void tell(const struct options *options, __u64 seed, const char *why)
 static void print_sums(const struct options *options, const struct sim *sums, double seconds)
 {
 	printf("%llu seeds hold in %.1f s: %llu events, %llu steps of failover, %llu exchanges, %llu sessions (%llu renewed, "
-	       "%llu reversed, %llu abandoned, %llu both dialled), %llu crashes, %llu failovers, %llu false alarms, "
+	       "%llu reversed, %llu abandoned, %llu both dialled), %llu collisions of SPIs refused, %llu crashes, %llu daemons "
+	       "killed (%llu sessions adopted), %llu policies changed, %llu failovers, %llu false alarms, "
 	       "%llu heartbeats reflected (%llu forged), %llu packets sent, %llu answered, %llu duplicates dropped\n",
 	       (unsigned long long)options->seeds, seconds, (unsigned long long)sums->count.events,
 	       (unsigned long long)sums->count.steps, (unsigned long long)sums->count.exchanges,
 	       (unsigned long long)sums->count.sessions, (unsigned long long)sums->count.renewals,
 	       (unsigned long long)sums->count.reversed, (unsigned long long)sums->count.abandoned,
-	       (unsigned long long)sums->count.both_dial, (unsigned long long)sums->count.crashes,
+	       (unsigned long long)sums->count.both_dial, (unsigned long long)sums->count.collisions,
+	       (unsigned long long)sums->count.crashes, (unsigned long long)sums->count.kills,
+	       (unsigned long long)sums->count.adopted, (unsigned long long)sums->count.changes,
 	       (unsigned long long)sums->count.failovers, (unsigned long long)sums->count.false_alarms,
 	       (unsigned long long)sums->count.reflected, (unsigned long long)sums->count.forged,
 	       (unsigned long long)sums->count.sent, (unsigned long long)sums->count.answered,
 	       (unsigned long long)sums->count.replayed);
+	printf("the worst recovery: %.1f s (seed %llu); where another session stood: %.1f s (seed %llu)\n",
+	       (double)sums->worst.ns / SEC, (unsigned long long)sums->worst.seed, (double)sums->worst_at_once.ns / SEC,
+	       (unsigned long long)sums->worst_at_once.seed);
 }
 
 static int run_all(const struct options *options)

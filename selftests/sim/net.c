@@ -9,13 +9,13 @@
 #include "selftests/sim/node.h"
 #include "selftests/sim/sim.h"
 
-/* Ways exist between a client and a gateway only: the matrix has a row for each node and a column for each gateway, twice. */
-static __u8 *cut_of(const struct sim *sim, int from, int to)
+/* Ways exist between a client and a gateway only: the matrix has a row for each node and a column for each gateway, four times. */
+static __u8 *cut_of(const struct sim *sim, int from, int to, bool esp)
 {
 	int n = sim->shape.n_gateways;
 	int client = from < n ? to : from, gateway = from < n ? from : to;
 
-	return &sim->net.cut[(client * n + gateway) * 2 + (from < n)];
+	return &sim->net.cut[(client * n + gateway) * 4 + esp * 2 + (from < n)];
 }
 
 void net_init(struct sim *sim)
@@ -24,7 +24,7 @@ void net_init(struct sim *sim)
 
 	sim->net = (struct net){ .loss = shape->loss, .duplicates = shape->duplicates, .late = shape->late,
 				 .jitter_ns = shape->jitter_ns, .late_ns = shape->late_ns };
-	sim->net.cut = sim_alloc((size_t)(sim->n_nodes * shape->n_gateways), 2);
+	sim->net.cut = sim_alloc((size_t)(sim->n_nodes * shape->n_gateways), 4);
 }
 
 void net_clear(struct net *net)
@@ -34,12 +34,22 @@ void net_clear(struct net *net)
 
 void net_cut(struct sim *sim, int from, int to, int by)
 {
-	*cut_of(sim, from, to) = (__u8)(*cut_of(sim, from, to) + by);
+	*cut_of(sim, from, to, false) = (__u8)(*cut_of(sim, from, to, false) + by);
+}
+
+void net_cut_esp(struct sim *sim, int from, int to, int by)
+{
+	*cut_of(sim, from, to, true) = (__u8)(*cut_of(sim, from, to, true) + by);
+}
+
+bool net_is_cut_for_esp(const struct sim *sim, int from, int to)
+{
+	return net_is_cut(sim, from, to) || *cut_of(sim, from, to, true);
 }
 
 bool net_is_cut(const struct sim *sim, int from, int to)
 {
-	return *cut_of(sim, from, to);
+	return *cut_of(sim, from, to, false);
 }
 
 __u64 net_delay(struct sim *sim, int from, int to)
@@ -73,7 +83,8 @@ void net_send(struct sim *sim, const struct packet *packet)
 	for (int i = 0; i < copies && !sim->failed; i++) {
 		struct packet *copy;
 
-		if (net_loses(sim, packet->from, packet->to)) {
+		if ((packet->kind == PACKET_ESP && net_is_cut_for_esp(sim, packet->from, packet->to)) ||
+		    net_loses(sim, packet->from, packet->to)) {
 			TRACE(sim, NULL, "lost on the way from %s to %s", sim->nodes[packet->from].name,
 			      sim->nodes[packet->to].name);
 			continue;

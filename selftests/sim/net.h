@@ -43,7 +43,7 @@ struct packet {
 struct net {
 	unsigned int loss, duplicates, late; /* per mille, now */
 	__u64 jitter_ns, late_ns;
-	__u8 *cut; /* [from][to]: how many faults cut this way at present */
+	__u8 *cut; /* [from][to]: how many faults cut this way at present, for all and for ESP only */
 };
 
 void net_init(struct sim *sim);
@@ -51,6 +51,12 @@ void net_clear(struct net *net);
 
 /* One fault more (+1) or less (-1) cuts the way from one node to another. */
 void net_cut(struct sim *sim, int from, int to, int by);
+
+/* The same of what is encrypted: heartbeats in clear and key requests still come through. */
+void net_cut_esp(struct sim *sim, int from, int to, int by);
+
+/* Whether this way is cut, for ESP at least. */
+bool net_is_cut_for_esp(const struct sim *sim, int from, int to);
 
 bool net_is_cut(const struct sim *sim, int from, int to);
 

@@ -122,18 +122,62 @@ static void keys_ready(struct sim *sim, struct node *node, void *what, __u64 n)
 	clusters_start(sim, node);
 }
 
-void node_start(struct sim *sim, struct node *node)
+/* What was meant for the one before is void. */
+static void daemon_starts(struct sim *sim, struct node *node)
 {
-	node->up = true;
+	node->daemon_up = true;
+	node->daemon_life++;
 	node->stopped_until = 0;
-	TRACE(sim, node, "starts");
-	clusters_init(sim, node);
+}
+
+static void go_on(struct sim *sim, struct node *node)
+{
 	if (node->gateway)
 		gate_start(sim, node);
 	/* Where the load is measured, no gateway is late: its clients would spread over the others. */
 	sim_node_after(sim, node, true,
 		       node->gateway && sim->shape.kind == SHAPE_SPREAD ? 0 : rng_range(&sim->rng, 20 * MS, 200 * MS),
 		       keys_ready, NULL, 0, false);
+}
+
+void node_start(struct sim *sim, struct node *node)
+{
+	node->up = true;
+	TRACE(sim, node, "starts");
+	daemon_starts(sim, node);
+	clusters_init(sim, node);
+	go_on(sim, node);
+}
+
+/* Never sooner than it was: what waits already would come after what is sent later. */
+void node_stop_daemon(struct sim *sim, struct node *node, __u64 lasts)
+{
+	__u64 until = sim->now + lasts;
+
+	if (node->stopped_until < until)
+		node->stopped_until = until;
+	if (node->asleep_until < node->stopped_until)
+		node->asleep_until = node->stopped_until;
+}
+
+static void next_daemon(struct sim *sim, struct node *node, void *what, __u64 n)
+{
+	TRACE(sim, node, "another daemon starts");
+	daemon_starts(sim, node);
+	peers_adopt(sim, node);
+	clusters_adopt(sim, node);
+	go_on(sim, node);
+}
+
+void node_kill_daemon(struct sim *sim, struct node *node, __u64 lasts)
+{
+	TRACE(sim, node, "its daemon is killed");
+	sim->count.kills++;
+	keys_die(sim, node);
+	node->daemon_up = false;
+	node->daemon_life++;
+	node_stop_daemon(sim, node, lasts);
+	sim_node_after(sim, node, false, node->stopped_until - sim->now, next_daemon, NULL, 0, false);
 }
 
 void node_crash(struct sim *sim, struct node *node)
@@ -143,7 +187,9 @@ void node_crash(struct sim *sim, struct node *node)
 	node->up = false;
 	keys_die(sim, node);
 	peers_free(sim, node);
+	node->daemon_up = false;
 	node->life++;
+	node->daemon_life++;
 	/* Machines that nobody feeds any more: the next start makes them anew. */
 	clusters_init(sim, node);
 }

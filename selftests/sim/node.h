@@ -32,7 +32,15 @@ struct cluster {
 	} beats[BEATS_KEPT];
 	unsigned int n_beats;
 	struct hold hold;
-	/* For the invariants. */
+	/* Nobody is in use, but traffic goes on as it did before the policy changed: to this one (0, -1: there is none such). */
+	__u32 kept;
+	int kept_remote;
+	/* For the invariants. Times are the node's; 0: not so. */
+	__u64 idle_ns;	/* since when somebody is wanted, nobody is in use and nobody is asked for a session */
+	bool denied;	/* the last request was: it may be long until the next one */
+	__u64 asked_ns; /* when one was last asked for a sign of life, or left */
+	bool at_once;	/* since the last recovery somebody was in use all the time */
+	bool started; /* FAILOVER_START was told */
 	int depth;
 	__u64 tick_ns;
 	unsigned int ticks;
@@ -55,11 +63,14 @@ struct node {
 	int index;
 	char name[16];
 	bool gateway, up;
+	bool daemon_up;
 	unsigned int down; /* how many faults keep it down */
 	bool strict;		/* lets nobody in */
 	bool flooded;		/* somebody sends it heartbeats in the clients' names */
 	__u32 life;		/* one more with each death */
-	__u64 stopped_until;	/* of the daemon */
+	__u32 daemon_life;	/* likewise of its daemon, which may die alone, and with each of its starts */
+	__u64 stopped_until;	/* of the daemon; of one that was killed, when the next one starts */
+	__u64 asleep_until;	/* the end of the last such time, whatever it was */
 	__s64 clock_ns;		/* ahead of the true time by this at its beginning */
 	int clock_ppm;
 	__u64 far_ns;	/* from the middle of the network */
@@ -82,8 +93,14 @@ void nodes_clear(struct sim *sim);
 void node_crash(struct sim *sim, struct node *node);
 void node_start(struct sim *sim, struct node *node);
 
+/* Its daemon is killed, with the key service, and the datapath goes on; after so long another one starts, and adopts it. */
+void node_kill_daemon(struct sim *sim, struct node *node, __u64 lasts_ns);
+
 /* The key service dies; it is started again a moment later. */
 void node_crash_keys(struct sim *sim, struct node *node);
+
+/* Its daemon does nothing for so long. */
+void node_stop_daemon(struct sim *sim, struct node *node, __u64 lasts_ns);
 
 /* What its monotonic clock shows, and how long a wait by it takes in truth. */
 __u64 node_now(const struct sim *sim, const struct node *node);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The model of loader/peer.c: sessions of a node, with their states in the kernel,
+ * The model of loader/peer*.c: sessions of a node, with their states in the kernel,
  * inbound before outbound, new before old; and of loader/daemon_sessions.c, which says
  * what the other end of a session is.
  */
@@ -32,6 +32,7 @@ struct peer {
 	__u32 if_id;
 	bool up, named, started;
 	struct sa *in, *out;
+	struct sa *fading; /* inbound ones of before, and of exchanges that broke off */
 	__u64 established_ns;
 	__u32 lifetime_s;
 	__u64 expiry; /* which of the timers set is the last */
@@ -58,6 +59,9 @@ void peer_abandon(struct sim *sim, struct node *node, __u64 session);
 
 /* The key service has died. */
 void peers_abandon_all(struct sim *sim, struct node *node);
+
+/* What another daemon has left goes on, as far as its lifetime has not ended; what was half done does not. */
+void peers_adopt(struct sim *sim, struct node *node);
 
 /* The session is over: the peer is removed, and whoever used it moves on. */
 void peer_end(struct sim *sim, struct node *node, struct peer *peer, const char *why);

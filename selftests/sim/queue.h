@@ -22,7 +22,8 @@ struct event {
 	sim_fire fire;
 	struct node *node; /* NULL: the world's */
 	__u32 life;	   /* the node's when the event was made: it is void when the node has died since */
-	bool daemon;	   /* waits while the node's daemon is stopped */
+	bool daemon;	   /* waits while the node's daemon is stopped; life is that daemon's */
+	bool ring;	   /* in the datapath's ring buffer: a daemon that is killed does not take it along, the next one reads it */
 	bool owned;	   /* what is freed after it */
 	void *what;
 	__u64 n;

@@ -23,8 +23,12 @@ struct sa {
 	__u32 if_id; /* the receiver's own for the sender */
 	__u32 life;  /* of the receiver when it was installed */
 	bool in;     /* the receiver has it */
-	bool fading; /* a newer one has taken over; it goes in a moment */
+	bool fading; /* nobody speaks of it any more; it goes when its time has come. Until when, and what is known of its use: */
+	bool used;
+	__u64 until_ns, abandoned_ns, looked;
+	struct sa *next_fading; /* of the same peer */
 	bool out;    /* the sender has installed its half, once and never again */
+	__u64 taken;	      /* how many packets have come through it */
 	__u64 newest, window; /* replay protection: bit i is newest - i */
 	__u64 sent;	      /* sequence number, of the sender */
 	struct sa *next;
@@ -34,7 +38,7 @@ struct sa_table {
 	struct sa *bucket[SA_BUCKETS];
 };
 
-/* The receiver installs its half. Returns it, or NULL after a fault. */
+/* The receiver installs its half. Returns it, or NULL where it has such an SPI, as a kernel does, or after a fault. */
 struct sa *sa_install_in(struct sim *sim, struct node *receiver, int sender, __u32 spi, __u64 key, __u32 if_id);
 
 /* The sender installs its half, which the other end must have had before. Returns it, or NULL after a fault. */
@@ -45,6 +49,9 @@ struct sa *sa_find(struct sim *sim, const struct node *receiver, __u32 spi);
 
 /* Whether the number is new, and so the packet is taken. */
 bool sa_take_number(struct sa *sa, __u64 number);
+
+/* All that the receiver's kernel has. */
+void sa_each_in(struct sim *sim, struct node *receiver, void (*each)(struct sim *sim, struct node *node, struct sa *sa));
 
 void sa_remove_in(struct sa *sa);
 void sa_clear(struct sa_table *table);

@@ -3,19 +3,19 @@
 
 #include <string.h>
 
+#include "policy/policy.h"
 #include "selftests/sim/rng.h"
 #include "selftests/sim/sim.h"
 
 /* As in loader/failover_check.c: the eight probes take 36 times this or the response time. */
 #define PROBE_PACE (100 * MS)
-#define EXTRA_TRIES 6
 
 /* README.md, "The bound", says where each term comes from. */
 __u64 shape_bound_ns(const struct shape *shape)
 {
 	const struct failover_config *m = &shape->machine;
 	__u64 pace = m->response_ns > PROBE_PACE ? m->response_ns : PROBE_PACE;
-	__u64 silence = m->defer_ns + (m->tries + EXTRA_TRIES + 2) * m->response_ns;
+	__u64 silence = m->defer_ns + (m->tries + SHAPE_EXTRA_TRIES + 2) * m->response_ns;
 	__u64 per_gateway = silence + 36 * pace + 2 * shape->key_request_ns;
 
 	return (__u64)shape->n_gateways * per_gateway + 20 * SEC;
@@ -26,6 +26,18 @@ static enum failover_heartbeat draw_heartbeat(struct rng *rng)
 	__u64 n = rng_below(rng, 100);
 
 	return n < 70 ? FAILOVER_BEAT_INSTANT : n < 92 ? FAILOVER_BEAT_DEFERRED : FAILOVER_BEAT_NONE;
+}
+
+/* By the policy, as the real policy_session_lifetime_s() has it; or what is left of the certificates is shorter. */
+static void draw_lifetime(struct shape *shape, struct rng *rng)
+{
+	struct policy_general general = { 0 };
+
+	shape->rekey_s = rng_chance(rng, 500) ? 3600 : rng_range(rng, 8, 25);
+	general.rekey_ms = (__u32)shape->rekey_s * 1000;
+	shape->lifetime_s = policy_session_lifetime_s(&general);
+	if (rng_chance(rng, 150))
+		shape->lifetime_s = rng_range(rng, 20, 40);
 }
 
 static void draw_policy(struct shape *shape, struct rng *rng)
@@ -40,12 +52,13 @@ static void draw_policy(struct shape *shape, struct rng *rng)
 	m->connect_at_start = rng_chance(rng, 500);
 	shape->key_request_ns = rng_range(rng, 1000, 3000) * MS;
 	shape->patience_ns = 500 * MS;
-	shape->lifetime_s = rng_chance(rng, 500) ? 3600 : rng_range(rng, 10, 30);
+	draw_lifetime(shape, rng);
 	shape->inner_is_outer = rng_chance(rng, 300);
 	shape->fixed_order = rng_chance(rng, 200);
 	shape->strict_per_mille = rng_chance(rng, 150) ? 250 : 0;
 	shape->named = rng_chance(rng, 300);
 	shape->gateway_heartbeat = draw_heartbeat(rng);
+	shape->few_spis = rng_chance(rng, 100);
 }
 
 static void draw_network(struct shape *shape, struct rng *rng)
@@ -92,6 +105,7 @@ static void draw_crowd(struct shape *shape, struct rng *rng)
 	draw_small(shape, rng);
 	shape->n_gateways = 5;
 	shape->n_clients = 3000;
+	shape->few_spis = false;
 	shape->named = false; /* a machine for each pair would be 15,000 of them, and nothing new */
 	shape->machine.heartbeat = FAILOVER_BEAT_INSTANT;
 	shape->payload_ns = SEC;
@@ -104,7 +118,8 @@ static void draw_spread(struct shape *shape, struct rng *rng)
 	draw_crowd(shape, rng);
 	shape->n_clients = 10000;
 	shape->machine.standby = 0;
-	shape->lifetime_s = 3600;
+	shape->rekey_s = 3600;
+	shape->lifetime_s = 4500;
 	shape->fixed_order = false;
 	shape->strict_per_mille = shape->loss = shape->duplicates = shape->late = shape->lan_loss = 0;
 	shape->payload_ns = 2 * SEC;

@@ -14,6 +14,7 @@
 
 #define SIM_GATEWAYS_MAX 8
 #define SIM_CLIENTS_MAX 20000
+#define SHAPE_EXTRA_TRIES 6 /* as in loader/failover_check.c: so many more a lossy past may have added */
 
 enum shape_kind {
 	SHAPE_SMALL,	/* 1-20 clients, 2-5 gateways, everything that can go wrong */
@@ -27,7 +28,8 @@ struct shape {
 
 	/* The clients' policy. */
 	struct failover_config machine; /* without n_gateways and seed */
-	__u64 key_request_ns, patience_ns, lifetime_s;
+	__u64 key_request_ns, patience_ns;
+	__u64 rekey_s, lifetime_s; /* RekeyTime, and how long a session may live */
 	bool inner_is_outer; /* the inner address is the outer one */
 	bool fixed_order;
 	unsigned int strict_per_mille; /* of gateways that let nobody in (no [PEER] range, address not in the certificate) */
@@ -35,6 +37,8 @@ struct shape {
 	/* The gateways'. */
 	bool named; /* they tunnel the clients' addresses to the clients, and so dial them */
 	enum failover_heartbeat gateway_heartbeat;
+
+	bool few_spis; /* SPIs are drawn from so few that they collide with others that stand */
 
 	/* The network while faults go on; per mille, ns. */
 	unsigned int loss, duplicates, late, lan_loss;

@@ -18,6 +18,12 @@ void *sim_alloc(size_t n, size_t size)
 	return memory;
 }
 
+void sim_worst(struct worst *worst, __u64 ns, __u64 seed)
+{
+	if (ns > worst->ns)
+		*worst = (struct worst){ ns, seed };
+}
+
 void sim_after(struct sim *sim, __u64 wait, sim_fire fire, void *what, __u64 n, bool owned)
 {
 	queue_push(&sim->queue,
@@ -27,8 +33,15 @@ void sim_after(struct sim *sim, __u64 wait, sim_fire fire, void *what, __u64 n, 
 void sim_node_after(struct sim *sim, struct node *node, bool daemon, __u64 wait, sim_fire fire, void *what, __u64 n,
 		    bool owned)
 {
-	queue_push(&sim->queue, (struct event){ .at = sim->now + wait, .fire = fire, .node = node, .life = node->life,
-						.daemon = daemon, .what = what, .n = n, .owned = owned });
+	queue_push(&sim->queue, (struct event){ .at = sim->now + wait, .fire = fire, .node = node,
+						.life = daemon ? node->daemon_life : node->life, .daemon = daemon,
+						.what = what, .n = n, .owned = owned });
+}
+
+void sim_tell_daemon(struct sim *sim, struct node *node, sim_fire fire, void *what)
+{
+	queue_push(&sim->queue, (struct event){ .at = sim->now + node->link_ns, .fire = fire, .node = node, .life = node->life,
+						.ring = true, .what = what, .owned = true });
 }
 
 void sim_fault(struct sim *sim, const char *format, ...)
@@ -55,17 +68,24 @@ void sim_say(struct sim *sim, const struct node *node, const char *format, ...)
 	fputc('\n', sim->trace);
 }
 
+static bool is_alive(const struct event *event)
+{
+	return !event->node || event->life == (event->daemon ? event->node->daemon_life : event->node->life);
+}
+
 static void dispatch(struct sim *sim, struct event *event)
 {
 	struct node *node = event->node;
+	bool alive = is_alive(event);
 
-	if (node && event->daemon && node->life == event->life && node->stopped_until > sim->now) {
-		event->at = node->stopped_until;
+	/* A daemon that is killed is stopped until the next one starts. */
+	if (alive && node && (event->daemon || event->ring) && (node->stopped_until > sim->now || !node->daemon_up)) {
+		event->at = node->stopped_until > sim->now ? node->stopped_until : sim->now + 1;
 		queue_push(&sim->queue, *event);
 		return;
 	}
 	sim->count.events++;
-	if (!node || node->life == event->life)
+	if (alive)
 		event->fire(sim, node, event->what, event->n);
 	if (event->owned)
 		free(event->what);

@@ -22,6 +22,10 @@
 
 struct conn;
 
+struct worst {
+	__u64 ns, seed;
+};
+
 struct sim {
 	__u64 seed;
 	__u64 now; /* ns of the true time, which no node sees */
@@ -38,11 +42,13 @@ struct sim {
 	__u64 last_spi, last_id;
 
 	FILE *trace; /* NULL: none */
+	struct worst worst, worst_at_once; /* outages that a machine has measured: any, and where another session stood */
 	bool failed;
 	char why[256];
 	struct {
 		__u64 events, steps, exchanges, sessions, renewals, failovers, reflected, forged, sent, answered, crashes;
 		__u64 both_dial, reversed, abandoned, false_alarms, replayed, undecryptable;
+		__u64 kills, adopted, changes, collisions;
 	} count;
 };
 
@@ -53,12 +59,18 @@ void sim_clear(struct sim *sim);
 /* Runs until this time, or until a fault is found (sim->failed). */
 void sim_run(struct sim *sim, __u64 until_ns);
 
+/* Keeps the longer one. */
+void sim_worst(struct worst *worst, __u64 ns, __u64 seed);
+
 /* An event of the world. owned: what is freed after it. */
 void sim_after(struct sim *sim, __u64 wait_ns, sim_fire fire, void *what, __u64 n, bool owned);
 
 /* The same of a node: void when the node has died meanwhile. daemon: it waits while the node's daemon is stopped. */
 void sim_node_after(struct sim *sim, struct node *node, bool daemon, __u64 wait_ns, sim_fire fire, void *what, __u64 n,
 		    bool owned);
+
+/* The datapath tells the daemon: what a daemon that is killed has not read, the next one does. The data is freed after it. */
+void sim_tell_daemon(struct sim *sim, struct node *node, sim_fire fire, void *what);
 
 /* An invariant does not hold: the run ends. */
 void __attribute__((format(printf, 2, 3))) sim_fault(struct sim *sim, const char *format, ...);

@@ -192,6 +192,31 @@ static void dead_session_is_left(void **state)
 	assert_int_equal(failover_gateway_state(&scene.machine, 0), FAILOVER_FAILED);
 }
 
+/* Each new session is as dead as the one before, and comes before the eight probes have come to an end. */
+static void dead_session_is_left_however_often_renewed(void **state)
+{
+	struct scene scene;
+	__u64 from;
+
+	begin(&scene, 2, true);
+	session_up(&scene, 0);
+	step(&scene, (struct failover_event){ .type = FAILOVER_SESSION_UP, .gateway = 0, .by_peer = true });
+	assert_int_equal(count(&scene, FAILOVER_DO_PROBE), 1);
+	from = scene.now;
+	for (__u64 renewed = scene.now; scene.machine.current == 0;) {
+		tick(&scene);
+		assert_true(scene.now < from + 20 * S);
+		if (scene.machine.current == 0 && count(&scene, FAILOVER_DO_BEAT))
+			heartbeat_answered(&scene);
+		if (scene.machine.current == 0 && scene.now > renewed + S) {
+			session_up(&scene, 0);
+			assert_int_equal(count(&scene, FAILOVER_DO_PROBE), 1); /* it has its chance */
+			renewed = scene.now;
+		}
+	}
+	assert_int_equal(scene.machine.current, 1);
+}
+
 static void dead_session_alone_is_replaced(void **state)
 {
 	struct scene scene;
@@ -408,6 +433,7 @@ int main(void)
 		cmocka_unit_test(not_blamed_before_its_stamp_is_read),
 		cmocka_unit_test(not_asked_before_its_stamp_is_read),
 		cmocka_unit_test(dead_session_is_left),
+		cmocka_unit_test(dead_session_is_left_however_often_renewed),
 		cmocka_unit_test(dead_session_alone_is_replaced),
 		cmocka_unit_test(dead_session_gives_way_to_another),
 		cmocka_unit_test(heartbeats_are_no_recovery),
