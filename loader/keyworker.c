@@ -161,10 +161,12 @@ static void exec_program(const struct keyworker *worker, int link, int words)
 	if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0 || dup2(words, STDERR_FILENO) < 0)
 		_exit(127);
 	unsetenv("JOURNAL_STREAM");
-	/* Nothing but stdin, stdout, stderr and the link goes along: all else is close-on-exec. */
+	/* Nothing but stdin, stdout, stderr and the link goes along, whatever holdfastd itself was started with. */
 	if (link == KMS_LINK_FD)
 		fcntl(link, F_SETFD, 0);
 	else if (dup2(link, KMS_LINK_FD) < 0)
+		_exit(127);
+	if (close_range(KMS_LINK_FD + 1, ~0u, CLOSE_RANGE_CLOEXEC))
 		_exit(127);
 	execveat(worker->config.program, "", args, environ, AT_EMPTY_PATH);
 	_exit(127);

@@ -21,10 +21,16 @@ traffic
 used=$(current_node)
 before=$(spis client)
 
+# oseq SPI: how many packets the client has sent with that key; part of what may never be used twice.
+oseq() { echo $((16#$(on client ip xfrm state list spi "$1" | sed -n 's/.*, oseq 0x\([0-9a-f]*\)$/\1/p'))); }
+spi=$(spi_in_use)
 kill_daemon client
 still_moving udp
 still_moving tcp
+sent=$(oseq "$spi")
+[ "$sent" -ge 100 ] || fail "only $sent packets were sent: this proves nothing"
 restart client
+[ "$(oseq "$spi")" -ge "$sent" ] || fail "the counter of the key was set back from $sent to $(oseq "$spi")"
 current_is "$used" || fail "the current gateway changed: $(current)"
 [ "$(spis client)" = "$before" ] || fail "not the same sessions: $before, now: $(spis client)"
 [ "$(get client .failovers)" = 0 ] || fail "a failover"

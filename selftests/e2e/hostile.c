@@ -38,6 +38,12 @@ struct beat_packet {
 	struct hf_beat_wire beat;
 } __attribute__((packed));
 
+struct esp_packet {
+	struct iphdr ip;
+	__be32 spi, sequence;
+	uint8_t rest[2000];
+} __attribute__((packed));
+
 struct inner_packet {
 	struct iphdr ip;
 	struct udphdr udp;
@@ -170,6 +176,20 @@ static bool is_known(uint64_t known[256], uint64_t nonce)
 	return false;
 }
 
+/* All that the interface carries, without its link's header. */
+static int open_path(const struct options *o)
+{
+	struct sockaddr_ll at = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL),
+				  .sll_ifindex = (int)if_nametoindex(o->interface ? o->interface : "") };
+	int fd = socket(AF_PACKET, SOCK_DGRAM, htons(ETH_P_ALL));
+
+	if (fd >= 0 && bind(fd, (struct sockaddr *)&at, sizeof(at))) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
 /*
  * On the path: each answer of the target's that the interface carries is thrown
  * back at it as it is, as if source had sent it. Once for each nonce, so that
@@ -177,14 +197,12 @@ static bool is_known(uint64_t known[256], uint64_t nonce)
  */
 static int run_throw(const struct options *o)
 {
-	struct sockaddr_ll at = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL),
-				  .sll_ifindex = (int)if_nametoindex(o->interface ? o->interface : "") };
-	int in = socket(AF_PACKET, SOCK_DGRAM, htons(ETH_P_ALL)), fd = open_raw(HF_MARK);
+	int in = open_path(o), fd = open_raw(HF_MARK);
 	unsigned int seen = 0, thrown = 0;
 	struct beat_packet packet;
 	uint64_t known[256] = { 0 };
 
-	if (in < 0 || fd < 0 || bind(in, (struct sockaddr *)&at, sizeof(at)))
+	if (in < 0 || fd < 0)
 		return die("throw");
 	printf("listening\n");
 	while (!stopped) {
@@ -206,6 +224,55 @@ static int run_throw(const struct options *o)
 	return 0;
 }
 
+static bool is_payload(const struct options *o, const struct esp_packet *p, ssize_t len)
+{
+	return len > (ssize_t)(sizeof(*p) - sizeof(p->rest)) && p->ip.version == 4 && p->ip.ihl == 5 &&
+	       p->ip.protocol == IPPROTO_ESP && p->spi != htonl(HF_BEAT_SPI) && p->ip.saddr == o->source.s_addr &&
+	       p->ip.daddr == o->target.s_addr;
+}
+
+/* As if it were a packet that is still to come, so that its number alone is nothing to refuse it for; and with one bit of it changed. */
+static void alter(struct esp_packet *packet, size_t len)
+{
+	packet->sequence = htonl(ntohl(packet->sequence) + 1000);
+	packet->rest[(len - (sizeof(*packet) - sizeof(packet->rest))) / 2] ^= 1;
+}
+
+/* On the path: the payload of source's for target is sent again: as it is, or altered. The first packets of it, over and over. */
+static int run_again(const struct options *o, bool altered)
+{
+	static struct { struct esp_packet packet; ssize_t len; } kept[32];
+	const unsigned int n = sizeof(kept) / sizeof(*kept);
+	int in = open_path(o), fd = open_raw(HF_MARK);
+	unsigned int sent = 0;
+
+	if (in < 0 || fd < 0)
+		return die("path");
+	for (unsigned int i = 0; i < n && !stopped;) {
+		kept[i].len = recv(in, &kept[i].packet, sizeof(kept[i].packet), 0);
+		if (!is_payload(o, &kept[i].packet, kept[i].len))
+			continue;
+		if (altered)
+			alter(&kept[i].packet, (size_t)kept[i].len);
+		i++;
+	}
+	printf("sending\n");
+	for (; !stopped && (!o->count || sent < o->count); poll(NULL, 0, (int)o->interval_ms))
+		sent += send_raw(fd, o, &kept[sent % n].packet, (size_t)kept[sent % n].len) == 0;
+	printf("sum sent=%u\n", sent);
+	return sent ? 0 : 1;
+}
+
+static int run_replay(const struct options *o)
+{
+	return run_again(o, false);
+}
+
+static int run_alter(const struct options *o)
+{
+	return run_again(o, true);
+}
+
 static const struct mode {
 	const char *name;
 	int (*run)(const struct options *o);
@@ -214,6 +281,8 @@ static const struct mode {
 	{ "beat", run_beat, "-s SOURCE -t TARGET [-n COUNT] [-i MS]: heartbeats, or forged answers (random nonces)" },
 	{ "inner", run_inner, "-s SOURCE -t TARGET -p PORT [-n COUNT]: UDP packets from a source that is not ours" },
 	{ "throw", run_throw, "-d INTERFACE -s SOURCE -t TARGET: the target's answers, thrown back at it as SOURCE's" },
+	{ "replay", run_replay, "-d INTERFACE -s SOURCE -t TARGET [-n COUNT] [-i MS]: payload that has passed there, once more" },
+	{ "alter", run_alter, "-d INTERFACE -s SOURCE -t TARGET [-n COUNT] [-i MS]: likewise, with other content" },
 };
 
 static int usage(void)

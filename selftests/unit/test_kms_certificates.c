@@ -9,12 +9,14 @@ static const struct kms_identity settings_crl = {
 };
 
 /* One gateway with this identity, and the faults that both sides see. */
-static void assert_gateway_refused(const char *dir, const char *name, int error, const char *words)
+static void assert_gateway_refused(const char *dir, const char *name, const struct kms_identity *client_settings, int error,
+				   const char *words)
 {
 	struct node *gateway = node_start_as(NULL);
-	struct node *client = scene_start_node("client");
+	struct node *client = node_start_as(NULL);
 
 	assert_int_equal(node_identify(gateway, dir, name, scene_pki, &scene_settings).result, 0);
+	assert_int_equal(node_identify(client, scene_pki, "client", scene_pki, client_settings).result, 0);
 	scene_listen(gateway, GATEWAY_1);
 	scene_ask(client, scene_request(1), GATEWAY_1, NULL, NULL);
 	node_expect_failure(client, KMS_ATTEMPT_FAILED, error, words);
@@ -28,23 +30,24 @@ static void assert_gateway_refused(const char *dir, const char *name, int error,
 
 static void refuses_a_certificate_of_another_gateway(void **state)
 {
-	assert_gateway_refused(scene_pki, "gateway2", EACCES,
+	assert_gateway_refused(scene_pki, "gateway2", &scene_settings, EACCES,
 			       "certificate of 127.0.0.11 is for 127.0.0.12, not for this gateway");
 }
 
 static void refuses_a_client_posing_as_a_gateway(void **state)
 {
-	assert_gateway_refused(scene_pki, "client", EACCES, "certificate of 127.0.0.11 is for 127.0.0.1, not for this gateway");
+	assert_gateway_refused(scene_pki, "client", &scene_settings, EACCES,
+			       "certificate of 127.0.0.11 is for 127.0.0.1, not for this gateway");
 }
 
 static void refuses_an_expired_gateway(void **state)
 {
-	assert_gateway_refused(scene_pki, "gateway1-expired", EACCES, "certificate of 127.0.0.11 has expired");
+	assert_gateway_refused(scene_pki, "gateway1-expired", &scene_settings, EACCES, "certificate of 127.0.0.11 has expired");
 }
 
 static void refuses_a_gateway_of_another_ca(void **state)
 {
-	assert_gateway_refused(scene_other_pki, "gateway1", EACCES, "is not signed by a trust anchor");
+	assert_gateway_refused(scene_other_pki, "gateway1", &scene_settings, EACCES, "is not signed by a trust anchor");
 }
 
 /* A client with this identity, refused by a good gateway. */
@@ -78,19 +81,32 @@ static void refuses_a_client_of_another_ca(void **state)
 			      "did not accept our certificate: unknown CA");
 }
 
+/* A certificate that is on the list. Its files are kept aside, in the folder that is returned: revoking moves them away. */
+static const char *issue_revoked(const char *name, const char *address)
+{
+	static char kept[64];
+	char error[PKI_ERROR_MAX], command[512];
+
+	scene_issue(scene_pki, name, address, 30);
+	snprintf(kept, sizeof(kept), "%s/kept", scene_pki);
+	snprintf(command, sizeof(command), "mkdir -p %s && cp %s/%s.pem %s/%s.key %s", kept, scene_pki, name, scene_pki, name,
+		 kept);
+	assert_int_equal(system(command), 0);
+	assert_int_equal(pki_revoke(scene_pki, name, error), 0);
+	return kept;
+}
+
 static void refuses_a_revoked_client(void **state)
 {
-	char error[PKI_ERROR_MAX], command[256];
-
-	/* Its files are kept aside: revoking moves them away. */
-	scene_issue(scene_pki, "revoked", CLIENT, 30);
-	snprintf(command, sizeof(command), "mkdir %s/kept && cp %s/revoked.pem %s/revoked.key %s/kept", scene_pki,
-		 scene_pki, scene_pki, scene_pki);
-	assert_int_equal(system(command), 0);
-	assert_int_equal(pki_revoke(scene_pki, "revoked", error), 0);
-	snprintf(command, sizeof(command), "%s/kept", scene_pki);
-	assert_client_refused(command, "revoked", &settings_crl, "certificate of 127.0.0.1 has been revoked",
+	assert_client_refused(issue_revoked("revoked", CLIENT), "revoked", &settings_crl,
+			      "certificate of 127.0.0.1 has been revoked",
 			      "did not accept our certificate: certificate revoked");
+}
+
+static void refuses_a_revoked_gateway(void **state)
+{
+	assert_gateway_refused(issue_revoked("revoked-gateway", GATEWAY_1), "revoked-gateway", &settings_crl, EACCES,
+			       "certificate of 127.0.0.11 has been revoked");
 }
 
 static void lets_the_others_in_with_a_revocation_list(void **state)
@@ -232,6 +248,7 @@ int main(void)
 		ON_ITS_PORT(refuses_an_expired_client),
 		ON_ITS_PORT(refuses_a_client_of_another_ca),
 		ON_ITS_PORT(refuses_a_revoked_client),
+		ON_ITS_PORT(refuses_a_revoked_gateway),
 		ON_ITS_PORT(lets_the_others_in_with_a_revocation_list),
 		ON_ITS_PORT(takes_two_authorities_with_their_lists),
 		ON_ITS_PORT(grants_what_peer_says),
