@@ -14,7 +14,7 @@ static void send_due(struct sim *sim, struct node *world, void *what, __u64 inde
 	struct node *client = &sim->nodes[index];
 
 	sim_after(sim, sim->shape.payload_ns, send_due, NULL, index, false);
-	if (!client->up)
+	if (!client->up || client->paused_until > sim->now)
 		return;
 	invariant_takeover(sim, client, &client->clusters[0]);
 	sim->count.sent++;

@@ -170,10 +170,10 @@ static void say(const struct step *s, const struct failover_action *action)
 	if (action->type == FAILOVER_SAY_MISSED)
 		invariant_missed(s->sim, s->node, s->cluster, s->cluster->gateway[action->gateway]);
 	if (action->type == FAILOVER_SAY_FAILED && action->reason == FAILOVER_SILENT)
-		invariant_failed(s->sim, s->node, s->cluster->gateway[action->gateway]);
+		invariant_failed(s->sim, s->node, s->cluster, s->cluster->gateway[action->gateway]);
 	if (action->type == FAILOVER_SAY_RECOVERED)
 		invariant_recovered(s->sim, s->node, s->cluster, s->cluster->gateway[action->gateway]);
-	if (action->type == FAILOVER_SAY_RECOVERED) {
+	if (action->type == FAILOVER_SAY_RECOVERED && s->cluster->machine.config.heartbeat == FAILOVER_BEAT_INSTANT) {
 		sim_worst(&s->sim->worst, action->value, s->sim->seed);
 		if (s->cluster->at_once)
 			sim_worst(&s->sim->worst_at_once, action->value, s->sim->seed);

@@ -46,8 +46,19 @@ static void keys_dies(struct sim *sim, const struct fault *fault, int by)
 
 static void daemon_stops(struct sim *sim, const struct fault *fault, int by)
 {
-	if (by > 0 && fault->any->daemon_up)
+	if (by > 0 && fault->any->daemon_up && fault->any->stopped_until <= sim->now)
 		node_stop_daemon(sim, fault->any, fault->lasts_ns);
+}
+
+/* The machine is paused, as a guest is: long enough that nobody takes it for an answer that is late. */
+static void client_pauses(struct sim *sim, const struct fault *fault, int by)
+{
+	__u64 lasts = fault->lasts_ns < SEC ? SEC : fault->lasts_ns;
+
+	if (by < 0 || !fault->client->daemon_up || fault->client->stopped_until > sim->now)
+		return;
+	node_stop_daemon(sim, fault->client, lasts);
+	fault->client->paused_until = fault->client->stopped_until;
 }
 
 static void daemon_dies(struct sim *sim, const struct fault *fault, int by)
@@ -181,6 +192,7 @@ static const struct kind {
 	{ "the daemon is killed", daemon_dies, 10, 0 },
 	{ "the policy changes", policy_changes, 10, 300 },
 	{ "a pair loses ESP", pair_loses_esp, 6, 300 },
+	{ "the client pauses", client_pauses, 6, 0 },
 };
 #define N_KINDS (sizeof(kinds) / sizeof(kinds[0]))
 
@@ -233,10 +245,14 @@ static void plan_one(struct sim *sim)
 	struct fault *fault = sim_alloc(1, sizeof(*fault)), *end;
 	__u64 room = sim->shape.faults_ns - SEC, begins = rng_below(&sim->rng, room);
 
-	fault->kind = draw_kind(sim);
+	do
+		fault->kind = draw_kind(sim);
+	while (sim->shape.only == SHAPE_ONLY_STOPS && fault->kind->change != daemon_stops && fault->kind->change != client_pauses);
 	fault->gateway = &sim->nodes[rng_below(&sim->rng, (__u64)sim->shape.n_gateways)];
 	fault->client = node_client(sim, (int)rng_below(&sim->rng, (__u64)sim->shape.n_clients));
 	fault->any = &sim->nodes[rng_below(&sim->rng, (__u64)sim->n_nodes)];
+	if (sim->shape.only == SHAPE_ONLY_STOPS)
+		fault->any = fault->client;
 	fault->ways = (unsigned int)rng_range(&sim->rng, 1, 3);
 	fault->much = (unsigned int)rng_range(&sim->rng, 50, 500);
 	fault->lasts_ns = draw_length(sim);

@@ -13,6 +13,8 @@
 #define ASK_WITHIN_NS (500 * MS)
 #define SILENT_PACE_NS (250 * MS)
 #define SLACK_NS (50 * MS)
+#define NEEDLESS_ALL 6
+#define NEEDLESS_EACH 5
 
 void invariant_packet(struct sim *sim, const struct packet *packet)
 {
@@ -195,7 +197,8 @@ void invariant_exchange(struct sim *sim, const struct conn *conn, int side, cons
 /* Whether this client can use that gateway, from now on and for ever. */
 static bool can_use(struct sim *sim, const struct node *client, const struct node *gateway)
 {
-	return gateway->up && cluster_names(&client->clusters[0], gateway->index) && !gateway->strict && !gateway->gate.cut && !gateway->gate.drained &&
+	return gateway->up && cluster_names(&client->clusters[0], gateway->index) && !gateway->strict &&
+	       !gateway->gate.cut && !gateway->gate.drained &&
 	       !net_is_cut_for_esp(sim, client->index, gateway->index) &&
 	       !net_is_cut_for_esp(sim, gateway->index, client->index);
 }
@@ -208,11 +211,29 @@ static bool can_use_any(struct sim *sim, const struct node *client)
 	return false;
 }
 
-void invariant_failed(struct sim *sim, const struct node *node, int gateway)
+/* In the second half of the time with losses they are known. */
+static void needless(struct sim *sim, const struct node *node, const struct cluster *cluster)
+{
+	__u64 end = faults_end_ns(sim);
+
+	if (sim->now < end - sim->shape.faults_ns / 2 || sim->now > end)
+		return;
+	sim->needless++;
+	if (sim->needless > NEEDLESS_ALL + NEEDLESS_EACH * (unsigned int)sim->shape.n_clients)
+		sim_fault(sim, "%u clients have left gateways that live %u times in half a minute, for %u %% of loss",
+			  (unsigned int)sim->shape.n_clients, sim->needless, sim->shape.loss / 10);
+}
+
+void invariant_failed(struct sim *sim, const struct node *node, const struct cluster *cluster, int gateway)
 {
 	const struct node *other = &sim->nodes[gateway];
 	const struct peer *peer;
 
+	if (!node->gateway && sim->shape.only == SHAPE_ONLY_LOSS)
+		needless(sim, node, cluster);
+	if (!node->gateway && sim->shape.only == SHAPE_ONLY_STOPS)
+		sim_fault(sim, "%s gives up %s for silent, though it was only its own machine or daemon that stopped",
+			  node->name, other->name);
 	if (node->gateway || sim->now < faults_end_ns(sim) + FAULTS_AFTERMATH_NS)
 		return;
 	peer = node_peer(sim, other, node->index);

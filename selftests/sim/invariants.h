@@ -38,8 +38,11 @@ void invariant_takeover(struct sim *sim, const struct node *node, const struct c
 /* Somebody sends, and nobody is in use: a session is asked for, and those that are silent are asked whether they live. */
 void invariant_wanting(struct sim *sim, const struct node *node, const struct cluster *cluster);
 
-/* A gateway is given up since it was silent: long after the last fault it was, whatever strangers send. */
-void invariant_failed(struct sim *sim, const struct node *node, int gateway);
+/*
+ * A gateway is given up since it was silent: long after the last fault it was, whatever strangers send; at any time where
+ * nothing happens but that clients' daemons and machines stop; and not too often where nothing happens but loss.
+ */
+void invariant_failed(struct sim *sim, const struct node *node, const struct cluster *cluster, int gateway);
 
 /* At every timer of a state machine: it does not spin. */
 void invariant_tick(struct sim *sim, const struct node *node, struct cluster *cluster);

@@ -71,8 +71,17 @@ static void arrive(struct sim *sim, struct node *world, void *what, __u64 n)
 	struct packet *packet = what;
 	struct node *node = &sim->nodes[packet->to];
 
-	if (node->up)
-		datapath_receive(sim, node, packet);
+	if (!node->up)
+		return;
+	if (node->paused_until > sim->now) {
+		struct packet *copy = sim_alloc(1, sizeof(*copy));
+
+		/* Its timers come first: what is overdue is looked at before the network is. */
+		*copy = *packet;
+		sim_after(sim, node->paused_until + MS - sim->now, arrive, copy, 0, true);
+		return;
+	}
+	datapath_receive(sim, node, packet);
 }
 
 void net_send(struct sim *sim, const struct packet *packet)

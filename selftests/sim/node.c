@@ -127,7 +127,7 @@ static void daemon_starts(struct sim *sim, struct node *node)
 {
 	node->daemon_up = true;
 	node->daemon_life++;
-	node->stopped_until = 0;
+	node->stopped_until = node->paused_until = 0;
 }
 
 static void go_on(struct sim *sim, struct node *node)
@@ -149,7 +149,6 @@ void node_start(struct sim *sim, struct node *node)
 	go_on(sim, node);
 }
 
-/* Never sooner than it was: what waits already would come after what is sent later. */
 void node_stop_daemon(struct sim *sim, struct node *node, __u64 lasts)
 {
 	__u64 until = sim->now + lasts;

@@ -70,6 +70,7 @@ struct node {
 	__u32 life;		/* one more with each death */
 	__u32 daemon_life;	/* likewise of its daemon, which may die alone, and with each of its starts */
 	__u64 stopped_until;	/* of the daemon; of one that was killed, when the next one starts */
+	__u64 paused_until;	/* the whole machine: what comes meanwhile is taken after it */
 	__u64 asleep_until;	/* the end of the last such time, whatever it was */
 	__s64 clock_ns;		/* ahead of the true time by this at its beginning */
 	int clock_ppm;
@@ -99,7 +100,7 @@ void node_kill_daemon(struct sim *sim, struct node *node, __u64 lasts_ns);
 /* The key service dies; it is started again a moment later. */
 void node_crash_keys(struct sim *sim, struct node *node);
 
-/* Its daemon does nothing for so long. */
+/* Its daemon does nothing for so long. Not while it is stopped: what waits already would come after what is sent later. */
 void node_stop_daemon(struct sim *sim, struct node *node, __u64 lasts_ns);
 
 /* What its monotonic clock shows, and how long a wait by it takes in truth. */

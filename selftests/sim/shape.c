@@ -82,6 +82,24 @@ static void fit_policy(struct shape *shape)
 		shape->machine.response_ns = round_trip;
 }
 
+/* Clients' machines and daemons stop, and nothing else; or the network loses. */
+static void draw_only(struct shape *shape, struct rng *rng)
+{
+	__u64 n = rng_below(rng, 100);
+
+	if (n >= 10)
+		return;
+	shape->only = n < 5 ? SHAPE_ONLY_STOPS : SHAPE_ONLY_LOSS;
+	shape->flood = false;
+	shape->forged = shape->strict_per_mille = shape->late = 0;
+	shape->loss = n < 5 ? 0 : (unsigned int)rng_range(rng, 30, 100);
+	shape->machine.heartbeat = FAILOVER_BEAT_INSTANT;
+	if (shape->only == SHAPE_ONLY_STOPS)
+		return;
+	shape->n_faults = 0;
+	shape->faults_ns = 60 * SEC;
+}
+
 static void draw_small(struct shape *shape, struct rng *rng)
 {
 	__u64 most = rng_range(rng, 1, 20);
@@ -98,6 +116,8 @@ static void draw_small(struct shape *shape, struct rng *rng)
 	/* Where one miss is enough, no probe goes with the heartbeat. */
 	shape->flood = rng_chance(rng, 200) && shape->machine.tries > 1;
 	shape->elsewhere_ns = rng_chance(rng, 300) ? rng_range(rng, 50, 300) * MS : 0;
+	if (shape->kind == SHAPE_SMALL)
+		draw_only(shape, rng);
 }
 
 static void draw_crowd(struct shape *shape, struct rng *rng)

@@ -22,6 +22,9 @@ enum shape_kind {
 	SHAPE_SPREAD,	/* 10,000 clients of one policy, one death: how even the load is */
 };
 
+/* Some runs have faults of one kind only, so that what must not come of those can be told. */
+enum shape_only { SHAPE_ALL_FAULTS, SHAPE_ONLY_STOPS, SHAPE_ONLY_LOSS };
+
 struct shape {
 	enum shape_kind kind;
 	int n_gateways, n_clients;
@@ -49,6 +52,7 @@ struct shape {
 	__u64 elsewhere_ns; /* how often it does by other clusters, through gateways that this one does not use; 0: never */
 	__u64 faults_ns, bound_ns, window_ns;
 	unsigned int n_faults;
+	enum shape_only only;
 	unsigned int forged; /* hostile heartbeats */
 	bool flood;	     /* in the end, so many of them in the clients' names that nearly none of their own are answered */
 };

@@ -42,6 +42,7 @@ struct sim {
 	__u64 last_spi, last_id;
 
 	FILE *trace; /* NULL: none */
+	unsigned int needless; /* gateways left in vain, see invariants.c */
 	struct worst worst, worst_at_once; /* outages that a machine has measured: any, and where another session stood */
 	bool failed;
 	char why[256];
