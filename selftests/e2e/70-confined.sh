@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 # What the daemons may still do, read from outside in /proc, while they carry traffic: the key management service nothing,
-# holdfastd what it needs. Also for a key management service that was killed and started again.
+# holdfastd what it needs. Also for a key management service that was killed and started again. And whom the control socket is for.
 . "$(dirname "$0")/lib.sh"
 
 topology_up
@@ -14,7 +14,12 @@ if ! id -u "$user" >/dev/null 2>&1; then
 		on "$node" mount --bind "$work/passwd" /etc/passwd
 	done
 fi
-cluster_up
+pki
+client_policy extra='KeyServiceWorkers = 2'
+for node in "${gateways[@]}"; do
+	gateway_policy "$node" extra='KeyServiceWorkers = 2'
+done
+start_daemon "${gateways[@]}" client
 serve t1
 capture_start
 warm
@@ -35,9 +40,18 @@ services_of() { pgrep -P "${daemon[$1]}" -x holdfast-kms; }
 # memory_of PID FIELD: in kB.
 memory_of() { status_of "$1" "$2" | awk '{ print $1 }'; }
 
+# files_of PID: what it has open, a line each, in the order of their numbers.
+files_of() { find "/proc/$1/fd" -mindepth 1 -printf '%f %l\n' | sort -n | sed 's/^[0-9]* //; s/:\[[0-9]*\]$//'; }
+# Standard input and output, what it says, the link, its loop and the pipe of its signals, and where it is dialled: nothing of its
+# parent's, nor of the other's.
+only_its_own() {
+	[ "$(files_of "$1" | xargs)" = '/dev/null /dev/null pipe socket anon_inode:[eventpoll] pipe pipe socket' ]
+}
+
 # confined PID: a key management service.
 confined() {
 	local set
+	poll_until 20 only_its_own "$1" || fail "process $1 has open: $(files_of "$1" | xargs)"
 	for set in CapInh CapPrm CapEff CapBnd CapAmb; do
 		field_is "$1" $set 0000000000000000
 	done
@@ -64,7 +78,7 @@ for node in client g252; do
 	field_is "${daemon[$node]}" CapBnd "$kept"
 	field_is "${daemon[$node]}" CapInh 0000000000000000
 	field_is "${daemon[$node]}" NoNewPrivs 1
-	[ -n "$(services_of "$node")" ] || fail "$node has no key management service"
+	[ "$(services_of "$node" | wc -l)" = 2 ] || fail "$node has not two key management services: $(services_of "$node" | xargs)"
 	for pid in $(services_of "$node"); do
 		confined "$pid"
 	done
@@ -78,20 +92,36 @@ if ! id -u "$user" >/dev/null 2>&1; then
 fi
 say "all are confined"
 
-# sealed PID: it is waiting in its loop (poll: a process that was just started is not there yet).
+# A local user without privileges asks nothing.
+control=/run/holdfast/client/control.sock
+[ "$(on client stat -c '%F %a %U' $control)" = 'socket 600 root' ] || fail "the control socket is $(on client stat -c '%F %a %U' $control)"
+hf client status >/dev/null || fail "root is told nothing: this proves nothing"
+for command in status 'failover x' reload down events; do
+	# shellcheck disable=SC2086 # words
+	! on client setpriv --reuid 65534 --regid 65534 --clear-groups "$B/holdfast" -i client $command >"$work/nobody.txt" 2>&1 ||
+		fail "nobody may say: $command"
+	grep -q 'not allowed to talk to instance client' "$work/nobody.txt" || [ "$command" = down ] || fail "nobody is told: $(cat "$work/nobody.txt")"
+done
+daemon_answers client || fail "it does not answer any more"
+say "the control socket is root's"
+
+# In their loops (a process that was just started is not there yet).
 restarted() {
-	local pid
-	pid=$(services_of client) && [ "$pid" != "$before" ] && [ "$(status_of "$pid" Seccomp)" != 0 ]
+	local pids pid
+	mapfile -t pids < <(services_of client)
+	[ ${#pids[@]} = 2 ] || return 1
+	for pid in "${pids[@]}"; do
+		! grep -qx "$pid" <<<"$before" && { sanitized || [ "$(status_of "$pid" Seccomp)" != 0 ]; } || return 1
+	done
 }
-restarted_unsealed() { pid=$(services_of client) && [ "$pid" != "$before" ]; }
 before=$(services_of client)
-kill -KILL "$before"
-if sanitized; then
-	must 20 "the key management service was started again" restarted_unsealed
-else
-	must 20 "the key management service was started again" restarted
-fi
-confined "$(services_of client)"
+for pid in $before; do
+	kill -KILL "$pid"
+done
+must 20 "the key management services were started again" restarted
+for pid in $(services_of client); do
+	confined "$pid"
+done
 must 20 "a session is made with it" standby_ready 1
 hf client failover "Cluster 1" >/dev/null
 still_moving udp

@@ -174,17 +174,34 @@ topology_up() {
 	say "figure 2 stands (rp_filter $filter)"
 }
 
+# left_running: what runs of Holdfast's in any node's network namespace.
+left_running() {
+	local node
+	for node in "${!daemon[@]}"; do
+		pgrep --ns "${holder[$node]}" --nslist net -x 'holdfast.+' || true
+	done
+}
+nothing_runs() { [ -z "$(left_running)" ]; }
+
 topology_down() {
 	local status=$? pid node
 	trap - EXIT ERR
 	if [ $status != 0 ] && [ $status != 77 ]; then
 		report
 	fi
-	for pid in "${children[@]}" "${holder[@]}"; do
+	for pid in "${children[@]}"; do
 		kill "$pid" 2>/dev/null || true
 	done
-	for pid in "${children[@]}" "${holder[@]}"; do
+	for pid in "${children[@]}"; do
 		poll_until 3 gone "$pid" || kill -KILL "$pid" 2>/dev/null || true
+	done
+	if ! poll_until 10 nothing_runs; then
+		echo "FAILED: left behind: $(left_running | xargs ps -o pid=,args= -p)"
+		[ $status != 0 ] || status=1
+		left_running | xargs kill -KILL || true
+	fi
+	for pid in "${holder[@]}"; do
+		kill -KILL "$pid" 2>/dev/null || true
 	done
 	# A sanitizer's word counts, even where the scenario was content.
 	if [ $status = 0 ] && grep -lE 'ERROR: (Address|Leak)Sanitizer|runtime error:' "$work"/*.log 2>/dev/null; then
@@ -414,9 +431,14 @@ stop_daemon() {
 	say "$1: holdfastd ended"
 }
 
-# The key service is holdfastd's child: it must go by itself when its parent is gone.
+# The key services are holdfastd's children: they must go by themselves when their parent is gone.
 kill_daemon() {
+	local pid services
+	services=$(pgrep -P "${daemon[$1]}" -x holdfast-kms || true)
 	end "${daemon[$1]}" KILL
+	for pid in $services; do
+		poll_until 20 gone "$pid" || fail "$1: holdfastd is gone, and its key service $pid is not"
+	done
 	daemon[$1]=
 	say "$1: holdfastd killed"
 }
@@ -523,10 +545,14 @@ capture() {
 		poll_until 20 grep -q 'listening on' "$work/capture-$port.err" || fail "no capture on $port"
 	done
 }
-# capture_start [PORT]...: of the underlay: the ports of figure 2, and these.
+# capture_start [PORT]...: of the underlay: the ports of figure 2, and these. And the first packets of the probes at their target: there
+# they are in clear, and what looks for them must find them.
 capture_start() {
 	underlay_ports=(client w252 w253 w254 "$@")
 	capture "${underlay_ports[@]}"
+	on_background net capture-lan.err tcpdump -Z root -n -i t1 -s 400 -c 10 --immediate-mode -U -w "$work/lan.pcap" \
+		'port 7000 and greater 80'
+	poll_until 20 grep -q 'listening on' "$work/capture-lan.err" || fail "no capture on t1"
 }
 
 # The kernel gives tcpdump its packets a block at a time, up to a second late. What it has come to it says when it is asked.
@@ -543,9 +569,9 @@ told() {
 # asked PORT NUMBER: it has answered more often than that.
 asked() { kill -USR1 "${captures[$1]}"; breathe; told "$1"; [ "$answers" -gt "$2" ]; }
 has_written() { asked "$1" 0; [ "$written" -ge "$2" ]; }
-# read_out PORT: until all that had passed there is in the file.
+# read_out PORT: until all that had passed there is in the file; how many did not come so far is left in $missed.
 read_out() {
-	local answers written=0 came=0 missed
+	local answers written=0 came=0
 	told "$1"
 	poll_until 20 asked "$1" "$answers" || fail "the capture on $1 does not answer"
 	poll_until 20 has_written "$1" "$came" || fail "the capture on $1 is stuck: $written of $came"
@@ -562,22 +588,33 @@ seen() {
 		{ ms = $1 * 1000 } ms >= from && ms <= to { n++ } END { print n + 0 }'
 }
 
-# capture_assert_encrypted: ends the captures; nothing but the allowed, no marker, and ESP was seen at all.
-capture_assert_encrypted() {
-	local port other esp=0
+# marked PORT: whether a probe was captured there.
+marked() { grep -qa "$marker" "$work/$1.pcap"; }
+# capture_assert_closed: ends the captures; all that passed there was captured, nothing but the allowed, and no marker.
+capture_assert_closed() {
+	local port other missed=0
 	for port in "${!captures[@]}"; do
 		read_out "$port"
+		[ "$missed" = 0 ] || fail "the capture on $port has not seen all"
 		end "${captures[$port]}" INT
 	done
 	captures=()
 	for port in "${underlay_ports[@]}"; do
 		other=$(tcpdump -n -c 5 -r "$work/$port.pcap" "not ($allowed)" 2>/dev/null)
 		[ -z "$other" ] || fail "in clear on $port: $other"
-		! grep -qa "$marker" "$work/$port.pcap" || fail "plaintext on $port"
-		[ $esp = 1 ] || [ -z "$(tcpdump -n -c 1 -r "$work/$port.pcap" "proto 50 or udp port 4500" 2>/dev/null)" ] || esp=1
+		! marked "$port" || fail "plaintext on $port"
 	done
-	[ $esp = 1 ] || fail "the capture saw no ESP at all: it proves nothing"
 	say "capture: nothing in clear on the underlay"
+}
+# capture_assert_encrypted: likewise, and it proves something: ESP was seen, and the marker where there were probes.
+capture_assert_encrypted() {
+	local port esp=''
+	capture_assert_closed
+	for port in "${underlay_ports[@]}"; do
+		esp+=$(tcpdump -n -c 1 -r "$work/$port.pcap" "proto 50 or udp port 4500" 2>/dev/null)
+	done
+	[ -n "$esp" ] || fail "the capture saw no ESP at all: it proves nothing"
+	[ "$warms${#probes[@]}" = 00 ] || poll_until 5 marked lan || fail "no probe was seen at its target: it proves nothing"
 }
 
 # All of it ---------------------------------------------------------------------------------------------------------
