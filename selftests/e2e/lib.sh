@@ -479,7 +479,7 @@ serve() {
 }
 
 # probe_udp NAME [OPTIONS]: background UDP probes from the client to t1; see probe.c. End with probe_end NAME.
-declare -A probes
+declare -A probes=()
 probe_udp() {
 	local name=$1
 	shift
