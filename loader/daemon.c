@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/clock.h"
 #include "lib/log.h"
 #include "loader/adopt.h"
 #include "loader/certwatch.h"
@@ -16,7 +17,18 @@
 #include "loader/slots.h"
 #include "policy/file.h"
 
+#define STALE_NS CLOCK_NS_PER_S
+
 /* What the datapath tells. */
+
+/*
+ * It lay unread, since nobody ran or we were stopped: whoever sent it has moved on. To claim its addresses now would take
+ * them from the gateway that it uses.
+ */
+static bool is_stale(const struct hf_event *event)
+{
+	return clock_now_ns() > event->time_ns + STALE_NS;
+}
 
 static void on_control(struct daemon *daemon, const struct hf_event *event)
 {
@@ -28,7 +40,7 @@ static void on_control(struct daemon *daemon, const struct hf_event *event)
 		return;
 	if (peer->role == HF_ROLE_GATEWAY)
 		clusters_control(daemon->clusters, peer, event);
-	else
+	else if (event->control != HF_CONTROL_PROBE || !is_stale(event)) /* it is repeated by who waits for the answer */
 		clients_control(daemon->clients, peer, event, gate_is_open(daemon->gate));
 }
 
@@ -49,7 +61,9 @@ static void on_datapath(void *context, const struct hf_event *event, const __u8 
 		break;
 	case HF_EVENT_CLAIM:
 		peer = peers_by_if_id(daemon->peers, event->if_id);
-		if (peer && peer->role == HF_ROLE_CLIENT)
+		if (peer && peer->role == HF_ROLE_CLIENT && is_stale(event))
+			datapath_rearm_claim(daemon->node.dp, event->if_id); /* by its next packet, if there is one */
+		else if (peer && peer->role == HF_ROLE_CLIENT)
 			clients_claim(daemon->clients, peer);
 		break;
 	case HF_EVENT_CONTROL:
