@@ -108,30 +108,27 @@ static void end_broken(void *context, struct peer *peer, const char *why)
 	daemon_end_session(context, peer, why);
 }
 
-static void on_certificate_ends(void *context, int days, __s64 left_s)
+/* ends: "... ends"; ended: what is no longer done. */
+static void say_ends(struct daemon *daemon, enum event_kind kind, int days, __s64 left_s, const char *ends, const char *ended)
 {
-	struct daemon *daemon = context;
 	json_t *fields = json_pack("{s:i, s:I}", "days", days, "left_s", (json_int_t)left_s);
 
 	if (days)
-		eventlog_emit(daemon->log, EVENT_CERTIFICATE, fields, "our certificate ends within %d day%s", days,
-			      days == 1 ? "" : "s");
+		eventlog_emit(daemon->log, kind, fields, "%s within %d day%s", ends, days, days == 1 ? "" : "s");
 	else
-		eventlog_emit(daemon->log, EVENT_CERTIFICATE, fields,
-			      "our certificate has ended: no session is made with it");
+		eventlog_emit(daemon->log, kind, fields, "%s", ended);
+}
+
+static void on_certificate_ends(void *context, int days, __s64 left_s)
+{
+	say_ends(context, EVENT_CERTIFICATE, days, left_s, "our certificate ends",
+		 "our certificate has ended: no session is made with it");
 }
 
 static void on_list_ends(void *context, int days, __s64 left_s)
 {
-	struct daemon *daemon = context;
-	json_t *fields = json_pack("{s:i, s:I}", "days", days, "left_s", (json_int_t)left_s);
-
-	if (days)
-		eventlog_emit(daemon->log, EVENT_REVOCATION_LIST, fields, "a revocation list runs out within %d day%s", days,
-			      days == 1 ? "" : "s");
-	else
-		eventlog_emit(daemon->log, EVENT_REVOCATION_LIST, fields,
-			      "a revocation list has run out: no certificate of its authority is accepted");
+	say_ends(context, EVENT_REVOCATION_LIST, days, left_s, "a revocation list runs out",
+		 "a revocation list has run out: no certificate of its authority is accepted");
 }
 
 static void on_gate_closed(void *context)

@@ -12,6 +12,8 @@
 #define SILENT_PACE (250 * MS)
 #define PROBE_PACE (100 * MS)
 #define PROBE_MAX 8
+/* Where there is another to go to, as many as heartbeats, and so many more: the answer is holdfastd's, which may have to wait. */
+#define PROBE_MORE 2
 /* After so many heartbeats in a row without an answer, though something came, a probe has to be answered. */
 #define UNPROVEN_MAX 8
 /* A gateway that lives within this time after it failed was a false alarm. */
@@ -117,13 +119,20 @@ __u64 failover_probe_due(const struct failover *m)
 	return m->current != FAILOVER_NOBODY && m->probes ? m->probe_ns + pace * m->probes : NEVER;
 }
 
+static unsigned int probe_tries(const struct failover *m)
+{
+	unsigned int tries = failover_tries(m) + PROBE_MORE;
+
+	return tries < PROBE_MAX && failover_count_usable_others(m) ? tries : PROBE_MAX;
+}
+
 void failover_run_probe(struct failover_step *s)
 {
 	struct failover *m = s->m;
 
 	if (s->now < failover_probe_due(m))
 		return;
-	if (m->probes < PROBE_MAX) {
+	if (m->probes < probe_tries(m)) {
 		m->probes++;
 		m->probe_ns = s->now;
 		failover_act(s, FAILOVER_DO_PROBE, m->current);

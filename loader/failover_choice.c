@@ -7,7 +7,8 @@
 
 /*
  * A gateway that comes back and starts a session with us is used at once after its first fault. From the second one
- * within the window on it must wait, twice as long each time; others are preferred to it meanwhile.
+ * within the window on it must wait, twice as long each time; others are preferred to it meanwhile. That it starts one says
+ * nothing of ESP, so one that was left because nothing came through its session waits from the first fault on.
  */
 #define FAULT_WINDOW (60 * S)
 #define DAMPED_FIRST (30 * S)
@@ -48,11 +49,13 @@ static void damp(struct failover_gateway *gateway, __u64 now)
 }
 
 /* It was in use and is left for a fault of its own. */
-static void count_fault(struct failover_gateway *gateway, __u64 now)
+static void count_fault(struct failover_gateway *gateway, enum failover_reason reason, __u64 now)
 {
 	if (now > gateway->damped_ns + FAULT_WINDOW)
 		gateway->faults = 0;
 	gateway->faults++;
+	if (reason == FAILOVER_PATH && gateway->faults < 2)
+		gateway->faults = 2;
 	damp(gateway, now);
 }
 
@@ -112,7 +115,7 @@ void failover_steer(struct failover_step *s, int to, enum failover_reason reason
 	struct failover_action *say;
 
 	if (from != FAILOVER_NOBODY && fault)
-		count_fault(&m->gateway[from], s->now);
+		count_fault(&m->gateway[from], reason, s->now);
 
 	m->current = to;
 	m->beats = 0;

@@ -7,7 +7,7 @@
 #include "selftests/sim/rng.h"
 #include "selftests/sim/sim.h"
 
-/* As in loader/failover_check.c: the eight probes take 36 times this or the response time. */
+/* As in loader/failover_check.c: the eight probes, the most there are, take 36 times this or the response time. */
 #define PROBE_PACE (100 * MS)
 
 /* README.md, "The bound", says where each term comes from. */

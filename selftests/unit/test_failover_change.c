@@ -71,7 +71,7 @@ static void adopted_is_proven(void **state)
 	adopt(&w, 0, false, w.now - S);
 	adopt(&w, 1, true, w.now - S);
 	world_step(&w, (struct failover_event){ .type = FAILOVER_START });
-	world_run_until(&w, w.now + S);
+	world_run_until(&w, w.now + 200 * MS);
 	assert_int_equal(w.steered, 1);
 	assert_true(w.machine.probes > 1);
 	world_run_until(&w, w.now + 4 * S);

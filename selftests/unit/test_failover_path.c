@@ -182,8 +182,8 @@ static void dead_session_is_left(void **state)
 	struct scene scene;
 
 	begin(&scene, 2, true);
-	assert_int_equal(play_dead_session(&scene, scene.now + 60 * S), 8 + 1); /* the last one to the other */
-	assert_true(scene.now < 12 * S);
+	assert_int_equal(play_dead_session(&scene, scene.now + 60 * S), 2 + 2 + 1); /* the last one to the other */
+	assert_true(scene.now < 8 * S);
 	assert_int_equal(scene.machine.current, 1);
 	/* Its heartbeats' answers do not make it good again. */
 	scene.now += 10 * MS;
@@ -192,7 +192,7 @@ static void dead_session_is_left(void **state)
 	assert_int_equal(failover_gateway_state(&scene.machine, 0), FAILOVER_FAILED);
 }
 
-/* Each new session is as dead as the one before, and comes before the eight probes have come to an end. */
+/* Each new session is as dead as the one before, and comes before the probes have come to an end. */
 static void dead_session_is_left_however_often_renewed(void **state)
 {
 	struct scene scene;

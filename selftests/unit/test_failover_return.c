@@ -161,6 +161,32 @@ static void flapping_gateway_is_used_alone(void **state)
 	}
 }
 
+/* Nothing comes through its sessions, and yet it dials: that proves no more than that its key service is there. */
+static void mute_one_does_not_drag(void **state)
+{
+	struct world w;
+
+	world_init(&w, FAILOVER_BEAT_INSTANT, 1);
+	world_step(&w, (struct failover_event){ .type = FAILOVER_WANT });
+	world_run_until(&w, w.now + 10 * S);
+	assert_int_equal(w.steered, 0);
+	w.mute[2] = true;
+	world_dials(&w, 2);
+	assert_int_equal(w.steered, 2);
+	world_run_until(&w, w.now + 3 * S);
+	assert_int_not_equal(w.steered, 2);
+	for (int round = 0; round < 20; round++) {
+		world_dials(&w, 2);
+		assert_int_not_equal(w.steered, 2);
+		world_run_until(&w, w.now + 3 * S);
+	}
+	/* It leaves us alone for so long: it has a second chance. */
+	w.mute[2] = false;
+	world_run_until(&w, w.now + 31 * S);
+	world_dials(&w, 2);
+	assert_int_equal(w.steered, 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -170,6 +196,7 @@ int main(void)
 		cmocka_unit_test(flaps_behind_our_back),
 		cmocka_unit_test(waits_longer_each_time),
 		cmocka_unit_test(flapping_gateway_is_used_alone),
+		cmocka_unit_test(mute_one_does_not_drag),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
