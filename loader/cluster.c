@@ -393,6 +393,19 @@ void clusters_prefer_others(struct clusters *all, const struct hf_addr *gateway)
 	}
 }
 
+void clusters_answered(struct clusters *all, const struct peer *peer)
+{
+	for (size_t i = 0; i < all->n; i++) {
+		struct failover_event event = { .type = FAILOVER_ANSWERED,
+						.gateway = cluster_gateway_index(all->cluster[i], &peer->remote) };
+
+		if (event.gateway == FAILOVER_NOBODY)
+			continue;
+		cluster_look(all->cluster[i]);
+		cluster_step(all->cluster[i], &event);
+	}
+}
+
 void clusters_control(struct clusters *all, struct peer *gateway, const struct hf_event *control)
 {
 	if (control->control == HF_CONTROL_BYE) {
@@ -406,17 +419,15 @@ void clusters_control(struct clusters *all, struct peer *gateway, const struct h
 	/* A gateway that tunnels to us asks whether we live. */
 	if (control->control == HF_CONTROL_PROBE)
 		clusters_send_control(all, gateway, HF_CONTROL_ANSWER, control->nonce);
-	for (size_t i = 0; i < all->n; i++) {
-		struct failover_event answered = { .type = FAILOVER_ANSWERED,
-						   .gateway = cluster_gateway_index(all->cluster[i], &gateway->remote) };
+	if (control->control == HF_CONTROL_ANSWER)
+		clusters_answered(all, gateway);
+	for (size_t i = 0; i < all->n && control->control == HF_CONTROL_START; i++) {
+		int g = cluster_gateway_index(all->cluster[i], &gateway->remote);
 
-		if (answered.gateway == FAILOVER_NOBODY)
+		if (g == FAILOVER_NOBODY)
 			continue;
 		cluster_look(all->cluster[i]);
-		if (control->control == HF_CONTROL_ANSWER)
-			cluster_step(all->cluster[i], &answered);
-		else if (control->control == HF_CONTROL_START)
-			start_by_gateway(all->cluster[i], answered.gateway);
+		start_by_gateway(all->cluster[i], g);
 	}
 }
 

@@ -95,6 +95,9 @@ void clusters_say_goodbye(struct clusters *clusters);
 /* Tells one peer, gateway or client, through its SA, that its session is over. */
 void clusters_say_goodbye_to(struct clusters *clusters, const struct peer *peer);
 
+/* A probe through the SA of this peer, a gateway or a client that the policy names, was answered. */
+void clusters_answered(struct clusters *clusters, const struct peer *peer);
+
 /* A control packet came through the SA of a gateway. */
 void clusters_control(struct clusters *clusters, struct peer *gateway, const struct hf_event *event);
 

@@ -38,6 +38,8 @@ static void on_control(struct daemon *daemon, const struct hf_event *event)
 		peer->started = true; /* its end was quicker */
 	if (!peer || !peer->up)
 		return;
+	if (peer->role == HF_ROLE_CLIENT && event->control == HF_CONTROL_ANSWER)
+		clusters_answered(daemon->clusters, peer);
 	if (peer->role == HF_ROLE_GATEWAY)
 		clusters_control(daemon->clusters, peer, event);
 	else if (event->control != HF_CONTROL_PROBE || !is_stale(event)) /* it is repeated by who waits for the answer */

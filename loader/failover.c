@@ -92,7 +92,8 @@ static void renewed(struct failover_step *s, bool by_peer)
 
 	m->beats = 0;
 	m->unproven = 0;
-	m->doubt = m->path_lost = false;
+	m->doubt = m->patient; /* a question by routine is still one */
+	m->path_lost = false;
 	/*
 	 * Probes under way go on, through the new session: begun anew at each renewal, they would never come to an end where that
 	 * comes often. One that dialled had forgotten us, so it must learn anew that we use it.

@@ -165,6 +165,8 @@ struct failover {
 	__u64 probed_from_ns; /* when the first of them was sent */
 	unsigned int unproven; /* heartbeats in a row that were not answered, though something came: it may not hear us */
 	bool doubt;	       /* only an answer ends the probing: what comes by itself proves nothing */
+	bool patient;	       /* the probing is by routine, and waits for a gateway's daemon that has stopped for a while */
+	__u64 proven_ns;       /* when a probe was last answered; or such that one is due soon after a switch */
 	bool path_lost;	       /* probes are not answered, and there is no other to go to: a new session is asked for */
 
 	/*

@@ -20,6 +20,7 @@ void failover_on_adopted(struct failover_step *s, const struct failover_event *e
 	m->was_used = true;
 	m->wanted_ns = s->now;
 	m->switched_ns = s->now;
+	m->proven_ns = s->now + FAILOVER_PROOF_FIRST - FAILOVER_PROOF_AFTER;
 	/* It may have forgotten us meanwhile, or have been left for good by whoever steered here last. */
 	failover_begin_probes(s);
 }

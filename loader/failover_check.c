@@ -14,6 +14,8 @@
 #define PROBE_MAX 8
 /* Where there is another to go to, as many as heartbeats, and so many more: the answer is holdfastd's, which may have to wait. */
 #define PROBE_MORE 2
+/* By routine: 18 s in all. */
+#define PATIENT_PACE (500 * MS)
 /* After so many heartbeats in a row without an answer, though something came, a probe has to be answered. */
 #define UNPROVEN_MAX 8
 /* A gateway that lives within this time after it failed was a false alarm. */
@@ -54,10 +56,28 @@ void failover_begin_probes(struct failover_step *s)
 	failover_act(s, FAILOVER_DO_PROBE, s->m->current);
 }
 
+static __u64 probe_pace(const struct failover *m)
+{
+	__u64 least = m->patient ? PATIENT_PACE : PROBE_PACE;
+
+	return m->config.response_ns > least ? m->config.response_ns : least;
+}
+
+__u64 failover_probe_due(const struct failover *m)
+{
+	return m->current != FAILOVER_NOBODY && m->probes ? m->probe_ns + probe_pace(m) * m->probes : NEVER;
+}
+
 void failover_repeat_probe(struct failover_step *s)
 {
-	s->m->probe_ns = s->m->probed_from_ns = s->now; /* that it is new is no sign that the way stands */
-	failover_act(s, FAILOVER_DO_PROBE, s->m->current);
+	struct failover *m = s->m;
+	__u64 pace = probe_pace(m);
+
+	/* It has time to be answered, but those before it have had theirs: sessions that come often would put off the end for ever. */
+	if (failover_probe_due(m) < s->now + pace)
+		m->probe_ns = s->now + pace - pace * m->probes;
+	m->probed_from_ns = s->now; /* that it is new is no sign that the way stands */
+	failover_act(s, FAILOVER_DO_PROBE, m->current);
 }
 
 static void beat(struct failover_step *s)
@@ -112,18 +132,11 @@ void failover_run_check(struct failover_step *s)
 		failover_act(s, FAILOVER_DO_PROBE, m->current);
 }
 
-__u64 failover_probe_due(const struct failover *m)
-{
-	__u64 pace = m->config.response_ns > PROBE_PACE ? m->config.response_ns : PROBE_PACE;
-
-	return m->current != FAILOVER_NOBODY && m->probes ? m->probe_ns + pace * m->probes : NEVER;
-}
-
 static unsigned int probe_tries(const struct failover *m)
 {
 	unsigned int tries = failover_tries(m) + PROBE_MORE;
 
-	return tries < PROBE_MAX && failover_count_usable_others(m) ? tries : PROBE_MAX;
+	return tries < PROBE_MAX && !m->patient && failover_count_usable_others(m) ? tries : PROBE_MAX;
 }
 
 void failover_run_probe(struct failover_step *s)
@@ -139,6 +152,8 @@ void failover_run_probe(struct failover_step *s)
 		return;
 	}
 	m->probes = 0;
+	m->patient = false;
+	m->proven_ns = s->now; /* that it is not so is known: no further question by routine before its time */
 	if (m->config.heartbeat == FAILOVER_BEAT_NONE)
 		return;
 	if (failover_count_usable_others(m) > 0) {
@@ -151,11 +166,18 @@ void failover_run_probe(struct failover_step *s)
 }
 
 /* When nothing has come through the session for too long. */
+static __u64 nothing_came_ns(const struct failover *m)
+{
+	return m->gateway[m->current].last_auth_ns + FAILOVER_PATH_AFTER;
+}
+
 __u64 failover_path_due(const struct failover *m)
 {
+	__u64 routine = m->proven_ns + FAILOVER_PROOF_AFTER;
+
 	if (m->current == FAILOVER_NOBODY || m->watching || m->probes || m->config.heartbeat == FAILOVER_BEAT_NONE)
 		return NEVER;
-	return m->gateway[m->current].last_auth_ns + FAILOVER_PATH_AFTER;
+	return nothing_came_ns(m) < routine ? nothing_came_ns(m) : routine;
 }
 
 /* An idle client keeps quiet: it matters when payload leaves. */
@@ -206,8 +228,11 @@ void failover_on_payload(struct failover_step *s, const struct failover_event *e
 	m->wanted_ns = s->now;
 	if (m->current != event->gateway)
 		return;
-	if (s->now >= failover_path_due(m))
+	if (s->now >= failover_path_due(m)) {
+		m->patient = s->now < nothing_came_ns(m);
+		m->doubt |= m->patient;
 		failover_begin_probes(s);
+	}
 	if (m->config.heartbeat == FAILOVER_BEAT_DEFERRED && !m->beats &&
 	    s->now >= m->gateway[m->current].last_rx_ns + m->config.defer_ns)
 		begin_check(s);
@@ -269,9 +294,10 @@ static void end_check(struct failover_step *s, bool answered)
 
 	m->unproven = answered ? 0 : m->unproven + m->beats;
 	m->beats = 0;
-	if (m->unproven < UNPROVEN_MAX || m->doubt)
+	if (m->unproven < UNPROVEN_MAX || (m->doubt && !m->patient))
 		return;
 	m->doubt = true;
+	m->patient = false;
 	failover_begin_probes(s);
 }
 
@@ -313,6 +339,7 @@ void failover_on_answered(struct failover_step *s, const struct failover_event *
 		return;
 	m->probes = 0;
 	m->unproven = 0;
-	m->doubt = m->path_lost = false;
+	m->doubt = m->patient = m->path_lost = false;
+	m->proven_ns = s->now;
 	failover_forget_vain(m);
 }

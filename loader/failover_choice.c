@@ -8,7 +8,7 @@
 /*
  * A gateway that comes back and starts a session with us is used at once after its first fault. From the second one
  * within the window on it must wait, twice as long each time; others are preferred to it meanwhile. That it starts one says
- * nothing of ESP, so one that was left because nothing came through its session waits from the first fault on.
+ * nothing of ESP, so one that was left because nothing went through its session waits longest from the first fault on.
  */
 #define FAULT_WINDOW (60 * S)
 #define DAMPED_FIRST (30 * S)
@@ -41,9 +41,11 @@ int failover_next_usable(const struct failover *m, int after, __u64 now)
 	return damped_one;
 }
 
+#define FAULTS_MAX 6 /* from here on the wait is no longer */
+
 static void damp(struct failover_gateway *gateway, __u64 now)
 {
-	__u64 wait = gateway->faults < 2 ? 0 : DAMPED_FIRST << (gateway->faults < 8 ? gateway->faults - 2 : 6);
+	__u64 wait = gateway->faults < 2 ? 0 : DAMPED_FIRST << (gateway->faults - 2);
 
 	gateway->damped_ns = now + (wait < DAMPED_MAX ? wait : DAMPED_MAX);
 }
@@ -53,9 +55,7 @@ static void count_fault(struct failover_gateway *gateway, enum failover_reason r
 {
 	if (now > gateway->damped_ns + FAULT_WINDOW)
 		gateway->faults = 0;
-	gateway->faults++;
-	if (reason == FAILOVER_PATH && gateway->faults < 2)
-		gateway->faults = 2;
+	gateway->faults = reason == FAILOVER_PATH || gateway->faults >= FAULTS_MAX ? FAULTS_MAX : gateway->faults + 1;
 	damp(gateway, now);
 }
 
@@ -123,7 +123,8 @@ void failover_steer(struct failover_step *s, int to, enum failover_reason reason
 	m->watching = false;
 	m->probes = 0;
 	m->unproven = 0;
-	m->doubt = m->path_lost = false;
+	m->doubt = m->patient = m->path_lost = false;
+	m->proven_ns = s->now + FAILOVER_PROOF_FIRST - FAILOVER_PROOF_AFTER;
 	failover_act(s, FAILOVER_DO_STEER, to);
 	if (from != FAILOVER_NOBODY && !m->switching) {
 		m->switching = true;

@@ -21,6 +21,13 @@
  * another session than we (its last message of a renewal was lost), or something on the way may drop ESP.
  */
 #define FAILOVER_PATH_AFTER (5 * S)
+/*
+ * What comes through the session does not show that what is sent arrives: the targets may send by themselves. So while
+ * payload leaves, a probe has to be answered this often.
+ */
+#define FAILOVER_PROOF_AFTER (20 * S)
+/* After a switch, so soon: the probe that goes with it may have ended with anything that came. */
+#define FAILOVER_PROOF_FIRST S
 
 struct failover_step {
 	struct failover *m;

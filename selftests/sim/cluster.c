@@ -406,6 +406,18 @@ void clusters_renew(struct sim *sim, struct node *node, struct peer *gateway)
 	gateway->renewal = keys_request(sim, node, &gateway->remote, 1);
 }
 
+void clusters_answered(struct sim *sim, struct node *node, const struct peer *peer)
+{
+	struct cluster *cluster = cluster_of(sim, node, peer->remote);
+	struct failover_event event = { .type = FAILOVER_ANSWERED };
+
+	event.gateway = cluster ? index_of(cluster, peer->remote) : FAILOVER_NOBODY;
+	if (event.gateway == FAILOVER_NOBODY)
+		return;
+	look(sim, node, cluster);
+	cluster_step(sim, node, cluster, event);
+}
+
 void clusters_control(struct sim *sim, struct node *node, struct peer *peer, const struct inner *control)
 {
 	struct cluster *cluster = &node->clusters[0];
@@ -421,13 +433,12 @@ void clusters_control(struct sim *sim, struct node *node, struct peer *peer, con
 		clusters_renew(sim, node, peer);
 	if (control->control == HF_CONTROL_PROBE)
 		datapath_control(sim, node, peer, HF_CONTROL_ANSWER, control->nonce);
-	if (g == FAILOVER_NOBODY)
+	if (control->control == HF_CONTROL_ANSWER)
+		clusters_answered(sim, node, peer);
+	if (g == FAILOVER_NOBODY || control->control != HF_CONTROL_START)
 		return;
 	look(sim, node, cluster);
-	if (control->control == HF_CONTROL_ANSWER)
-		cluster_step(sim, node, cluster, (struct failover_event){ .type = FAILOVER_ANSWERED, .gateway = g });
-	else if (control->control == HF_CONTROL_START)
-		start_by_gateway(sim, node, cluster, g);
+	start_by_gateway(sim, node, cluster, g);
 }
 
 static bool was_about_to_start(struct sim *sim, const struct node *node, const struct cluster *cluster,

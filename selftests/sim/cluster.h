@@ -24,6 +24,7 @@ void clusters_start(struct sim *sim, struct node *node);
 
 void cluster_want(struct sim *sim, struct node *node, struct cluster *cluster, const struct inner *packet);
 void cluster_payload(struct sim *sim, struct node *node, struct cluster *cluster);
+void clusters_answered(struct sim *sim, struct node *node, const struct peer *peer);
 void clusters_control(struct sim *sim, struct node *node, struct peer *peer, const struct inner *control);
 void clusters_session_up(struct sim *sim, struct node *node, struct peer *peer, const struct cluster_session *session);
 void clusters_session_down(struct sim *sim, struct node *node, int remote);

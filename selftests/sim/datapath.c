@@ -48,6 +48,8 @@ static void daemon_hears(struct sim *sim, struct node *node, void *what, __u64 n
 		peer->started = true; /* its end was quicker */
 	if (!peer->up)
 		return;
+	if (node->gateway && told->packet.control == HF_CONTROL_ANSWER)
+		clusters_answered(sim, node, peer);
 	if (node->gateway)
 		serve_control(sim, node, peer, &told->packet);
 	else

@@ -87,11 +87,13 @@ static void pair_parts(struct sim *sim, const struct fault *fault, int by)
 	cut(sim, fault->client->index, fault->gateway->index, fault->ways, by);
 }
 
-/* Something on the way drops what is encrypted, there and back, and lets heartbeats and key requests through. */
+/* Something on the way drops what is encrypted, there, back or both, and lets heartbeats and key requests through. */
 static void pair_loses_esp(struct sim *sim, const struct fault *fault, int by)
 {
-	net_cut_esp(sim, fault->client->index, fault->gateway->index, by);
-	net_cut_esp(sim, fault->gateway->index, fault->client->index, by);
+	if (fault->ways & 1)
+		net_cut_esp(sim, fault->client->index, fault->gateway->index, by);
+	if (fault->ways & 2)
+		net_cut_esp(sim, fault->gateway->index, fault->client->index, by);
 }
 
 static void gateway_parts(struct sim *sim, const struct fault *fault, int by)
@@ -255,6 +257,8 @@ static void plan_one(struct sim *sim)
 		fault->any = fault->client;
 	fault->ways = (unsigned int)rng_range(&sim->rng, 1, 3);
 	fault->much = (unsigned int)rng_range(&sim->rng, 50, 500);
+	if (fault->kind->change == pair_loses_esp && fault->ways == 1)
+		sim->shape.one_way = true;
 	fault->lasts_ns = draw_length(sim);
 	if (begins + fault->lasts_ns > room)
 		fault->lasts_ns = room - begins;
@@ -293,6 +297,7 @@ void faults_plan(struct sim *sim)
 {
 	for (unsigned int i = 0; i < sim->shape.n_faults; i++)
 		plan_one(sim);
+	sim->shape.bound_ns = shape_bound_ns(&sim->shape);
 	for (unsigned int i = 0; i < sim->shape.forged; i++)
 		sim_after(sim, rng_below(&sim->rng, sim->shape.faults_ns), forge, NULL, 0, false);
 	sim_after(sim, sim->shape.faults_ns, calm_down, NULL, 0, false);

@@ -9,6 +9,8 @@
 
 /* As in loader/failover_check.c: the eight probes, the most there are, take 36 times this or the response time. */
 #define PROBE_PACE (100 * MS)
+/* Until what a client sends is known to be lost, though something comes: asked by routine, and 36 times half a second's patience. */
+#define PROOF_NS (38 * SEC)
 
 /* README.md, "The bound", says where each term comes from. */
 __u64 shape_bound_ns(const struct shape *shape)
@@ -18,7 +20,7 @@ __u64 shape_bound_ns(const struct shape *shape)
 	__u64 silence = m->defer_ns + (m->tries + SHAPE_EXTRA_TRIES + 2) * m->response_ns;
 	__u64 per_gateway = silence + 36 * pace + 2 * shape->key_request_ns;
 
-	return (__u64)shape->n_gateways * per_gateway + 20 * SEC;
+	return (__u64)shape->n_gateways * per_gateway + 20 * SEC + (shape->one_way ? PROOF_NS : 0);
 }
 
 static enum failover_heartbeat draw_heartbeat(struct rng *rng)

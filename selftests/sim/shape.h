@@ -51,6 +51,7 @@ struct shape {
 	__u64 payload_ns; /* how often a client sends */
 	__u64 elsewhere_ns; /* how often it does by other clusters, through gateways that this one does not use; 0: never */
 	__u64 faults_ns, bound_ns, window_ns;
+	bool one_way; /* ESP from a client to a gateway is lost, and that way only, perhaps for ever */
 	unsigned int n_faults;
 	enum shape_only only;
 	unsigned int forged; /* hostile heartbeats */

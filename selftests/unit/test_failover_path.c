@@ -388,6 +388,78 @@ static void answer_ends_the_doubt(void **state)
 	assert_in_range(probes, 1, 60 * 5 / 8 + 1); /* one for eight heartbeats, of which there are five a second at most */
 }
 
+/*
+ * The targets send by themselves, all the time, and payload leaves: until the end, or until it is left. Its daemon answers
+ * probes from `answers_from` on. With `renewed` there is a new session that often. Returns the probes.
+ */
+static unsigned int play_one_way(struct scene *scene, __u64 end, __u64 answers_from, __u64 renewed)
+{
+	unsigned int probes = 0;
+	__u64 next = scene->now + renewed;
+
+	while (scene->now < end && scene->machine.current == 0) {
+		unsigned int asked = 0;
+
+		scene->now += 20 * MS;
+		packet_comes(scene);
+		step(scene, (struct failover_event){ .type = FAILOVER_TICK });
+		asked += count(scene, FAILOVER_DO_PROBE);
+		if (count(scene, FAILOVER_DO_WATCH)) {
+			step(scene, (struct failover_event){ .type = FAILOVER_PAYLOAD, .gateway = 0 });
+			asked += count(scene, FAILOVER_DO_PROBE);
+		}
+		probes += asked;
+		if (asked && scene->machine.current == 0 && scene->now >= answers_from)
+			step(scene, (struct failover_event){ .type = FAILOVER_ANSWERED, .gateway = 0 });
+		if (renewed && scene->machine.current == 0 && scene->now >= next) {
+			session_up(scene, 0);
+			next = scene->now + renewed;
+		}
+	}
+	return probes;
+}
+
+/* What we send is lost, and only that: heartbeats are answered, and the targets send by themselves. */
+static void nothing_of_ours_arrives(void **state)
+{
+	static const __u64 renewed[] = { 0, 10 * S, 3 * S, S };
+
+	for (size_t i = 0; i < sizeof(renewed) / sizeof(*renewed); i++) {
+		struct scene scene;
+		__u64 begun;
+
+		begin(&scene, 2, true);
+		begun = scene.now;
+		play_one_way(&scene, begun + 120 * S, ~0ull, renewed[i]);
+		assert_int_equal(scene.machine.current, 1);
+		assert_true(scene.now < begun + 60 * S);
+		assert_int_equal(failover_gateway_state(&scene.machine, 0), FAILOVER_FAILED);
+	}
+}
+
+/* The daemon of the gateway stands still for ten seconds: its datapath forwards. */
+static void its_daemon_stands_still(void **state)
+{
+	for (__u64 at = 0; at < 30; at++) {
+		struct scene scene;
+
+		begin(&scene, 2, true);
+		play_one_way(&scene, scene.now + at * S, 0, 0);
+		play_one_way(&scene, scene.now + 30 * S, scene.now + 10 * S, 0);
+		assert_int_equal(scene.machine.current, 0);
+		assert_int_equal(scene.machine.probes, 0);
+	}
+}
+
+static void proven_by_routine(void **state)
+{
+	struct scene scene;
+
+	begin(&scene, 2, true);
+	assert_in_range(play_one_way(&scene, scene.now + 600 * S, 0, 0), 28, 30);
+	assert_int_equal(scene.machine.current, 0);
+}
+
 /* The one that failed is asked for a new session: it keeps the old one until the answer is there. */
 static void not_removed_while_it_is_asked(void **state)
 {
@@ -442,6 +514,9 @@ int main(void)
 		cmocka_unit_test(idle_session_is_not_probed),
 		cmocka_unit_test(heard_but_not_hearing),
 		cmocka_unit_test(answer_ends_the_doubt),
+		cmocka_unit_test(nothing_of_ours_arrives),
+		cmocka_unit_test(its_daemon_stands_still),
+		cmocka_unit_test(proven_by_routine),
 		cmocka_unit_test(not_removed_while_it_is_asked),
 		cmocka_unit_test(left_one_is_used_again),
 	};
