@@ -223,6 +223,7 @@ void failover_step(struct failover *m, const struct failover_event *event, __u64
 
 	out->n = 0;
 	out->n_request = 0;
+	failover_forget_loss(&s);
 	handlers[event->type](&s, event);
 	failover_run_request(&s);
 }

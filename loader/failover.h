@@ -158,6 +158,7 @@ struct failover {
 	bool watching;	 /* the datapath will tell of the next payload */
 	bool beat_extended; /* a late timer has been given one more response time */
 	unsigned int loss;  /* estimate of lost heartbeats, in 1/1024 */
+	__u64 loss_ns;	    /* since when no heartbeat has said more of it */
 
 	/* The probe through the SA: after a switch, and where it is not sure that the way there and back stands. */
 	unsigned int probes; /* sent and not answered; 0 when answered */

@@ -24,6 +24,8 @@
 #define LOSS_ONE 1024
 #define FALSE_ALARM_ODDS 1000
 #define EXTRA_TRIES_MAX 6
+/* Traffic leaves no heartbeat to learn from: what is known of the path grows old, as if one were answered this often. */
+#define LOSS_PACE (4 * S)
 
 unsigned int failover_tries(const struct failover *m)
 {
@@ -41,11 +43,22 @@ unsigned int failover_tries(const struct failover *m)
 }
 
 /* An exponential average over heartbeats whose fate is known for sure, weight 1/16. */
-static void loss_sample(struct failover *m, unsigned int missed, unsigned int answered)
+static void loss_sample(struct failover_step *s, unsigned int missed, unsigned int answered)
 {
+	struct failover *m = s->m;
+
+	m->loss_ns = s->now;
 	while (missed--)
 		m->loss += (LOSS_ONE - m->loss + 15) / 16;
 	while (answered--)
+		m->loss -= (m->loss + 15) / 16;
+}
+
+void failover_forget_loss(struct failover_step *s)
+{
+	struct failover *m = s->m;
+
+	for (; m->loss && s->now >= m->loss_ns + LOSS_PACE; m->loss_ns += LOSS_PACE)
 		m->loss -= (m->loss + 15) / 16;
 }
 
@@ -278,7 +291,7 @@ void failover_revive(struct failover_step *s, int g)
 	struct failover_gateway *gateway = &s->m->gateway[g];
 
 	if (s->now - gateway->failed_ns < FALSE_ALARM_WITHIN && !s->m->silent) {
-		loss_sample(s->m, s->m->config.tries, 0);
+		loss_sample(s, s->m->config.tries, 0);
 		failover_act(s, FAILOVER_SAY_FALSE_ALARM, g);
 	}
 	if (s->m->silent)
@@ -320,7 +333,7 @@ void failover_on_alive(struct failover_step *s, const struct failover_event *eve
 	if (m->current != event->gateway)
 		return;
 	if (m->beats && gateway->last_rx_ns >= m->check_ns) {
-		loss_sample(m, m->beats - 1, 1);
+		loss_sample(s, m->beats - 1, 1);
 		end_check(s, event->answer_ns >= m->check_ns);
 	}
 	if (!m->doubt && gateway->last_auth_ns > m->probed_from_ns) {

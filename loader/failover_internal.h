@@ -69,6 +69,8 @@ void failover_fail_current(struct failover_step *s, enum failover_reason reason)
 void failover_begin_probes(struct failover_step *s);
 /* The last of those that are under way once more, through a new session. */
 void failover_repeat_probe(struct failover_step *s);
+/* What is known of the path's loss grows old, where no heartbeat says more of it. */
+void failover_forget_loss(struct failover_step *s);
 void failover_run_check(struct failover_step *s);
 __u64 failover_probe_due(const struct failover *m);
 void failover_run_probe(struct failover_step *s);

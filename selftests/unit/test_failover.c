@@ -246,6 +246,27 @@ static void loss_makes_no_storm(void **state)
 	assert_int_equal(failover_tries(&w.machine), 2); /* and it forgets */
 }
 
+/* A false alarm, and traffic from then on, which leaves no heartbeat to learn from: it is not slow for ever. */
+static void false_alarm_is_forgotten(void **state)
+{
+	struct world w;
+
+	world_init(&w, FAILOVER_BEAT_INSTANT, 1);
+	w.alive[0] = false;
+	world_run_until(&w, w.now + S);
+	assert_int_equal(w.steered, 1);
+	world_step(&w, (struct failover_event){ .type = FAILOVER_ALIVE, .gateway = 0, .rx_ns = w.now });
+	assert_int_equal(w.false_alarms, 1);
+	assert_int_equal(failover_tries(&w.machine), 4);
+	w.beats = 0;
+	for (int i = 0; i < 100 * 20; i++) {
+		world_step(&w, (struct failover_event){ .type = FAILOVER_ALIVE, .gateway = 1, .rx_ns = w.now, .auth_ns = w.now });
+		world_run_until(&w, w.now + 50 * MS);
+	}
+	assert_int_equal(w.beats, 0);
+	assert_int_equal(failover_tries(&w.machine), 2);
+}
+
 /* Somebody sends heartbeats in our name until the gateway's rate is used up. It lives, and says so through the session. */
 static void flood_of_heartbeats_condemns_nobody(void **state)
 {
@@ -594,6 +615,7 @@ int main(void)
 		cmocka_unit_test(deferred_renews_what_is_used),
 		cmocka_unit_test(late_timer_does_not_blame),
 		cmocka_unit_test(loss_makes_no_storm),
+		cmocka_unit_test(false_alarm_is_forgotten),
 		cmocka_unit_test(flood_of_heartbeats_condemns_nobody),
 		cmocka_unit_test(probes_only_in_need),
 		cmocka_unit_test(denied_backs_off),
