@@ -149,7 +149,7 @@ fault_tunnel() { on "$1" ip link del hf0; }
 fault_rules() { on "$1" ip rule del pref 7546; on "$1" ip route flush table 7546; }
 fault_policies() { on "$1" ip xfrm policy flush; }
 
-fault_reboot() { kill_daemon "$1"; wipe "$1"; on "$1" sysctl -qw net.ipv4.ip_forward=1; start_daemon "$1"; }
+fault_reboot() { kill_daemon "$1"; wipe "$1"; start_daemon "$1"; }
 fault_orderly_end() { stop_daemon "$1"; }
 heal_orderly_end() { start_daemon "$1"; }
 fault_drain() { hf "$1" drain; }
