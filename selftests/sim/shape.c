@@ -78,7 +78,7 @@ static void draw_network(struct shape *shape, struct rng *rng)
 /* Nobody asks for answers sooner than the way there and back takes: such a policy finds every gateway dead. */
 static void fit_policy(struct shape *shape)
 {
-	__u64 round_trip = 2 * shape->delay_ns + shape->jitter_ns + 5 * MS;
+	__u64 round_trip = 2 * (shape->delay_ns + shape->jitter_ns) + 5 * MS;
 
 	if (shape->machine.response_ns < round_trip)
 		shape->machine.response_ns = round_trip;
