@@ -421,7 +421,9 @@ void clusters_control(struct clusters *all, struct peer *gateway, const struct h
 		clusters_send_control(all, gateway, HF_CONTROL_ANSWER, control->nonce);
 	if (control->control == HF_CONTROL_ANSWER)
 		clusters_answered(all, gateway);
-	for (size_t i = 0; i < all->n && control->control == HF_CONTROL_START; i++) {
+	if (control->control != HF_CONTROL_START)
+		return;
+	for (size_t i = 0; i < all->n; i++) {
 		int g = cluster_gateway_index(all->cluster[i], &gateway->remote);
 
 		if (g == FAILOVER_NOBODY)

@@ -13,6 +13,7 @@
 #define FAULT_WINDOW (60 * S)
 #define DAMPED_FIRST (30 * S)
 #define DAMPED_MAX (300 * S)
+#define FAULTS_MAX 6 /* from here on the wait is no longer */
 
 bool failover_usable(const struct failover *m, int g)
 {
@@ -40,8 +41,6 @@ int failover_next_usable(const struct failover *m, int after, __u64 now)
 	}
 	return damped_one;
 }
-
-#define FAULTS_MAX 6 /* from here on the wait is no longer */
 
 static void damp(struct failover_gateway *gateway, __u64 now)
 {
